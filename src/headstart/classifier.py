@@ -1,0 +1,259 @@
+"""The artifact: a network, its class names and its input, in a folder of safetensors and JSON that needs no other."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from headstart import __version__
+from headstart.data.manifest import Manifest
+from headstart.data.spec import InputSpec
+from headstart.data.uri import to_path
+from headstart.data.views import read_views
+from headstart.errors import HeadstartError, ImageProblem, RunError
+from headstart.features.values import as_kept
+from headstart.files import replacing, write_json
+from headstart.models.backbone import build, load_backbone
+from headstart.models.cut import Cut, cut
+from headstart.models.engine import Engine, open_engine
+from headstart.progress import Progress
+from headstart.settings import EngineSettings
+from headstart.train.part import Kept
+from headstart.train.tail import logits as tail_logits
+
+__all__ = ["Classifier", "images_as_manifest", "load", "softmax"]
+
+Images = str | Path | NDArray[Any] | Sequence[str | Path | NDArray[Any]] | Manifest
+
+_FORMAT = 1  # of model.json
+_FEW = 256  # images; for fewer, OpenVINO's preparation (2 s) takes longer than it saves
+
+
+@dataclass(frozen=True, eq=False)
+class Classifier:
+    """Tells what is in a picture.
+
+    >>> classifier = Classifier.pretrained("tf_efficientnet_lite0")
+    >>> from skimage import data
+    >>> classifier.top_k(data.coffee(), 1)[0][0]
+    'espresso'
+    """
+
+    network: nn.Module  # in evaluation mode
+    classes: tuple[str, ...]  # in the order of the logits
+    spec: InputSpec
+    model: str  # timm's name
+    train: str  # what was trained, which says where the network is cut
+    temperature: float = 1.0
+    facts: dict[str, Any] = field(default_factory=dict)  # where the weights came from, versions
+
+    @classmethod
+    def pretrained(cls, model: str, *, weights: str | None = None) -> Classifier:
+        """A network with its own pretrained head.
+
+        :raises ModelError: no such model, or its classes have no names.
+        """
+        backbone = load_backbone(model, weights_file=weights)
+        size = backbone.module.num_classes
+        classes = backbone.classes or tuple(f"class {index}" for index in range(int(size)))  # type: ignore[arg-type]
+        facts = {"source": backbone.source, "licence": backbone.licence}
+        return cls(backbone.module, classes, backbone.spec, model, "head", facts=facts)
+
+    # -- prediction ---------------------------------------------------------------------------------------------------
+
+    def predict_proba(self, images: Images, *, settings: EngineSettings | None = None) -> NDArray[np.float32]:
+        """Probabilities, (N, C), in the order of ``classes``; rows sum to 1.
+
+        :param images: a path, an array (H, W, 3), or a list of these.
+        :raises ImageProblem: one cannot be read. ``headstart.predict`` sets such images aside and goes on.
+        """
+        manifest = images_as_manifest(images)
+        probabilities, problems = self.probabilities(manifest, settings=settings)
+        if problems:
+            row, reason = problems[0]
+            raise ImageProblem(manifest.uris[row], reason)
+        return probabilities
+
+    def predict(self, images: Images, *, settings: EngineSettings | None = None) -> NDArray[np.str_]:
+        """The likeliest class of each image, (N,)."""
+        return np.asarray(np.array(self.classes)[self.predict_proba(images, settings=settings).argmax(1)])
+
+    def top_k(self, image: str | Path | NDArray[Any], k: int = 5) -> list[tuple[str, float]]:
+        """The ``k`` likeliest classes of one image with their probabilities, likeliest first."""
+        shares = self.predict_proba([image])[0]
+        return [(self.classes[index], float(shares[index])) for index in np.argsort(-shares, kind="stable")[:k]]
+
+    def probabilities(
+        self, manifest: Manifest, *, settings: EngineSettings | None = None, progress: Progress | None = None
+    ) -> tuple[NDArray[np.float32], list[tuple[int, str]]]:
+        """Probabilities of the images that can be read, in order, and (row, reason) of the others."""
+        settings = settings or EngineSettings()
+        settings.check()
+        run = self._runner(settings, len(manifest))
+        parts: list[NDArray[np.float32]] = []
+        problems: list[tuple[int, str]] = []
+        views = read_views(
+            manifest,
+            range(len(manifest)),
+            self.spec,
+            batch=settings.extract_batch,
+            max_pixels=settings.max_pixels,
+            workers=settings.workers,
+        )
+        with closing(views), (progress or Progress()).stage("predicting", total=len(manifest)) as advance:
+            for some in views:
+                problems += some.problems
+                if some.rows:
+                    parts.append(softmax(run(np.stack(some.images)) / self.temperature))
+                advance(len(some.rows) + len(some.problems))
+        return np.concatenate(parts) if parts else np.empty((0, len(self.classes)), np.float32), problems
+
+    def _runner(self, settings: EngineSettings, images: int) -> Callable[[NDArray[np.uint8]], NDArray[np.float32]]:
+        """Images (B, H, W, 3) to logits: the frozen part as in training, in the engine; the trained part in float32."""
+        if images < _FEW and settings.engine == "auto":
+            settings = replace(settings, engine="torch", extract_batch=min(settings.extract_batch, max(images, 1)))
+        parts = self.parts
+        if parts.at_image:
+            return self._engine(self.network, settings, precision="float32")
+        engine = self._engine(parts.prefix, settings, precision=self.facts.get("precision", "auto"))
+        store_as = self.facts.get("store_as", "float32")
+
+        def run(views: NDArray[np.uint8]) -> NDArray[np.float32]:
+            features = as_kept(engine(views), store_as)
+            return tail_logits(parts.tail, Kept(features), device=str(next(parts.tail.parameters()).device))
+
+        return run
+
+    def _engine(self, module: nn.Module, settings: EngineSettings, *, precision: str) -> Engine:
+        """:param precision: what "auto" means for this module."""
+        return open_engine(
+            module,
+            self.spec,
+            batch=settings.extract_batch,
+            device=settings.device,
+            precision=precision if settings.precision == "auto" else settings.precision,
+            engine=settings.engine,
+        )
+
+    @cached_property
+    def parts(self) -> Cut:
+        """The network cut where its training began."""
+        return cut(self.network, self.train, input_shape=(3, self.spec.height, self.spec.width))
+
+    # -- on disk ------------------------------------------------------------------------------------------------------
+
+    def save(self, folder: str | Path) -> Path:
+        """Write ``model.safetensors`` and ``model.json`` into a folder."""
+        folder = Path(folder)
+        state = {name: value.detach().cpu().contiguous() for name, value in self.network.state_dict().items()}
+        with replacing(folder / "model.safetensors") as beside:
+            save_file(state, beside)
+            digest = _digest(beside)
+        write_json(folder / "model.json", {**self._described(), "digest": digest})
+        return folder
+
+    def _described(self) -> dict[str, Any]:
+        return {
+            "format": _FORMAT,
+            "model": self.model,
+            "train": self.train,
+            "classes": list(self.classes),
+            "input": self.spec.as_dict(),
+            "temperature": self.temperature,
+            "facts": self.facts,
+            "headstart": __version__,
+            "torch": torch.__version__,
+        }
+
+
+def load(folder: str | Path) -> Classifier:
+    """A saved classifier, from its own folder or from the run folder that holds it.
+
+    Needs neither the network nor the feature store; nothing in the folder is executed.
+
+    :raises RunError: there is none, or it is damaged.
+    """
+    folder = Path(folder)
+    place = folder if (folder / "model.json").exists() else folder / "classifier"
+    for path in (place / "model.json", place / "model.safetensors"):
+        if not path.is_file():
+            raise RunError(f"{folder}: no classifier there, {path} is missing; headstart fit makes one")
+    known, state = _read(place)
+    try:
+        if known["format"] != _FORMAT:
+            raise ValueError(f"its format is {known['format']}, this version knows {_FORMAT}")
+        network = build(known["model"], classes=len(known["classes"]))
+        network.load_state_dict(state)
+        return Classifier(
+            network.eval(),
+            tuple(known["classes"]),
+            InputSpec.from_dict(known["input"]),
+            known["model"],
+            known["train"],
+            float(known["temperature"]),
+            dict(known["facts"]),
+        )
+    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError, HeadstartError) as failure:
+        raise RunError(f"{place}: not a classifier that this version can load ({failure})") from failure
+
+
+def _read(place: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    try:
+        known = json.loads((place / "model.json").read_text(encoding="utf-8"))
+        state = load_file(place / "model.safetensors")
+        digest = _digest(place / "model.safetensors")
+    except (OSError, ValueError, SafetensorError) as failure:
+        raise RunError(f"{place}: the classifier is damaged ({failure}); save it again") from failure
+    if not isinstance(known, dict) or known.get("digest") != digest:
+        raise RunError(f"{place}: model.json and model.safetensors do not belong together; save the classifier again")
+    return known, state
+
+
+def _digest(path: Path) -> str:
+    total = hashlib.blake2b(digest_size=16)
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            total.update(block)
+    return total.hexdigest()
+
+
+def softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Logits (N, C) to probabilities, without overflow."""
+    shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return np.asarray(shifted / shifted.sum(axis=1, keepdims=True), np.float32)
+
+
+def images_as_manifest(images: Images) -> Manifest:
+    """A path, an array, a sequence of either, or a manifest, as a manifest.
+
+    >>> images_as_manifest(["/photos/a.jpg", np.zeros((8, 8, 3))]).uris
+    ['/photos/a.jpg', 'array:0']
+    """
+    if isinstance(images, Manifest):
+        return images
+    if isinstance(images, str | Path) or (
+        isinstance(images, np.ndarray) and images.dtype.kind in "buf" and images.ndim < 4
+    ):
+        images = [images]
+    arrays: list[NDArray[Any]] = []
+    names: list[str | Path] = []
+    for image in images:
+        if isinstance(image, np.ndarray):
+            names.append(f"array:{len(arrays)}")
+            arrays.append(image)
+        else:
+            names.append(to_path(image) if isinstance(image, str) else Path(image))
+    return Manifest.from_rows(names, arrays=arrays)

@@ -1,0 +1,220 @@
+"""The command line: each verb reads its arguments, calls one function of the workflow and prints.
+
+Nothing here imports torch before a verb runs: ``headstart --help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from headstart import __version__, places
+from headstart.console import Console
+from headstart.errors import HeadstartError, SettingsError
+from headstart.settings import EngineSettings, FitSettings, Knob, ReadSettings, Settings, knobs
+
+__all__ = ["cli", "main"]
+
+Command = Callable[..., Any]
+PHOTOS = click.argument("photos")
+RUN = click.argument("run")
+
+
+def main() -> None:
+    """Run the command line; errors that headstart raises on purpose are one plain message."""
+    try:
+        cli(standalone_mode=False)
+    except HeadstartError as failure:
+        _stop(f"error: {failure}", 2 if isinstance(failure, SettingsError) else 1)
+    except click.exceptions.Abort:
+        _stop("stopped; what was computed is kept, and the same command goes on from there", 130)
+    except click.ClickException as failure:
+        failure.show()
+        sys.exit(failure.exit_code)
+
+
+def _stop(text: str, code: int) -> None:
+    click.echo(text, err=True)
+    sys.exit(code)
+
+
+def options(*kinds: type[Settings], only: tuple[str, ...] = ()) -> Callable[[Command], Command]:
+    """An option for each knob of these settings; the command gets them as strings, to be read by ``Settings.parse``."""
+
+    def add(command: Command) -> Command:
+        for kind in reversed(kinds):
+            for knob in reversed([each for each in knobs(kind) if not only or each.name in only]):
+                command = click.option(knob.option, metavar=_metavar(knob), help=_help(knob))(command)
+        return command
+
+    return add
+
+
+def _metavar(knob: Knob) -> str:
+    return "|".join(knob.choices) or knob.metavar or {"int": "N", "float": "NUMBER"}.get(knob.type, "TEXT")
+
+
+def _help(knob: Knob) -> str:
+    return knob.help if knob.default is None else f"{knob.help}  [default: {knob.default}]"
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="headstart")
+def cli() -> None:
+    """Transfer learning for image classification in which what is frozen is computed once."""
+
+
+@cli.command()
+@PHOTOS
+@click.option(
+    "--out", metavar="FOLDER", type=Path, help="Where to write the two files.  [default: PHOTOS' name in checks/]"
+)
+@options(ReadSettings, EngineSettings)
+def check(photos: str, out: Path | None, **given: str | None) -> None:
+    """Read every image of PHOTOS once: manifest.parquet, and problems.csv with what cannot be used."""
+    from headstart.workflow import checking
+
+    settings = EngineSettings.parse(given, ReadSettings)
+    folder = out or Path("checks") / Path(photos).resolve().name
+    seen = checking.check(
+        checking.read(photos, ReadSettings.parse(given, EngineSettings)), folder, settings, progress=Console()
+    )
+    click.echo(f"{len(seen):,} images, {len(seen.classes):,} classes, {len(seen.unusable):,} with a problem: {folder}")
+
+
+@cli.command()
+@PHOTOS
+@click.option("--out", metavar="RUN", type=Path, help="The run folder.  [default: PHOTOS' name in runs/]")
+@options(ReadSettings, FitSettings)
+def fit(photos: str, out: Path | None, **given: str | None) -> None:
+    """Make a classifier from PHOTOS: a folder a class, or pictures and a table of labels."""
+    settings = FitSettings.parse(given, ReadSettings)
+    reading = ReadSettings.parse(given, FitSettings)
+    from headstart.workflow import checking, fitting, reporting, runs
+
+    folder = out or Path("runs") / Path(photos).resolve().name
+    fitted = fitting.fit(checking.read(photos, reading), settings, progress=Console())
+    runs.save_run(fitted, folder)
+    page = reporting.report(folder)
+    click.echo(f"{_headline(fitted.evaluation)}\nrun: {folder}\nreport: {page}")
+
+
+@cli.command()
+@RUN
+@click.argument("images", nargs=-1, required=True)
+@click.option(
+    "--top", metavar="N", type=click.IntRange(1), default=5, show_default=True, help="Classes told of each image."
+)
+@click.option("--csv", "table", metavar="FILE", type=Path, help="Write a table instead of printing.")
+@options(EngineSettings)
+def predict(run: str, images: tuple[str, ...], top: int, table: Path | None, **given: str | None) -> None:
+    """Tell the likeliest classes of IMAGES (files or folders), by a run folder or a pretrained network's name."""
+    settings = EngineSettings.parse(given)
+    from headstart.workflow import checking, predicting
+
+    found = predicting.predict(
+        predicting.open_classifier(run),
+        checking.pictures(images),
+        settings,
+        progress=Console(),
+    )
+    if table:
+        found.write_csv(table, top)
+        click.echo(f"{len(found.manifest):,} images, {len(found.manifest.unusable):,} with a problem: {table}")
+    else:
+        click.echo("\n".join(found.lines(top)))
+
+
+@cli.command()
+@RUN
+@PHOTOS
+@click.option(
+    "--out", metavar="FOLDER", type=Path, help="Where to write.  [default: evaluations/ in the run, by PHOTOS' name]"
+)
+@options(ReadSettings, EngineSettings)
+def evaluate(run: str, photos: str, out: Path | None, **given: str | None) -> None:
+    """Tell what a classifier is worth on PHOTOS with labels, with a report."""
+    settings, reading = EngineSettings.parse(given, ReadSettings), ReadSettings.parse(given, EngineSettings)
+    from headstart.workflow import checking, predicting, reporting
+
+    classifier = predicting.open_classifier(run)
+    found, evaluation = predicting.evaluate(classifier, checking.read(photos, reading), settings, progress=Console())
+    home = Path(run) if Path(run).is_dir() else Path("runs") / run
+    folder = out or home / "evaluations" / Path(photos).resolve().name
+    predicting.save_evaluation(
+        found, evaluation, folder, command={"classifier": run, "photos": photos, **settings.values()}
+    )
+    click.echo(f"{_headline(evaluation)}\nreport: {reporting.report(folder)}")
+
+
+@cli.command()
+@RUN
+def report(run: str) -> None:
+    """Write RUN's report.html again from its other files."""
+    from headstart.workflow import reporting
+
+    click.echo(reporting.report(Path(run)))
+
+
+@cli.command()
+@click.argument("pattern", default="*")
+def models(pattern: str) -> None:
+    """List pretrained networks whose name fits PATTERN, such as "mobilenet*"."""
+    from headstart.workflow import listing
+
+    click.echo("\n".join(listing.models(pattern)))
+
+
+@cli.group()
+def cache() -> None:
+    """The feature store: list, verify, prune."""
+
+
+_STORE = options(FitSettings, only=("store",))
+
+
+@cache.command("list")
+@_STORE
+def cache_list(store: str | None) -> None:
+    """What is kept, and how large it is."""
+    from headstart.workflow import listing
+
+    click.echo("\n".join(listing.spaces(places.features(store))))
+
+
+@cache.command("verify")
+@_STORE
+def cache_verify(store: str | None) -> None:
+    """Read every row and compare it with its checksum."""
+    from headstart.workflow import listing
+
+    click.echo("\n".join(listing.verified(places.features(store))))
+
+
+@cache.command("prune")
+@_STORE
+@click.option(
+    "--model", metavar="NAME", help="Remove all features of this model; without it, only what nobody can use."
+)
+@click.option("--all", "everything", is_flag=True, help="Remove everything.")
+def cache_prune(store: str | None, model: str | None, everything: bool) -> None:
+    """Remove older versions, rows that are there twice, and what killed runs left; or whole models."""
+    from headstart.workflow import listing
+
+    click.echo(listing.prune(places.features(store), model=model, everything=everything))
+
+
+def _headline(evaluation: dict[str, Any]) -> str:
+    top1 = evaluation["top1"]
+    return (
+        f"{evaluation['part']} accuracy {top1['value']:.1%} (95 % interval {top1['low']:.1%} to {top1['high']:.1%}), "
+        f"{evaluation['images']:,} images, {len(evaluation['classes']):,} classes"
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""(Frozen network, manifest) -> features on disk, each computed once."""

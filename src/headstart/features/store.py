@@ -1,0 +1,290 @@
+"""Features on disk: a Lance data set for each feature space, with a row for each image and view.
+
+Rows are only ever appended, and a commit is atomic: a reader, a second writer and a run that is killed see whole
+commits and nothing else. Two runs that add the same row at once leave it twice with the same content; readers take
+the first, and :meth:`Space.prune` drops the other.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import lance
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from headstart.errors import StoreError
+from headstart.features.key import FeatureSpace
+from headstart.features.values import as_kept
+from headstart.files import write_json
+
+__all__ = ["FeatureRows", "FeatureStore", "Space"]
+
+_ARROW = {"float16": pa.float16(), "float32": pa.float32(), "uint8": pa.uint8()}
+_MANY_FRAGMENTS = 64  # each commit leaves one; beyond this, reading them costs more than joining them
+_ROWS_AT_A_TIME = 1024  # of all that are read through
+
+
+@dataclass(frozen=True)
+class FeatureStore:
+    """A folder of feature spaces.
+
+    >>> import tempfile
+    >>> from headstart.data.spec import InputSpec
+    >>> kept = FeatureSpace("net", "0" * 32, "pool", InputSpec(), "float32", "float16", (4,))
+    >>> space = FeatureStore(Path(tempfile.mkdtemp())).space(kept)
+    >>> space.append(["ab" * 16], np.ones((1, 4), np.float32))
+    >>> space.missing(["ab" * 16, "cd" * 16])
+    ['cdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcd']
+    >>> space.rows(["ab" * 16]).take([0])
+    array([[1., 1., 1., 1.]], dtype=float16)
+    """
+
+    folder: Path
+
+    def space(self, space: FeatureSpace) -> Space:
+        """The space's rows; its data set is made where it is not there.
+
+        :raises StoreError: the folder cannot be written.
+        """
+        facts = self.folder / f"{space.key}.json"
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            made = Space(self.folder / f"{space.key}.lance", facts, space.dtype, space.shape).created()
+            if not facts.exists():
+                write_json(facts, space.as_dict())
+        except OSError as failure:
+            raise StoreError(
+                f"{self.folder}: the feature store cannot be written ({failure}); give another: --store"
+            ) from failure
+        return made
+
+    def spaces(self) -> Iterator[Space]:
+        """All spaces in the folder, by name.
+
+        :raises StoreError: what tells of one is damaged.
+        """
+        yield from map(_read_space, sorted(self.folder.glob("*.json")))
+
+
+@dataclass(frozen=True)
+class Space:
+    """The rows of one feature space."""
+
+    path: Path
+    facts_path: Path
+    dtype: str
+    shape: tuple[int, ...]
+
+    def created(self) -> Space:
+        """Make the data set where it is not there yet; another process may do so at the same time."""
+        try:
+            lance.dataset(str(self.path))
+        except ValueError:  # not found; a folder may be there, of a process that was killed while it made it
+            try:
+                lance.write_dataset(self._schema.empty_table(), str(self.path), mode="create")
+            except OSError as failure:
+                if "already exists" not in str(failure):
+                    raise
+        return self
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What the space is of: model, cut, input, precision."""
+        return json.loads(self.facts_path.read_text(encoding="utf-8"))  # type: ignore[no-any-return]
+
+    @property
+    def bytes(self) -> int:
+        """On disk, older versions included."""
+        total = 0
+        for file in self.path.rglob("*"):
+            with suppress(FileNotFoundError):  # another process may be pruning
+                total += file.stat().st_size if file.is_file() else 0
+        return total
+
+    def __len__(self) -> int:
+        with self._telling("the rows cannot be counted"):
+            return int(self._dataset().count_rows())
+
+    def append(self, images: Sequence[str], features: NDArray[Any], *, view: int = 0) -> None:
+        """Add a row for each image, in one commit.
+
+        :param images: content hashes, 32 hexadecimal digits each.
+        :param features: (N, *shape), finite.
+        :raises StoreError: a value is not finite, or the folder cannot be written (the disk is full).
+        """
+        values = as_kept(np.ascontiguousarray(features).reshape(len(images), -1), self.dtype)
+        keys = [bytes.fromhex(image) for image in images]
+        table = pa.table(
+            [
+                pa.array(keys, pa.binary(16)),
+                pa.array(np.full(len(keys), view, np.int32)),
+                pa.array(_checksums(keys, [view] * len(keys), values)),
+                pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), values.shape[1]),
+            ],
+            schema=self._schema,
+        )
+        with self._telling("features cannot be added"):
+            lance.write_dataset(table, str(self.path), mode="append")
+
+    def missing(self, images: Sequence[str], *, view: int = 0) -> list[str]:
+        """Which of the images have no row yet, each once, in the given order."""
+        with self._telling("its rows cannot be listed"):
+            positions = _positions(self._dataset(), images, view)
+        return list(dict.fromkeys(image for image, position in zip(images, positions, strict=True) if position < 0))
+
+    def rows(self, images: Sequence[str], *, view: int = 0) -> FeatureRows:
+        """The features of these images, in this order.
+
+        :raises StoreError: one has no row.
+        """
+        with self._telling("its rows cannot be listed"):
+            # One opening for both: positions are those of this version of the data set.
+            dataset = self._dataset()
+            positions = _positions(dataset, images, view)
+        if (positions < 0).any():
+            image = images[int(np.argmin(positions))]
+            raise StoreError(f"{self.path}: no features of the image with hash {image}")
+        return FeatureRows(self, dataset, positions)
+
+    def verify(self) -> int:
+        """Count the rows whose content is not what was written.
+
+        :raises StoreError: a file is so damaged that its rows cannot be read.
+        """
+        with self._telling("a file is damaged"):
+            batches = self._dataset().to_batches(batch_size=_ROWS_AT_A_TIME)
+            return sum(int(_wrong(batch, self.dtype).sum()) for batch in batches)
+
+    def tidy(self) -> None:
+        """Join the fragments that many small commits leave, when there are many."""
+        with suppress(OSError, ValueError):  # another process is at it, or has removed it
+            dataset = self._dataset()
+            if len(dataset.get_fragments()) > _MANY_FRAGMENTS:
+                dataset.optimize.compact_files()
+
+    def prune(self, keep_versions: timedelta = timedelta(hours=1)) -> None:
+        """Drop rows that are there twice, and what older versions and killed writers left.
+
+        :param keep_versions: a run that reads an older version may need it for so long.
+        :raises StoreError: another process changes the same rows.
+        """
+        with self._telling("it cannot be pruned now; try again"):
+            dataset = self._dataset()
+            keys = dataset.to_table(columns=["image", "view"], with_row_id=True)
+            first: dict[tuple[bytes, int], int] = {}
+            columns = (keys[name].to_pylist() for name in ("image", "view", "_rowid"))
+            twice = [
+                row for image, view, row in zip(*columns, strict=True) if first.setdefault((image, view), row) != row
+            ]
+            if twice:
+                dataset.delete(f"_rowid IN ({', '.join(map(str, twice))})")
+            dataset.optimize.compact_files()
+            dataset.cleanup_old_versions(older_than=keep_versions)
+
+    def remove(self) -> None:
+        """Delete the whole space."""
+        self.facts_path.unlink(missing_ok=True)
+        # Renamed first: half of a data set, should this be interrupted, must not have the name of a whole one.
+        removed = self.path.with_name(".removed")
+        removed.mkdir(exist_ok=True)
+        self.path.rename(removed / uuid4().hex)
+        shutil.rmtree(removed)
+
+    @property
+    def _schema(self) -> pa.Schema:
+        features = pa.list_(_ARROW[self.dtype], int(np.prod(self.shape)))
+        return pa.schema({"image": pa.binary(16), "view": pa.int32(), "crc": pa.uint32(), "features": features})
+
+    def _dataset(self) -> Any:
+        return lance.dataset(str(self.path))
+
+    @contextmanager
+    def _telling(self, what: str) -> Iterator[None]:
+        """Lance's errors, which are of many types, as one of ours."""
+        try:
+            yield
+        except (OSError, ValueError, RuntimeError, pa.ArrowException) as failure:
+            raise StoreError(f"{self.path}: {what} ({failure})") from failure
+
+
+@dataclass(frozen=True)
+class FeatureRows:
+    """Features in a fixed order, on disk until they are taken."""
+
+    space: Space
+    dataset: Any
+    positions: NDArray[np.int64]  # in the data set
+
+    def __len__(self) -> int:
+        return len(self.positions)
+
+    @property
+    def nbytes(self) -> int:
+        """What they take in memory once taken."""
+        return len(self) * int(np.prod(self.space.shape)) * np.dtype(self.space.dtype).itemsize
+
+    def take(self, rows: Sequence[int] | NDArray[np.int64]) -> NDArray[Any]:
+        """Read some, (len(rows), *shape).
+
+        :raises StoreError: one is damaged.
+        """
+        wanted = self.positions[np.asarray(rows, np.int64)]
+        order, back = np.unique(wanted, return_inverse=True)  # the disk is read in its own order
+        with self.space._telling("features cannot be read"):
+            table = self.dataset.take(order.tolist())
+        values = np.empty((len(order), *self.space.shape), self.space.dtype)
+        filled = 0
+        for batch in table.to_batches():
+            if _wrong(batch, self.space.dtype).any():
+                raise StoreError(
+                    f"{self.space.path}: features are damaged: headstart cache verify tells how many, "
+                    f"headstart cache prune --model {self.space.facts['model']} removes them"
+                )
+            values[filled : filled + len(batch)] = _values(batch, self.space.dtype).reshape(-1, *self.space.shape)
+            filled += len(batch)
+        return values[back]
+
+
+def _read_space(facts: Path) -> Space:
+    try:
+        known = json.loads(facts.read_text(encoding="utf-8"))
+        return Space(facts.with_suffix(".lance"), facts, known["dtype"], tuple(known["shape"])).created()
+    except (OSError, ValueError, KeyError, TypeError) as failure:
+        raise StoreError(f"{facts}: damaged ({failure!r}); delete it and the folder with its name") from failure
+
+
+def _positions(dataset: Any, images: Sequence[str], view: int) -> NDArray[np.int64]:
+    """Where each image's row is in the data set, the first if it is there twice; -1: nowhere."""
+    keys = dataset.to_table(columns=["image", "view"])
+    of_view = pc.if_else(pc.equal(keys["view"], view), keys["image"], pa.scalar(None, pa.binary(16)))
+    wanted = pa.array([bytes.fromhex(image) for image in images], pa.binary(16))
+    return np.asarray(pc.index_in(wanted, value_set=of_view).fill_null(-1), np.int64)
+
+
+def _values(batch: pa.RecordBatch, dtype: str) -> NDArray[Any]:
+    """(rows, values)"""
+    return np.asarray(batch["features"].flatten().to_numpy(zero_copy_only=False), dtype).reshape(len(batch), -1)
+
+
+def _checksums(images: Sequence[bytes], views: Sequence[int], values: NDArray[Any]) -> NDArray[np.uint32]:
+    """Of whole rows: features under the name of another image would be as wrong as other features."""
+    keys = (image + view.to_bytes(4, "little") for image, view in zip(images, views, strict=True))
+    return np.fromiter(map(zlib.crc32, values, map(zlib.crc32, keys)), np.uint32, len(images))
+
+
+def _wrong(batch: pa.RecordBatch, dtype: str) -> NDArray[np.bool_]:
+    """Which rows are not what was written."""
+    images, views = batch["image"].to_pylist(), batch["view"].to_pylist()
+    return np.asarray(_checksums(images, views, _values(batch, dtype)) != batch["crc"].to_numpy())

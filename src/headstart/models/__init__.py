@@ -1,0 +1,1 @@
+"""Pretrained networks, cut where training starts, and what runs the frozen part."""

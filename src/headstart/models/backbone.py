@@ -1,0 +1,95 @@
+"""A pretrained network with all that belongs to it: its input, its class names, where its weights are from."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import timm
+import torch
+from torch import Tensor, nn
+
+from headstart.data.spec import InputSpec
+from headstart.errors import ModelError
+from headstart.models import catalog, weights
+
+__all__ = ["Backbone", "build", "digest", "load_backbone"]
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """A network in evaluation mode, and its facts."""
+
+    name: str
+    module: nn.Module
+    spec: InputSpec
+    classes: tuple[str, ...] | None  # of the pretrained head; None where the head is new or its classes are unknown
+    source: str  # where the weights came from, in words
+    licence: str
+
+
+def build(name: str, *, classes: int) -> nn.Module:
+    """A network by its timm name, with random weights and a head for ``classes``, in evaluation mode.
+
+    :raises ModelError: no such model; the text has the nearest names.
+
+    >>> build("test_resnet", classes=3).get_classifier()
+    Linear(in_features=256, out_features=3, bias=True)
+    """
+    catalog.require(name)
+    network: nn.Module = timm.create_model(name, pretrained=False, num_classes=classes)
+    return network.eval()
+
+
+def load_backbone(name: str, *, weights_file: str | None = None, seed: int = 0) -> Backbone:
+    """Build a network and load its pretrained weights.
+
+    :param name: timm's name, with or without a tag, for example "tf_efficientnet_lite0" or "resnet50.a1_in1k".
+    :param weights_file: a ``.safetensors`` or ``.pth`` file; "random" for none; else what the model's name stands for.
+    :raises ModelError: no such model, or the file does not fit it.
+    :raises WeightsNotFound: the weights are not at hand and cannot be fetched; the text says which file to put where.
+    """
+    info = catalog.require(name)
+    found = weights.find(name, weights_file)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)  # for what stays random
+        classes = _classes_in(found.state, info) or info.classes
+        network: nn.Module = timm.create_model(name, pretrained=False, num_classes=classes)
+    if found.state is not None:
+        _load(network, found.state, origin=found.origin)
+    network.eval()
+    names = weights.class_names(network) if found.state is not None else None
+    return Backbone(name, network, info.spec, names, found.origin, info.licence)
+
+
+def digest(module: nn.Module) -> str:
+    """32 hexadecimal digits of all parameters and buffers, names and values."""
+    total = hashlib.blake2b(digest_size=16)
+    for name, value in module.state_dict().items():
+        total.update(f"{name}{tuple(value.shape)}{value.dtype}".encode())
+        total.update(value.detach().contiguous().cpu().numpy())
+    return total.hexdigest()
+
+
+def _classes_in(state: Mapping[str, Tensor] | None, info: catalog.ModelInfo) -> int | None:
+    """How many classes a file's own head has, which need not be as many as the published one."""
+    weight = (state or {}).get(f"{info.head}.weight")
+    return None if weight is None else weight.shape[0]
+
+
+def _load(network: nn.Module, state: Mapping[str, Tensor], *, origin: str) -> None:
+    expected = network.state_dict()
+    wrong = [
+        f"{name} is {_shape(state.get(name))}, the model has {tuple(value.shape)}"
+        for name, value in expected.items()
+        if name not in state or state[name].shape != value.shape
+    ]
+    if wrong:
+        more = f", and {len(wrong) - 3} more" if len(wrong) > 3 else ""
+        raise ModelError(f"{origin}: the weights do not fit the model: {'; '.join(wrong[:3])}{more}")
+    network.load_state_dict({name: state[name] for name in expected})
+
+
+def _shape(value: Tensor | None) -> str:
+    return "missing" if value is None else str(tuple(value.shape))

@@ -1,0 +1,124 @@
+"""Single pictures as PNG: a sheet of images with their labels, and an image beside its first guesses."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from headstart.data.decode import decode
+from headstart.files import replacing
+from headstart.report.svg import shortened
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+__all__ = ["sheet", "top_k_plot"]
+
+Picture: TypeAlias = "Image.Image | Path | str | bytes | npt.NDArray[Any]"
+
+# The page's colours on white.
+INK, QUIET, TRACK, GOOD, BAD = "#1b1d21", "#8a8d94", "#ecebe8", "#0a7f5f", "#c64a1a"
+
+
+def sheet(images: Sequence[Picture], labels: Sequence[str], path: Path) -> Path:
+    """Write a PNG of images in a grid, each under its label, and return its path.
+
+    ``images`` are what :func:`headstart.data.decode.decode` takes, or Pillow's; ``labels`` one for each. Raises
+    :class:`~headstart.errors.ImageProblem` for an image that cannot be read, ValueError where the numbers differ.
+    """
+    columns = max(1, min(6, math.ceil(math.sqrt(len(images)))))
+    rows = max(1, math.ceil(len(images) / columns))
+    figure = _figure(2 * columns, 2.3 * rows)
+    for place, (image, label) in enumerate(zip(images, labels, strict=True)):
+        axes = figure.add_subplot(rows, columns, place + 1)
+        _show(axes, image)
+        _write(axes.set_title, shortened(label, most=24), fontsize=9, color=INK)
+    return _save(figure, path)
+
+
+def top_k_plot(
+    image: Picture,
+    names: Sequence[str],
+    shares: Sequence[float],
+    *,
+    path: Path,
+    true: str | None = None,
+    k: int = 5,
+) -> Path:
+    """Write a PNG of an image beside bars in percent of its ``k`` most probable classes, and return its path.
+
+    ``names`` and ``shares`` (0 to 1) are one a class, in any order. With ``true`` given, its bar is green, and the
+    first one red where it is another. Raises as :func:`sheet` does.
+    """
+    best = sorted(zip(names, shares, strict=True), key=lambda item: -item[1])[:k]
+    figure = _figure(7.5, 3)
+    picture, bars = figure.subplots(1, 2, width_ratios=(1, 1.3))
+    _show(picture, image)
+    colours = [
+        GOOD if name == true else BAD if true is not None and row == 0 else QUIET for row, (name, _) in enumerate(best)
+    ]
+    bars.barh(range(len(best)), 100, color=TRACK, height=0.18)
+    bars.barh(range(len(best)), [100 * share for _, share in best], color=colours, height=0.18)
+    for row, (name, share) in enumerate(best):
+        _write(bars.annotate, shortened(name, most=40), xy=(0, row - 0.22), fontsize=10, color=INK)
+        bars.annotate(f"{100 * share:.1f} %", (100, row - 0.22), fontsize=10, color=INK, ha="right")
+    bars.set(xlim=(0, 100), ylim=(len(best) - 0.7, -0.9))
+    bars.axis("off")
+    return _save(figure, path)
+
+
+def _figure(width: float, height: float) -> Figure:
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), dpi=150, layout="constrained", facecolor="white")
+
+
+def _show(axes: Axes, image: Picture) -> None:
+    axes.imshow(np.asarray(image.convert("RGB") if isinstance(image, Image.Image) else decode(image)))
+    axes.axis("off")
+
+
+def _write(put: Any, text: str, **style: Any) -> None:
+    """Put a text on a figure in fonts that have its letters; a letter that no installed font has becomes a box."""
+    known, families = _fonts(text)
+    put("".join(letter if letter in known else "□" for letter in text), family=families, parse_math=False, **style)
+
+
+@lru_cache(maxsize=1024)
+def _fonts(text: str) -> tuple[frozenset[str], list[str]]:
+    """The letters of a text that installed fonts have, and the families to take them from: DejaVu Sans first."""
+    from matplotlib import font_manager
+
+    missing = set(text)
+    families = []
+    # Last Resort has a picture of the script for every letter: no help to a reader.
+    fonts = [font for font in font_manager.fontManager.ttflist if not font.name.startswith("Last Resort")]
+    for font in sorted(fonts, key=lambda font: (font.name != "DejaVu Sans", font.name)):
+        found = missing & _letters(font.fname)
+        if found:
+            families.append(font.name)
+            missing -= found
+        if not missing:
+            break
+    return frozenset(set(text) - missing), families or ["DejaVu Sans"]
+
+
+@lru_cache(maxsize=1024)
+def _letters(path: str) -> frozenset[str]:
+    from matplotlib.font_manager import get_font
+
+    return frozenset(map(chr, get_font(path).get_charmap()))
+
+
+def _save(figure: Figure, path: Path) -> Path:
+    with replacing(path) as beside:
+        figure.savefig(beside, format="png")
+    return path

@@ -1,0 +1,1 @@
+"""Features -> a trained tail and its history."""

@@ -1,0 +1,47 @@
+"""What training reads: inputs by row, with their targets. Features on disk and in memory, and images, look the same."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Inputs", "Kept", "Part"]
+
+
+class Inputs(Protocol):
+    """Inputs of a network by row number."""
+
+    def __len__(self) -> int: ...
+
+    def take(self, rows: Sequence[int] | NDArray[np.int64]) -> NDArray[Any]:
+        """(len(rows), *shape)."""
+        ...
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Inputs that are in memory, (N, *shape)."""
+
+    values: NDArray[Any]
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def take(self, rows: Sequence[int] | NDArray[np.int64]) -> NDArray[Any]:
+        """(len(rows), *shape)."""
+        return np.asarray(self.values[np.asarray(rows)])
+
+
+@dataclass(frozen=True)
+class Part:
+    """One side of a split."""
+
+    inputs: Inputs
+    targets: NDArray[np.int64]  # (N,)
+
+    def __len__(self) -> int:
+        return len(self.targets)

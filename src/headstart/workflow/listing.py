@@ -1,0 +1,68 @@
+"""What there is: pretrained networks, and the feature store's contents."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from headstart.errors import ModelError, StoreError
+from headstart.features.store import FeatureStore, Space
+from headstart.models import catalog, weights
+
+__all__ = ["models", "prune", "spaces", "verified"]
+
+
+def models(pattern: str) -> Iterator[str]:
+    """A line a model: input, classes, licence, whether its weights are on this machine."""
+    found = list(catalog.list_models(pattern))
+    if not found:
+        raise ModelError(f"no model's name fits {pattern}; patterns are those of a shell, such as mobilenet*")
+    width = max(len(info.name) for info in found)
+    yield f"{'model':{width}}  {'input':>9}  {'classes':>7}  {'weights':7}  licence"
+    for info in found:
+        here = "here" if weights.at_hand(info.name) else "hub" if info.hub_id else "none"
+        size = f"{info.spec.height}x{info.spec.width}"
+        yield f"{info.name:{width}}  {size:>9}  {info.classes:>7}  {here:7}  {info.licence}"
+
+
+def spaces(folder: Path) -> Iterator[str]:
+    """A line for each feature space of the store."""
+    found = list(FeatureStore(folder).spaces())
+    yield f"{folder}: {len(found)} feature spaces, {sum(space.bytes for space in found) / 1e6:,.1f} MB"
+    for space in found:
+        yield f"{_name(space)}  {len(space):,} rows, {space.bytes / 1e6:,.1f} MB"
+
+
+def verified(folder: Path) -> Iterator[str]:
+    """Check every row of the store.
+
+    :raises StoreError: at the end, if any row is wrong.
+    """
+    wrong = 0
+    for space in FeatureStore(folder).spaces():
+        bad = space.verify()
+        wrong += bad
+        yield f"{_name(space)}  {len(space):,} rows, {bad} wrong"
+    if wrong:
+        raise StoreError(
+            f"{folder}: {wrong} rows are damaged; headstart cache prune --model NAME removes a model's rows"
+        )
+
+
+def prune(folder: Path, *, model: str | None, everything: bool) -> str:
+    """Make the store smaller, and say by how much."""
+    found = list(FeatureStore(folder).spaces())
+    before = sum(space.bytes for space in found)
+    for space in found:
+        if everything or model == space.facts["model"]:
+            space.remove()
+        else:
+            space.prune()
+    after = sum(space.bytes for space in FeatureStore(folder).spaces())
+    return f"{folder}: {(before - after) / 1e6:,.1f} MB freed, {after / 1e6:,.1f} MB kept"
+
+
+def _name(space: Space) -> str:
+    facts = space.facts
+    where = facts["cut"] or "image"
+    return f"{space.path.stem[:8]}  {facts['model']} at {where} {tuple(facts['shape'])} {facts['precision']}"

@@ -1,0 +1,152 @@
+"""From a classifier and images to probabilities, and to what they are worth where labels are known."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headstart import __version__
+from headstart.classifier import Classifier
+from headstart.data.manifest import Manifest
+from headstart.data.uri import to_path
+from headstart.errors import DataError
+from headstart.evaluate import evaluate as measure
+from headstart.files import write_json, write_text
+from headstart.models.names import match
+from headstart.progress import Progress
+from headstart.settings import EngineSettings
+from headstart.workflow.checking import inspected
+from headstart.workflow.runs import write_predictions
+
+__all__ = ["Predictions", "evaluate", "open_classifier", "predict", "save_evaluation"]
+
+
+def open_classifier(name: str) -> Classifier:
+    """A run folder, a saved classifier, or a pretrained network by name."""
+    from headstart.classifier import load
+
+    return load(name) if Path(name).exists() or "/" in name else Classifier.pretrained(name)
+
+
+@dataclass
+class Predictions:
+    """What a classifier says of images."""
+
+    classes: tuple[str, ...]
+    manifest: Manifest  # every image asked for; those that could not be read have their problem
+    probabilities: NDArray[np.float32]  # (usable images, C), in the manifest's order
+
+    def top(self, k: int) -> list[list[tuple[str, float]]]:
+        """The ``k`` likeliest classes of each usable image, likeliest first."""
+        order = np.argsort(-self.probabilities, axis=1, kind="stable")[:, :k]
+        return [
+            [(self.classes[index], float(shares[index])) for index in indices]
+            for indices, shares in zip(order, self.probabilities, strict=True)
+        ]
+
+    def lines(self, k: int) -> list[str]:
+        """For a terminal: each image with its likeliest classes in percent."""
+        found = iter(self.top(k))
+        lines = []
+        for uri, problem in zip(self.manifest.uris, self.manifest.problems, strict=True):
+            lines.append(uri)
+            told = [f"problem: {problem}"] if problem else [f"{share:6.1%}  {name}" for name, share in next(found)]
+            lines += [f"  {line}" for line in told]
+        return lines
+
+    def write_csv(self, path: Path, k: int) -> None:
+        """A row an image: path, the likeliest classes with their probabilities, and the problem where there is one."""
+        k = min(k, len(self.classes))
+        ranks = range(1, k + 1)
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(["path", *(f"{what}_{rank}" for rank in ranks for what in ("class", "probability")), "problem"])
+        found = iter(self.top(k))
+        for uri, problem in zip(self.manifest.uris, self.manifest.problems, strict=True):
+            cells = (
+                [""] * (2 * k) if problem else [cell for name, share in next(found) for cell in (name, f"{share:.6f}")]
+            )
+            writer.writerow([str(to_path(uri)), *cells, problem or ""])
+        # Names that are not UTF-8 go back to the bytes they are.
+        write_text(path, text.getvalue().encode(errors="surrogateescape").decode(errors="replace"))
+
+
+def predict(
+    classifier: Classifier,
+    manifest: Manifest,
+    settings: EngineSettings | None = None,
+    *,
+    progress: Progress | None = None,
+) -> Predictions:
+    """Probabilities of all images that can be read; the others are in the manifest with their problem."""
+    probabilities, problems = classifier.probabilities(manifest, settings=settings, progress=progress)
+    told: list[str | None] = [None] * len(manifest)
+    for row, reason in problems:
+        told[row] = reason
+    return Predictions(classifier.classes, manifest.with_column("problem", told), probabilities)
+
+
+def evaluate(
+    classifier: Classifier,
+    manifest: Manifest,
+    settings: EngineSettings | None = None,
+    *,
+    progress: Progress | None = None,
+) -> tuple[Predictions, dict[str, Any]]:
+    """What the classifier is worth on labelled images that it has not seen.
+
+    :raises DataError: no image has a label, or a label is none of the classifier's classes.
+    """
+    settings, progress = settings or EngineSettings(), progress or Progress()
+    settings.check()
+    labelled = manifest.select(np.array([label is not None for label in manifest.labels], bool))
+    if not len(labelled):
+        raise DataError("no image has a label: give a folder a class, or a table of labels (--labels TABLE)")
+    labelled = labelled.with_column("label", _aligned(labelled, classifier.classes))
+    seen = inspected(labelled, settings, progress=progress).with_column("split", ["test"] * len(labelled))
+    found = predict(classifier, seen.usable, settings, progress=progress)
+    usable = found.manifest.usable
+    evaluation = measure(usable.targets(classifier.classes), found.probabilities, classifier.classes, part="test")
+    evaluation["summary"] = {
+        "headstart": __version__,
+        "model": classifier.model,
+        "images": {"test": len(usable)},
+        "problems": len(labelled) - len(usable),
+    }
+    evaluation["note"] = "These images were given for evaluation; whether training saw them, only who gave them knows."
+    return Predictions(classifier.classes, found.manifest, found.probabilities), evaluation
+
+
+def _aligned(manifest: Manifest, classes: Sequence[str]) -> list[str | None]:
+    """Labels as the classifier spells them: exactly, else by case, underscores and synonyms."""
+    exact = set(classes)
+    spelled = {label: label for label in manifest.classes if label in exact}
+    others = [label for label in manifest.classes if label not in exact]
+    found = match(others, classes)
+    for position, label in enumerate(others):
+        candidates = found.get(position, [])
+        if len(candidates) != 1:
+            raise DataError(
+                f"the label {label!r} is none of the classifier's {len(classes)} classes "
+                f"(such as {classes[0]!r}): labels and classes must have the same names"
+            )
+        spelled[label] = classes[candidates[0]]
+    return [spelled[str(label)] for label in manifest.labels]
+
+
+def save_evaluation(found: Predictions, evaluation: dict[str, Any], folder: Path, *, command: dict[str, Any]) -> Path:
+    """Write what a report needs, as in a run folder but without a classifier."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / "settings.json", {"headstart": __version__, "command": "evaluate", "settings": command})
+    found.manifest.write(folder / "manifest.parquet")
+    found.manifest.write_problems(folder / "problems.csv")
+    write_predictions(folder / "predictions.parquet", found.manifest.usable, found.probabilities, found.classes)
+    write_json(folder / "evaluation.json", evaluation)
+    return folder

@@ -1,0 +1,77 @@
+"""What tests of several folders use."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+_HERE = Path(__file__).parent
+
+
+def _load(name: str) -> ModuleType:
+    # Test folders are no packages, so that a helper beside this file is loaded by its path.
+    spec = importlib.util.spec_from_file_location(name, _HERE / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def nasty() -> ModuleType:
+    """The module tests/nasty.py: make_nasty(folder), and what it is made with."""
+    return _load("nasty")
+
+
+@pytest.fixture(scope="session")
+def nasty_folder(nasty: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[Path, str | None]]:
+    """The folder that make_nasty fills, made once (do not write into it), and what it says of each entry."""
+    folder = tmp_path_factory.mktemp("nasty") / "photos"
+    return folder, nasty.make_nasty(folder)
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of real pictures: the one that HEADSTART_SHARED names, else ../shared/data beside the repository."""
+    folder = Path(os.environ.get("HEADSTART_SHARED") or _HERE.parent.parent / "shared" / "data")
+    if not folder.is_dir():
+        pytest.skip(f"no real pictures at {folder}: set HEADSTART_SHARED to their folder")
+    return folder
+
+
+@pytest.fixture
+def photo(tmp_path: Path) -> Callable[..., Path]:
+    """Write a small JPEG of one colour: photo("cats/a.jpg", 200) -> its path below tmp_path."""
+    from PIL import Image
+
+    def write(name: str, shade: int = 0, size: tuple[int, int] = (16, 16)) -> Path:
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", size, (shade % 256, (shade * 7) % 256, shade // 256 % 256)).save(path, "JPEG")
+        return path
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A feature store for the whole session, so that tests of the same pictures share their features."""
+    return tmp_path_factory.mktemp("store")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """No test reads or writes the user's own cache."""
+    before = os.environ.get("HEADSTART_CACHE")
+    os.environ["HEADSTART_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+    yield
+    if before is None:
+        del os.environ["HEADSTART_CACHE"]
+    else:
+        os.environ["HEADSTART_CACHE"] = before

@@ -1,0 +1,119 @@
+"""Cut at any point, a picture is either reported or has the same pixels; inspect and decode say the same."""
+
+from __future__ import annotations
+
+import re
+from types import ModuleType
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from headstart.data.decode import decode, inspect
+from headstart.errors import ImageProblem
+
+JPEGS: dict[str, dict[str, Any]] = {
+    "baseline": {"quality": 90},
+    "progressive": {"quality": 90, "progressive": True},
+    "restarts": {"restart_marker_rows": 1},
+    "full colour": {"subsampling": 0, "quality": 97},
+    "progressive full colour": {"subsampling": 0, "progressive": True},
+}
+OTHERS: dict[str, dict[str, Any]] = {
+    "PNG": {},
+    "GIF": {},
+    "WEBP": {"lossless": True},
+    "TIFF": {},
+    "BMP": {},
+    "PPM": {},
+    "TGA": {},
+    "JPEG2000": {},
+}
+TRUNCATED = "truncated: the file ends before the picture does"
+
+
+def test_whatever_inspect_passes_decode_decodes(nasty: ModuleType) -> None:
+    for options in JPEGS.values():
+        data = nasty.encode(nasty.picture(161, 99), "JPEG", **options)
+        for cut in [*range(0, len(data), 97), *range(len(data) - 80, len(data) + 1)]:
+            assert (_problem(data[:cut]) is None) == (cut == len(data))
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "CMYK"])
+@pytest.mark.parametrize("kind", JPEGS)
+def test_a_cut_jpeg_with_a_forged_end_is_no_picture(nasty: ModuleType, mode: str, kind: str) -> None:
+    image = nasty.picture(163, 101).convert(mode)
+    options = JPEGS[kind] if mode == "RGB" else {k: v for k, v in JPEGS[kind].items() if k != "subsampling"}
+    data = nasty.encode(image, "JPEG", **options)
+    start = data.index(b"\xff\xda") + 20
+    # Of a progressive file the first scan alone is a picture, though a coarse one.
+    end = data.index(b"\xff\xda", start) - 100 if "progressive" in kind else len(data) - 100
+    for cut in range(start, end, 61):
+        assert _problem(data[:cut] + b"\xff\xd9") == TRUNCATED, cut
+
+
+def test_a_jpeg_with_a_tail_of_zeros_is_no_picture(nasty: ModuleType) -> None:
+    data = nasty.encode(nasty.picture(161, 99), "JPEG", quality=90)
+    for cut in range(data.index(b"\xff\xda") + 20, len(data) - 1, 61):
+        for more in (0, 4096):
+            assert _problem(data[:cut] + bytes(len(data) - cut + more)) == TRUNCATED
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+@pytest.mark.parametrize("progressive", [False, True])
+@pytest.mark.parametrize("size", [(1, 1), (8, 8), (17, 33), (64, 48)])
+def test_a_whole_grey_jpeg_is_a_picture(nasty: ModuleType, mode: str, progressive: bool, size: tuple[int, int]) -> None:
+    for shade in range(124, 133):
+        image = Image.new("L", size, shade).convert(mode)
+        assert _problem(nasty.encode(image, "JPEG", progressive=progressive)) is None
+        assert _problem(nasty.encode(image, "JPEG", progressive=progressive) + b"trailing" * 99) is None
+
+
+@pytest.mark.parametrize("kind", OTHERS)
+def test_other_formats_are_whole_or_reported(nasty: ModuleType, kind: str) -> None:
+    data = nasty.encode(nasty.picture(61, 39).convert("P" if kind == "GIF" else "RGB"), kind, **OTHERS[kind])
+    whole = decode(data).tobytes()
+    good = 0
+    for cut in [*range(0, len(data), len(data) // 80), *range(len(data) - 30, len(data) + 1)]:
+        if _problem(data[:cut]) is None:
+            good += 1
+            assert decode(data[:cut]).tobytes() == whole
+    assert good < 35  # a few bytes after the last pixel may be missing
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.data())
+def test_damage_anywhere_gives_a_picture_or_a_reason(nasty: ModuleType, data: st.DataObject) -> None:
+    kind = data.draw(
+        st.sampled_from(["JPEG", "PNG", "GIF", "WEBP", "TIFF", "BMP", "ICO", "MPO", "PCX", "TGA", "JPEG2000"])
+    )
+    good = bytearray(nasty.encode(nasty.picture(33, 27), kind))
+    for position in data.draw(st.lists(st.integers(0, len(good) - 1), min_size=1, max_size=6)):
+        good[position] = data.draw(st.integers(0, 255))
+    seen = inspect(bytes(good), max_pixels=1_000_000)
+    if seen.problem is None:
+        assert decode(bytes(good)).size == (seen.width, seen.height)
+    else:  # of what is damaged, decode may still make something: an eighth shows more plainly that blocks are missing
+        assert " at 0x" not in seen.problem
+        assert re.match(r"truncated|damaged|not an image|\d+x\d+ is more than", seen.problem)
+
+
+def test_cut_at_the_start_of_a_second_picture_the_first_remains(nasty: ModuleType) -> None:
+    frames = {"save_all": True, "append_images": [nasty.picture().transpose(Image.Transpose.ROTATE_180)]}
+    for kind in ("MPO", "GIF", "PNG"):
+        whole = nasty.encode(nasty.picture().convert("P" if kind == "GIF" else "RGB"), kind, **dict(frames))
+        assert decode(whole[: len(whole) * 9 // 10]).tobytes() == decode(whole).tobytes()
+
+
+def _problem(data: bytes) -> str | None:
+    """What is wrong with a file; inspect and decode must agree, so that nothing that inspect passes fails later."""
+    seen = inspect(data)
+    if seen.problem is None:
+        assert decode(data).size == (seen.width, seen.height)
+    else:
+        with pytest.raises(ImageProblem) as caught:
+            decode(data)
+        assert caught.value.reason == seen.problem
+    return seen.problem

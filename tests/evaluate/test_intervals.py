@@ -1,0 +1,85 @@
+"""Intervals against published figures, and what must hold for any."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from headstart.evaluate import intervals
+
+
+# Newcombe, Two-sided confidence intervals for the single proportion: comparison of seven methods,
+# Statistics in Medicine 17 (1998), table I, method 3.
+@pytest.mark.parametrize(
+    ("hits", "images", "low", "high"),
+    [(81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605), (0, 20, 0.0000, 0.1611), (1, 29, 0.0061, 0.1718)],
+)
+def test_wilson_as_published(hits, images, low, high):
+    found = intervals.wilson(hits, images)
+    assert found["value"] == hits / images
+    assert (round(found["low"], 4), round(found["high"], 4)) == (low, high)
+
+
+@given(st.integers(1, 5000).flatmap(lambda images: st.tuples(st.integers(0, images), st.just(images))))
+def test_wilson_holds_the_share_and_is_symmetric(case):
+    hits, images = case
+    found, missed = intervals.wilson(hits, images), intervals.wilson(images - hits, images)
+    assert 0 <= found["low"] <= found["value"] + 1e-12
+    assert found["value"] - 1e-12 <= found["high"] <= 1
+    assert found["low"] == pytest.approx(1 - missed["high"], abs=1e-9)
+
+
+def test_mean_and_its_standard_errors():
+    found = intervals.mean(np.array([1.0, 2.0, 3.0, 4.0]))
+    error = 1.96 * np.sqrt(5 / 3) / 2  # the variance of 1, 2, 3, 4 is 5/3
+    assert found == pytest.approx({"value": 2.5, "low": 2.5 - error, "high": 2.5 + error})
+
+
+def test_the_mean_of_losses_is_not_below_zero():
+    assert intervals.mean(np.array([0.0, 0.0, 9.0]))["low"] == 0.0
+
+
+def test_one_value_has_no_spread():
+    assert intervals.mean(np.array([2.0])) == {"value": 2.0, "low": 2.0, "high": 2.0}
+
+
+def share_of(values):
+    return lambda weights: weights @ values / weights.sum(axis=1)
+
+
+@pytest.mark.parametrize("reflect", [False, True])
+def test_bootstrap_of_a_share_is_near_wilson(reflect):
+    hits = np.repeat([1.0, 0.0], [140, 60])
+    found, wilson = intervals.bootstrap(share_of(hits), 200, reflect=reflect), intervals.wilson(140, 200)
+    assert found["value"] == wilson["value"]
+    assert found["low"] == pytest.approx(wilson["low"], abs=0.015)
+    assert found["high"] == pytest.approx(wilson["high"], abs=0.015)
+
+
+def test_bootstrap_is_repeatable_and_seeded():
+    statistic = share_of(np.arange(50) / 49)
+    assert intervals.bootstrap(statistic, 50) == intervals.bootstrap(statistic, 50)
+    assert intervals.bootstrap(statistic, 50) != intervals.bootstrap(statistic, 50, seed=1)
+
+
+def test_every_resample_draws_as_many_images_as_there_are(monkeypatch):
+    monkeypatch.setattr(intervals, "CHUNK", 100)  # many chunks, the last one short
+    seen = []
+
+    def statistic(weights):
+        seen.append(weights)
+        return weights[:, 0] / weights.sum(axis=1)
+
+    intervals.bootstrap(statistic, 7, resamples=25)
+    weights = np.concatenate(seen[1:])
+    assert weights.shape == (25, 7)
+    assert (weights.sum(axis=1) == 7).all()
+    assert max(len(chunk) for chunk in seen) == 100 // 7
+
+
+def test_bootstrap_holds_a_figure_that_resampling_pushes_away():
+    hits = np.ones(10)
+    assert intervals.bootstrap(share_of(hits), 10) == {"value": 1.0, "low": 1.0, "high": 1.0}
+    spread = intervals.bootstrap(lambda weights: (weights == 0).mean(axis=1), 30)  # 0 where every image is drawn once
+    assert spread["value"] == spread["low"] == 0.0
+    assert spread["high"] > 0.3

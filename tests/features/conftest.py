@@ -1,0 +1,108 @@
+"""Pictures, a frozen network and a store, all real and tiny."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from headstart.data.checkup import inspect_all
+from headstart.data.manifest import Manifest
+from headstart.data.spec import InputSpec
+from headstart.features.extract import extract
+from headstart.features.key import FeatureSpace
+from headstart.features.store import FeatureStore, Space
+from headstart.models.backbone import digest, load_backbone
+from headstart.models.cut import Cut, cut
+from headstart.models.engine import Engine, open_engine
+
+BATCH = 4
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Callable[..., list[Path]]:
+    """pictures(10, seed=3): ten files of noise; other seeds, other pictures."""
+
+    def write(count: int, *, seed: int = 0, folder: str = "photos") -> list[Path]:
+        place = tmp_path / folder
+        place.mkdir(exist_ok=True)
+        noise = np.random.default_rng(seed).integers(0, 256, (count, 40, 48, 3), np.uint8)
+        paths = [place / f"{seed}_{number:03}.png" for number in range(count)]
+        for path, pixels in zip(paths, noise, strict=True):
+            Image.fromarray(pixels).save(path)
+        return paths
+
+    return write
+
+
+@dataclass
+class Counting:
+    """An engine that counts, and that a test may stop at a batch."""
+
+    engine: Engine
+    images: int = 0
+    opened: int = 0
+    stop_at: int | None = None  # images
+
+    def open(self) -> Counting:
+        self.opened += 1
+        return self
+
+    def __call__(self, images: NDArray[np.uint8]) -> NDArray[Any]:
+        if self.stop_at is not None and self.images >= self.stop_at:
+            raise KeyboardInterrupt
+        self.images += len(images)
+        return self.engine(images)
+
+
+@dataclass(frozen=True)
+class Network:
+    """A prefix with all that its features hang on."""
+
+    parts: Cut
+    spec: InputSpec
+    space: FeatureSpace
+
+    def counting(self) -> Counting:
+        return Counting(open_engine(self.parts.prefix, self.spec, batch=BATCH, precision="float32", engine="torch"))
+
+    def extract(self, manifest: Manifest, space: Space, run: Counting) -> Manifest:
+        return extract(manifest, space, self.spec, open_run=run.open, batch=BATCH, max_pixels=10_000, workers=3)
+
+
+def _network(model: str, size: int, train: str, *, dtype: str) -> Network:
+    backbone = load_backbone(model, weights_file="random")
+    spec = replace(backbone.spec.whole(), height=size, width=size)
+    parts = cut(backbone.module, train, input_shape=(3, size, size))
+    space = FeatureSpace(model, digest(parts.prefix), parts.name, spec, "float32", dtype, parts.feature_shape)
+    return Network(parts, spec, space)
+
+
+@pytest.fixture(scope="session")
+def network() -> Network:
+    """The last block of a small ResNet is to be trained: features have a shape of three."""
+    return _network("test_resnet", 32, "last:1", dtype="float16")
+
+
+@pytest.fixture(scope="session")
+def networks() -> Sequence[Network]:
+    return [
+        _network("test_efficientnet", 32, "head", dtype="float32"),
+        _network("test_vit", 160, "head", dtype="float32"),
+    ]
+
+
+@pytest.fixture
+def inspected() -> Callable[[Sequence[Path]], Manifest]:
+    return lambda paths: inspect_all(Manifest.from_rows(list(paths)), workers=2)
+
+
+@pytest.fixture
+def space(tmp_path: Path, network: Network) -> Space:
+    return FeatureStore(tmp_path / "store").space(network.space)

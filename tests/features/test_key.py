@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from headstart.data.spec import InputSpec
+from headstart.features.key import FeatureSpace
+
+names = st.text(max_size=6)
+colours = st.tuples(*[st.floats(0, 1)] * 3)
+specs = st.builds(
+    InputSpec,
+    height=st.integers(1, 3),
+    width=st.integers(1, 3),
+    crop=st.sampled_from([0.875, 0.9, 1.0]),
+    crop_mode=st.sampled_from(["center", "squash"]),
+    interpolation=st.sampled_from(["bicubic", "bilinear"]),
+    mean=colours,
+    std=colours,
+    channels=st.sampled_from(["RGB", "BGR"]),
+)
+spaces = st.builds(
+    FeatureSpace,
+    model=names,
+    weights=names,
+    cut=names,
+    spec=specs,
+    precision=st.sampled_from(["float32", "bfloat16"]),
+    dtype=st.sampled_from(["float16", "float32", "uint8"]),
+    shape=st.lists(st.integers(1, 30), min_size=1, max_size=3).map(tuple),
+)
+
+
+@given(spaces, spaces)
+def test_two_spaces_have_one_key_only_if_they_are_the_same(one: FeatureSpace, other: FeatureSpace) -> None:
+    assert (one.key == other.key) == (one == other)
+
+
+@given(spaces, st.data())
+def test_each_fact_counts(space: FeatureSpace, data: st.DataObject) -> None:
+    name, other = data.draw(
+        st.sampled_from(
+            [("model", "net"), ("weights", "0" * 32), ("cut", "pool"), ("dtype", "bits"), ("shape", (7, 7))]
+        )
+    )
+    changed: dict[str, Any] = {name: other if getattr(space, name) != other else "another"}
+    assert replace(space, **changed).key != space.key
+    assert replace(space, precision="float32").key != replace(space, precision="bfloat16").key
+
+
+def test_names_do_not_run_into_each_other() -> None:
+    space = FeatureSpace("ab", "c", "d", InputSpec(), "float32", "float16", (12, 3))
+    keys = {
+        each.key
+        for each in (
+            space,
+            replace(space, model="a", weights="bc"),
+            replace(space, shape=(1, 23)),
+            replace(space, cut=""),
+        )
+    }
+    assert len(keys) == 4
+
+
+@given(spaces)
+def test_a_person_can_read_the_facts(space: FeatureSpace) -> None:
+    facts = json.loads(json.dumps(space.as_dict()))
+    assert facts.pop("key") == space.key
+    spec = InputSpec.from_dict(facts.pop("spec"))
+    assert FeatureSpace(**{**facts, "spec": spec, "shape": tuple(facts["shape"])}) == space
+
+
+def test_size_is_the_number_of_values() -> None:
+    assert FeatureSpace("net", "", "pool", InputSpec(), "float32", "float16", (160, 7, 7)).size == 7840

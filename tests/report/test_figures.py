@@ -1,0 +1,174 @@
+"""The SVG figures: what they hold, and that they leave matplotlib's settings and other threads alone."""
+
+import math
+import re
+from concurrent.futures import ThreadPoolExecutor
+from html.parser import HTMLParser
+
+import matplotlib as mpl
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from headstart.report import figures, svg
+
+
+class Texts(HTMLParser):
+    """The texts of an SVG, and its other properties."""
+
+    def __init__(self, source):
+        super().__init__()
+        self.texts, self.ids, self.open = [], [], []
+        self.feed(source)
+
+    def handle_starttag(self, tag, attributes):
+        self.open.append(tag)
+        self.ids += [value for key, value in attributes if key == "id"]
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_startendtag(self, tag, attributes):
+        self.handle_starttag(tag, attributes)
+        self.handle_endtag(tag)
+
+    def handle_data(self, data):
+        if self.open and self.open[-1] == "text":
+            self.texts.append(data)
+
+
+def drawn(number=0):
+    figure = svg.new_figure(200, 100)
+    axes = svg.new_axes(figure, (20, 10, 160, 60))
+    axes.plot([0, 1], [0, number + 1], "o-", color=svg.GOOD)
+    axes.text(0, 0, svg.name_mark(0), color=svg.INK)
+    return svg.to_svg(figure, key=f"key{number}", title="A <title>", names=["<종이 & 📄>"])
+
+
+def test_an_svg_for_a_page():
+    source = drawn()
+    assert source.startswith('<svg class="chart" viewBox="0 0 200 100" width="200" height="100" role="img">')
+    assert "<title>A &lt;title&gt;</title>" in source
+    assert "http" not in source
+    assert not re.search(r"#[0-9a-f]{6}\b", source)  # all colours are the page's
+    assert "DejaVu" not in source
+    assert "font-size: 10px" in source
+    assert "<종이 & 📄>" in Texts(source).texts
+    assert set(re.findall(r"#([\w-]+)", source)) == set(Texts(source).ids) == {"key0-0", "key0-1"}
+
+
+def test_drawing_changes_no_settings_and_is_repeatable():
+    before = dict(mpl.rcParams)
+    alone = [drawn(number) for number in range(8)]
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(drawn, range(8))) == alone
+    assert dict(mpl.rcParams) == before
+
+
+@pytest.mark.parametrize(
+    ("name", "most", "expected"),
+    [("cat", 3, "cat"), ("cats", 3, "ca…"), ("고양이", 6, "고양이"), ("고양이", 5, "고양…"), ("고양이", 4, "고…")],
+)
+def test_names_are_cut_by_columns(name, most, expected):
+    assert svg.shortened(name, most=most) == expected
+
+
+def line(stage, epoch, **values):
+    return {"stage": stage, "epoch": epoch, **values}
+
+
+def test_curves_of_both_stages():
+    history = [line("head", n, loss=n, val_loss=n, accuracy=n / 9, val_accuracy=n / 9, l2=10.0**-n) for n in (1, 2, 3)]
+    history += [line("tail", n, loss=n, val_loss=n, accuracy=n / 9, val_accuracy=n / 9) for n in (1, 2)]
+    found = figures.curves(history)
+    assert [(curve.stage, curve.title, curve.axis) for curve in found] == [
+        ("head", "Loss", "L2 strength"),
+        ("head", "Accuracy", "L2 strength"),
+        ("tail", "Loss", "epoch"),
+        ("tail", "Accuracy", "epoch"),
+    ]
+    head, *_, tail = [Texts(curve.svg).texts for curve in found]
+    assert {"training", "validation", "1e-3", "0.01", "0.1"} <= set(head)
+    assert {"training", "validation", "1", "2"} <= set(tail)
+    assert any(text.endswith(" %") for text in tail)
+
+
+def test_what_the_history_does_not_tell_is_left_out():
+    history = [line("tail", 1, loss=0.5, val_loss=None), line("tail", 2, loss=math.nan)]
+    (curve,) = figures.curves(history)
+    assert curve.title == "Loss"
+    texts = Texts(curve.svg).texts
+    assert "training" in texts
+    assert "validation" not in texts
+    assert figures.curves([]) == []
+    assert figures.curves([line("head", 1, loss=0.5, l2=0.0)]) == []  # 0 has no place on a logarithmic axis
+
+
+def test_labels_of_lines_that_meet_are_apart():
+    history = [line("tail", n, loss=1 / n, val_loss=1 / n) for n in (1, 2, 3)]
+    (curve,) = figures.curves(history)
+    places = re.findall(r'y="([\d.]+)"[^>]*>(?:training|validation)<', curve.svg)
+    first, second = map(float, places)
+    assert abs(first - second) == pytest.approx(svg.FONT_SIZE + 4, abs=0.1)
+
+
+matrices = st.integers(1, 12).flatmap(
+    lambda size: st.lists(st.lists(st.integers(0, 20), min_size=size, max_size=size), min_size=size, max_size=size)
+)
+
+
+@given(matrices)
+@settings(deadline=None)
+def test_the_order_has_every_class_once(rows):
+    matrix = np.array(rows)
+    assert sorted(figures.similarity_order(matrix)) == list(range(len(matrix)))
+
+
+def test_the_confused_stand_together():
+    matrix = 10 * np.eye(6, dtype=int)
+    for one, other in ((0, 5), (1, 3), (2, 4)):
+        matrix[one, other] = matrix[other, one] = 8
+    order = figures.similarity_order(matrix)
+    for one, other in ((0, 5), (1, 3), (2, 4)):
+        assert abs(order.index(one) - order.index(other)) == 1
+
+
+def test_the_hardest_are_those_with_most_mistakes():
+    matrix = np.diag([50, 50, 50, 50])
+    matrix[3, 1] = 9
+    matrix[0, 3] = 2
+    assert figures.hardest(matrix, most=2) == [1, 3]
+
+
+def test_a_small_matrix_has_names_and_numbers():
+    matrix = np.array([[7, 0, 3], [1, 8, 0], [0, 0, 0]])
+    texts = Texts(figures.confusion(matrix, ["<a>", "개", "c"], order=[0, 1, 2], key="all")).texts
+    assert [text for text in texts if text.isdigit()] == ["7", "3", "1", "8", "0"]  # no zeros off the diagonal
+    assert [texts.count(name) for name in ("<a>", "개", "c")] == [2, 2, 2]
+
+
+@pytest.mark.parametrize(("classes", "numbers", "names"), [(40, True, True), (41, False, True), (151, False, False)])
+def test_what_a_large_matrix_has(classes, numbers, names):
+    texts = Texts(
+        figures.confusion(
+            np.diag(np.full(classes, 9)), [f"n{i}" for i in range(classes)], order=list(range(classes)), key="all"
+        )
+    ).texts
+    assert ("9" in texts) == numbers
+    assert ("n3" in texts) == names
+
+
+def test_a_thousand_classes_are_no_large_picture():
+    rng = np.random.default_rng(0)
+    matrix = np.diag(np.full(1000, 40))
+    matrix[rng.integers(0, 1000, 5000), rng.integers(0, 1000, 5000)] += 1
+    source = figures.confusion(matrix, [str(i) for i in range(1000)], order=list(range(1000)), key="all")
+    assert len(source) < 700_000
+
+
+def test_the_reliability_diagram_draws_each_bin():
+    rows = [{"low": 0.6, "high": 0.8, "images": 20, "confidence": 0.7, "accuracy": 0.5}] * 2
+    source = figures.reliability(rows)
+    assert source.count("<use") == 2
+    assert {"0 %", "100 %", "confidence", "images"} <= set(Texts(source).texts)

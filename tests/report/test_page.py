@@ -1,0 +1,194 @@
+"""The page: complete, of one piece, and safe whatever names classes and files have."""
+
+import re
+import subprocess
+import sys
+import time
+from html.parser import HTMLParser
+
+import pytest
+
+from headstart.report import collect, render, write_report
+from headstart.report.page import _percent, _plain
+
+VOID = {"meta", "img", "wbr", "br", "path", "rect", "use", "input"}
+SECTIONS = ["figures", "samples", "predictions", "pairs", "confusion", "classes", "reliability", "learning", "problems"]
+
+
+class Page(HTMLParser):
+    """Elements with their attributes, and the text outside of style sheets; refuses elements that do not nest."""
+
+    def __init__(self, source):
+        super().__init__()
+        self.elements, self.open, self.text = [], [], ""
+        self.feed(source)
+        self.close()
+        assert self.open == []
+        self.text = " ".join(self.text.split())
+
+    def handle_starttag(self, tag, attributes):
+        self.elements.append((tag, dict(attributes)))
+        self.text += " " if tag in {"td", "th", "li", "p", "dt", "dd"} else ""
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attributes):
+        self.elements.append((tag, dict(attributes)))
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if self.open and self.open[-1] != "style":
+            self.text += data
+
+    def all(self, tag):
+        return [attributes for name, attributes in self.elements if name == tag]
+
+
+@pytest.fixture
+def page_of():
+    return lambda run: Page(write_report(run).read_text(encoding="utf-8"))
+
+
+def test_it_is_whole(make_run, page_of):
+    page = page_of(make_run(["cat", "dog", "owl"], problems=[("broken.jpg", "empty file")], skill=0.5))
+    ids = [attributes["id"] for _, attributes in page.elements if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    assert [name for name in ids if name in SECTIONS] == SECTIONS
+    assert page.all("html") == [{"lang": "en"}]
+    assert len(page.all("h1")) == 1
+    assert len(page.all("svg")) == 6  # four curves, confusion, reliability
+    assert all(attributes["alt"] and attributes["src"].startswith("data:image/") for attributes in page.all("img"))
+    for text in ("headstart fit photos", "1 of 19 images could not be used", "broken.jpg empty file", "l2 not set"):
+        assert text in page.text
+    assert "The ring marks what was chosen: L2 strength 0.001 (validation loss 0.7000, accuracy 80.0" in page.text
+
+
+def test_nothing_comes_from_elsewhere(make_run):
+    source = write_report(make_run(["cat", "dog"])).read_text(encoding="utf-8")
+    page = Page(source)
+    assert not re.search(r"https?:|//\w|@import|url\((?!#)", re.sub(r"base64,[\w+/=]+", "", source))
+    assert not {"script", "link", "iframe", "object", "embed", "base", "form"} & {tag for tag, _ in page.elements}
+    assert not [key for _, attributes in page.elements for key in attributes if key.startswith("on")]
+    policies = [tag["content"] for tag in page.all("meta") if tag.get("http-equiv") == "Content-Security-Policy"]
+    assert policies == ["default-src 'none'; img-src data:; style-src 'unsafe-inline'"]
+
+
+EVIL = ["<script>alert(1)</script>", "\" onload='alert(2)'", "{{ 7 * 7 }} &amp; $x_1$", "개 🐕", "a_b", "</style>"]
+
+
+def test_names_are_only_text(make_run, page_of):
+    page = page_of(make_run(EVIL, skill=0.0, problems=[('"><img src=x onerror="alert(3)">.jpg', "<b>odd</b>")]))
+    assert not page.all("script")
+    assert not [attributes for _, attributes in page.elements if {"onload", "onerror"} & attributes.keys()]
+    assert all(attributes["src"].startswith("data:") for attributes in page.all("img"))
+    assert len(page.all("style")) == 1
+    for name in EVIL:
+        assert name in page.text
+        assert name in {attributes.get("alt") for attributes in page.all("img")}
+    assert '"><img src=x onerror="alert(3)">.jpg <b>odd</b>' in page.text
+
+
+def test_pictures_that_are_gone(make_run, page_of):
+    page = page_of(make_run(["cat", "dog"], gone=range(12)))
+    assert not page.all("img")
+    assert "no picture: no such file" in page.text
+    assert "cat: no picture" in {attributes.get("aria-label") for attributes in page.all("span")}
+
+
+def test_without_history_and_problems(make_run, page_of):
+    page = page_of(make_run(["cat", "dog"], history=[]))
+    assert "This run kept no history of its training." in page.text
+    assert "None: all 12 images could be read." in page.text
+
+
+def test_a_model_without_a_mistake(make_run, page_of):
+    page = page_of(make_run(["cat", "dog"], skill=50.0))
+    assert "100.0 % of 12 validation images are given their true class" in page.text
+    assert "Most confused" not in page.text
+    assert "Surest and wrong" not in page.text
+
+
+def test_a_class_without_images(make_run, page_of, change):
+    run = make_run(["cat", "dog", "owl"], each=4)
+    data = collect(run)
+    empty = {"class": "owl", "images": 0, "precision": None, "recall": None, "f1": None}
+    change(run / "evaluation.json", per_class=[*data.evaluation["per_class"][:2], empty])
+    assert "owl 0 – – –" in page_of(run).text
+
+
+def test_notes_and_summary(make_run, page_of, change):
+    run = make_run(["cat", "dog"])
+    change(run / "settings.json", created="2025-03-01", versions={"torch": "2.6.0"})
+    summary = {"model": "resnet<50>", "train": "head", "parameters": 1000, "trainable": 20, "seconds": {"fit": 1.25}}
+    change(run / "evaluation.json", note="Chosen on these.", notes=["Seen before."], summary=summary)
+    text = page_of(run).text
+    for expected in (
+        "Chosen on these. Seen before.",
+        "resnet<50>",
+        "head: 20 of 1,000 parameters",
+        "fit 1.2 s",
+        "torch 2.6.0",
+        "Made 2025-03-01",
+    ):
+        assert expected in text
+
+
+def test_many_problems_are_counted_and_cut(make_run, page_of):
+    problems = [(f"{number}.jpg", "empty file" if number % 3 else "no such file") for number in range(60)]
+    page = page_of(make_run(["cat", "dog"], problems=problems))
+    assert "60 of 72 images could not be used" in page.text
+    assert "40 empty file 20 no such file" in page.text
+    assert "The first 50; all are in problems.csv" in page.text
+    assert "49.jpg" in page.text
+    assert "50.jpg" not in page.text
+
+
+def test_the_true_class_is_always_among_the_bars(make_run):
+    run = make_run([f"class {number}" for number in range(20)], each=1, skill=-3.0)
+    page = Page(write_report(run).read_text(encoding="utf-8"))
+    bars = [attributes["class"] for attributes in page.all("li") if "class" in attributes]
+    assert bars.count("true") == len(page.all("article")) - 8  # all articles but the pairs
+    assert bars.count("wrong") == bars.count("true")
+
+
+def test_120_classes_in_time_and_size(make_run):
+    names = [f"a_breed_of_dog_number_{number}" for number in range(120)]
+    run = make_run(names, each=3)
+    start = time.perf_counter()
+    path = write_report(run)
+    assert time.perf_counter() - start < 6
+    assert path.stat().st_size < 3_000_000
+    text = Page(path.read_text(encoding="utf-8")).text
+    assert "The 24 classes with the most mistakes" in text
+    assert "All 120 classes" in text
+
+
+def test_the_same_run_gives_the_same_page(make_run):
+    run = make_run(["cat", "dog"])
+    assert render(collect(run)) == render(collect(run))
+    assert sorted(path.name for path in run.iterdir() if path.name.startswith(".")) == []
+
+
+@pytest.mark.parametrize(
+    ("share", "text"), [(0.8425, "84.2"), (0.0, "0.0"), (0.0004, "<0.1"), (0.0006, "0.1"), (1.0, "100.0")]
+)
+def test_percent(share, text):
+    assert _percent(share) == f"{text}\u202f%"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(None, "not set"), (True, "yes"), (1e-4, "0.0001"), (1204280, "1204280"), (["a", 2], "a, 2"), ([], "none"),
+     ({"a": None}, "a: not set"), ("x", "x")],
+)  # fmt: skip
+def test_settings_as_a_person_writes_them(value, text):
+    assert _plain(value) == text
+
+
+def test_importing_it_is_light():
+    heavy = "{'torch', 'scipy', 'sklearn', 'matplotlib'}"
+    code = f"import sys, headstart.report; print(sorted({heavy} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"

@@ -1,0 +1,190 @@
+"""The command line as a person uses it, on pictures that the tests write."""
+
+from __future__ import annotations
+
+import csv
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from headstart.cli import main
+
+Run = Callable[..., tuple[int, str, str]]
+TINY = ("--model", "test_efficientnet", "--weights", "random")
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """headstart(*words) -> exit code, standard output, standard error."""
+
+    def headstart(*words: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["headstart", *map(str, words)])
+        code = 0
+        try:
+            main()
+        except SystemExit as stop:
+            code = int(stop.code or 0)
+        told = capsys.readouterr()
+        return code, told.out, told.err
+
+    return headstart
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """Dark and light noise, 20 pictures each, with a name that is not plain."""
+    rng = np.random.default_rng(0)
+    for label, shade in (("밝은 🌞", 180), ("dark", 30)):
+        folder = tmp_path / "my photos" / label
+        folder.mkdir(parents=True)
+        for number in range(20):
+            Image.fromarray(rng.integers(0, 60, (24, 32, 3), np.uint8) + np.uint8(shade)).save(folder / f"{number}.png")
+    return tmp_path / "my photos"
+
+
+def test_help_loads_neither_torch_nor_timm() -> None:
+    code = (
+        "import sys, headstart.cli as c\n"
+        "try: c.cli(['fit', '--help'])\n"
+        "except SystemExit: pass\n"
+        "print(sorted({'torch', 'timm', 'lance', 'sklearn', 'matplotlib', 'openvino', 'numpy'} & set(sys.modules)))"
+    )
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert "--train WHAT" in told
+    assert told.splitlines()[-1] == "[]"
+
+
+def test_the_main_job(run: Run, photos: Path, store: Path, tmp_path: Path) -> None:
+    (photos / "dark" / "broken.jpg").write_bytes(b"\xff\xd8\xff\xe0")
+    folder = tmp_path / "runs" / "shades"
+    code, out, err = run("fit", photos, "--out", folder, "--store", store, *TINY)
+    assert code == 0, err
+    assert out.splitlines()[0].startswith("validation accuracy 100.0% (95 % interval ")
+    assert "1 of 41 images cannot be used and are set aside" in err
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "classifier",
+        "evaluation.json",
+        "history.jsonl",
+        "manifest.parquet",
+        "predictions.parquet",
+        "problems.csv",
+        "report.html",
+        "settings.json",
+    ]
+    with (folder / "problems.csv").open(newline="") as file:
+        assert [row["path"] for row in csv.DictReader(file)] == [str(photos / "dark" / "broken.jpg")]
+    assert json.loads((folder / "evaluation.json").read_text())["top1"]["value"] == 1
+
+    table = tmp_path / "out.csv"
+    code, out, err = run("predict", folder, photos, "--top", 2, "--csv", table)
+    assert (code, out) == (0, f"41 images, 1 with a problem: {table}\n")
+    with table.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert {row["class_1"] for row in rows if "밝은" in row["path"]} == {"밝은 🌞"}
+    assert [row["problem"] != "" for row in rows].count(True) == 1
+
+    code, out, err = run("evaluate", folder, photos)
+    assert out.startswith("test accuracy 100.0%")
+    assert (folder / "evaluations" / "my photos" / "report.html").exists()
+
+    page = folder / "report.html"
+    page.unlink()
+    assert run("report", folder)[:2] == (0, f"{page}\n")
+    assert page.exists()
+
+
+def test_a_folder_and_a_table(run: Run, photos: Path, store: Path, tmp_path: Path) -> None:
+    """The layout of Kaggle's dog breeds: labels.csv beside train/<id>.jpg."""
+    data = tmp_path / "kaggle"
+    (data / "train").mkdir(parents=True)
+    lines = ["id,breed"]
+    for number, path in enumerate(sorted(photos.glob("*/*.png"))):
+        Image.open(path).save(data / "train" / f"{number:04}.jpg")
+        lines.append(f"{number:04},{path.parent.name}")
+    (data / "labels.csv").write_text("\n".join(lines), encoding="utf-8")
+    for words in ((), ("--labels", data / "labels.csv"), ("--id-column", "id", "--label-column", "breed")):
+        code, out, err = run("fit", data, "--out", tmp_path / "run", "--store", store, *TINY, *words)
+        assert code == 0, err
+        assert ", 2 classes" in out
+
+
+def test_predicting_on_the_terminal_by_a_pretrained_network(run: Run, photos: Path) -> None:
+    picture = photos / "dark" / "0.png"
+    code, out, _ = run("predict", "tf_efficientnet_lite0", picture, "--top", 3)
+    lines = out.splitlines()
+    assert (code, lines[0], len(lines)) == (0, str(picture), 4)
+    assert all(line.strip().partition("%")[1] for line in lines[1:])
+
+
+def test_check_writes_what_is_wrong(run: Run, photos: Path, tmp_path: Path) -> None:
+    (photos / "dark" / "empty.jpg").touch()
+    code, out, _ = run("check", photos, "--out", tmp_path / "checked")
+    assert (code, out) == (0, f"41 images, 2 classes, 1 with a problem: {tmp_path / 'checked'}\n")
+    assert "empty file" in (tmp_path / "checked" / "problems.csv").read_text()
+
+
+def test_too_many_problems_stop_before_any_work(run: Run, photos: Path, store: Path, tmp_path: Path) -> None:
+    for number in range(5):
+        (photos / "dark" / f"empty{number}.jpg").touch()
+    code, _, err = run("fit", photos, "--out", tmp_path / "run", "--store", store, *TINY)
+    assert code == 1
+    assert "error: 5 of 45 images cannot be used (11.1%); at most 10.0% may be (--max-problems)" in err
+    assert f"{photos / 'dark' / 'empty3.jpg'}: empty file" in err
+    assert not (tmp_path / "run").exists()
+    code, _, err = run("fit", photos, "--out", tmp_path / "run", "--store", store, *TINY, "--max-problems", 0.2)
+    assert code == 0, err
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (("--epoch", "3"), "No such option '--epoch'. Did you mean '--epochs'?"),
+        (("--train", "laste:2"), "got 'laste:2'; did you mean last:1?"),
+        (("--engine", "openvno", "--epochs", "ten"), "epochs must be a whole number of at least 1, got 'ten'"),
+        (("--model", "mobilenetv2_10"), "no model is called mobilenetv2_10; did you mean mobilenetv2_1"),
+        (("--labels", "nowhere.csv"), "nowhere.csv"),
+        (("--train", "from:blocks.9", *TINY), "--train from:blocks.9: this network has no module blocks.9 that runs"),
+    ],
+)
+def test_mistakes_are_named_with_the_way_out(
+    run: Run, photos: Path, store: Path, words: tuple[str, ...], text: str
+) -> None:
+    code, out, err = run("fit", photos, "--store", store, *words)
+    assert code in (1, 2)
+    assert out == ""
+    assert text in err
+    assert "Traceback" not in err
+
+
+def test_what_is_not_there(run: Run, tmp_path: Path) -> None:
+    code, _, err = run("predict", tmp_path / "nothing", "a.jpg")
+    assert (code, err) == (
+        1,
+        f"error: {tmp_path}/nothing: no classifier there, {tmp_path}/nothing/classifier/model.json is missing; "
+        "headstart fit makes one\n",
+    )
+    code, _, err = run("fit", tmp_path / "nothing")
+    assert code == 1
+    assert f"{tmp_path / 'nothing'}" in err
+
+
+def test_models_and_the_cache(run: Run, photos: Path, tmp_path: Path) -> None:
+    code, out, _ = run("models", "tf_efficientnet_lite?")
+    assert code == 0
+    assert out.splitlines()[1].split() == ["tf_efficientnet_lite0", "224x224", "1000", "here", "apache-2.0"]
+    assert run("models", "xyz*")[0] == 1
+
+    kept = tmp_path / "store"
+    run("fit", photos, "--out", tmp_path / "run", "--store", kept, *TINY)
+    _, out, _ = run("cache", "list", "--store", kept)
+    assert "1 feature spaces" in out.splitlines()[0]
+    assert "40 rows" in out.splitlines()[1]
+    assert "40 rows, 0 wrong" in run("cache", "verify", "--store", kept)[1]
+    assert run("cache", "prune", "--store", kept, "--model", "test_efficientnet")[0] == 0
+    assert "0 feature spaces" in run("cache", "list", "--store", kept)[1]

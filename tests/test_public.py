@@ -1,0 +1,74 @@
+"""The names that headstart promises, and what importing them costs."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import headstart
+
+ROOT = Path(__file__).parent.parent
+
+
+def test_public_names() -> None:
+    assert headstart.__all__ == [
+        "Classifier",
+        "FitSettings",
+        "HeadstartError",
+        "ImageClassifier",
+        "InputSpec",
+        "Manifest",
+        "load",
+        "read_images",
+    ]
+    assert dir(headstart) == headstart.__all__
+    assert all(getattr(headstart, name).__doc__ for name in headstart.__all__)
+
+
+def test_a_name_that_is_not_there() -> None:
+    with pytest.raises(AttributeError, match="module 'headstart' has no attribute 'Clasifier'"):
+        headstart.Clasifier  # noqa: B018
+
+
+def test_importing_the_package_loads_nothing_heavy() -> None:
+    code = "import sys, headstart; print(sorted({'torch', 'timm', 'numpy', 'sklearn'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+def test_layers_are_those_of_the_design() -> None:
+    """lint-imports checks the contracts; this checks that no folder stays outside them."""
+    contracts = (ROOT / "pyproject.toml").read_text()
+    layers = contracts.partition("layers = [")[2].partition("]")[0]
+    named = set(re.findall(r"headstart\.(\w+)", layers))
+    there = {path.stem for path in (ROOT / "src" / "headstart").iterdir() if not path.name.startswith("__")}
+    assert named == {name for name in there if name != "py"}
+
+
+def test_the_command_line_s_page_is_up_to_date() -> None:
+    spec = importlib.util.spec_from_file_location("generate", ROOT / "docs" / "generate.py")
+    assert spec is not None
+    assert spec.loader is not None
+    generate = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(generate)
+    assert (ROOT / "docs" / "command-line.md").read_text(encoding="utf-8") == generate.page(), "run make docs"
+
+
+@pytest.mark.parametrize("page", sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("benchmarks/*.md")]))
+def test_links_lead_somewhere(page: Path) -> None:
+    links = re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)", page.read_text(encoding="utf-8"))
+    assert [link for link in links if "://" not in link and not (page.parent / link).exists()] == []
+
+
+def test_the_demo(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["demo.py", "--out", str(tmp_path), "--digits", "200"])
+    runpy.run_path(str(ROOT / "examples" / "demo.py"), run_name="__main__")
+    told = capsys.readouterr().out
+    assert "coffee.png   espresso" in told
+    assert f"report: {tmp_path / 'report.html'}" in told
+    assert (tmp_path / "photographs" / "chelsea.png").stat().st_size > 10_000

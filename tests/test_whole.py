@@ -1,0 +1,85 @@
+"""The whole line on folders as they come: nasty files among good ones, and the real pictures where they are at hand."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import headstart as hs
+from headstart.data.uri import to_uri
+from headstart.workflow.fitting import fit
+from headstart.workflow.runs import save_run
+
+HEADSTART = Path(sys.executable).with_name("headstart")
+
+
+def test_nasty_files_among_good_ones(
+    nasty_folder: tuple[Path, dict[Path, str | None]], tmp_path: Path, store: Path
+) -> None:
+    """Fit ends, every bad file is named with its reason, none of the good ones is lost."""
+    folder, expected = nasty_folder
+    photos = tmp_path / "photos"
+    shutil.copytree(folder, photos / "nasty", symlinks=True)
+    shutil.copytree(folder, photos / "nasty too", symlinks=True)
+    data = hs.read_images(photos)
+    settings = hs.FitSettings(
+        "test_efficientnet", weights="random", store=str(store), max_problems=0.9, max_pixels=50_000_000
+    )
+    fitted = fit(data, settings)
+    run = save_run(fitted, tmp_path / "run")
+
+    bad = {
+        to_uri(photos / home / path.relative_to(folder))
+        for path, reason in expected.items()
+        if reason
+        for home in HOMES
+    }
+    good = {
+        to_uri(photos / home / path.relative_to(folder))
+        for path, reason in expected.items()
+        if not reason
+        for home in HOMES
+    }
+    seen = dict(zip(fitted.manifest.uris, fitted.manifest.problems, strict=True))
+    assert {uri for uri, problem in seen.items() if problem} == bad
+    assert {uri for uri, problem in seen.items() if not problem} == good
+    assert len(bad) > 80
+    with (run / "problems.csv").open(newline="", encoding="utf-8", errors="surrogateescape") as file:
+        assert len(list(csv.DictReader(file))) == len(bad)
+
+
+HOMES = ("nasty", "nasty too")
+
+
+@pytest.mark.shared
+def test_original_files_of_a_competition_fit_without_one_manual_step(shared: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    words = [HEADSTART, "fit", shared / "kaggle-dogs-240", "--out", run, "--store", tmp_path / "store"]
+    subprocess.run(words, check=True, capture_output=True)
+    evaluation = json.loads((run / "evaluation.json").read_text())
+    assert len(evaluation["classes"]) == 120
+    assert evaluation["top1"]["value"] > 0.5  # from one picture a breed: the pretrained head's rows carry it
+    assert len(hs.Manifest.read(run / "manifest.parquet").usable) == 240
+
+
+@pytest.mark.shared
+@pytest.mark.slow
+def test_ten_thousand_dogs(shared: Path, tmp_path: Path) -> None:
+    """The figures that the README gives; the memory of the whole process."""
+    run = tmp_path / "run"
+    words = [HEADSTART, "fit", shared / "dogs120", "--out", run, "--store", tmp_path / "store"]
+    process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    assert process.returncode == 0
+    evaluation = json.loads((run / "evaluation.json").read_text())
+    assert evaluation["top1"]["value"] > 0.84
+    assert evaluation["top1"]["low"] < evaluation["top1"]["value"] < evaluation["top1"]["high"]
+    assert usage.ru_maxrss < 2_000_000  # KiB on Linux

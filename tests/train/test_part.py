@@ -1,0 +1,18 @@
+from __future__ import annotations
+
+import numpy as np
+
+from headstart.train.part import Kept, Part
+
+
+def test_kept_inputs_are_taken_in_the_asked_order_and_as_a_copy() -> None:
+    kept = Kept(np.arange(12).reshape(4, 3))
+    taken = kept.take([3, 0, 3])
+    assert taken.tolist() == [[9, 10, 11], [0, 1, 2], [9, 10, 11]]
+    taken[:] = 0
+    assert kept.values.sum() == 66
+    assert len(kept) == 4
+
+
+def test_a_part_is_as_long_as_its_targets() -> None:
+    assert len(Part(Kept(np.zeros((5, 2))), np.zeros(5, np.int64))) == 5
