@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections import Counter
 from dataclasses import replace
@@ -220,14 +221,16 @@ def test_a_data_set_that_is_gone(space: Space) -> None:
     for use, what in [
         (lambda: space.missing([image(1)]), "its rows cannot be listed"),
         (lambda: space.rows([image(1)]), "its rows cannot be listed"),
-        (lambda: len(space), "the rows cannot be counted"),
+        (lambda: len(space), "its rows cannot be counted"),
         (space.verify, "a file is damaged"),
-        (space.prune, "it cannot be pruned now; try again"),
+        (space.prune, "it cannot be pruned"),
     ]:
         with pytest.raises(StoreError) as caught:
             use()
         assert str(caught.value).startswith(f"{space.path}: {what} (Dataset at path ")
     space.tidy()
+    space.remove()
+    assert not list(space.path.parent.iterdir())
 
 
 def test_a_data_set_that_cannot_be_written(space: Space) -> None:
@@ -284,7 +287,7 @@ def test_a_flipped_byte_is_found_wherever_it_is(tmp_path: Path) -> None:
     assert space.verify() == 0
     assert told["1 wrong"] > 0.9 * 40 * 64 * 4 / 97  # nearly all of the file is features
     assert told["not read"] >= told["1 wrong"]
-    assert set(told) <= {"0 wrong", "1 wrong", "not read", ": a file is damaged"}
+    assert all(re.fullmatch(r"\d+ wrong|not read|: a file is damaged", each) for each in told)
 
 
 def _told(space: Space) -> str:
@@ -292,6 +295,23 @@ def _told(space: Space) -> str:
         return f"{space.verify()} wrong"
     except StoreError as failure:
         return str(failure).replace(str(space.path), "").partition(" (")[0]
+
+
+def test_a_damaged_list_of_files_is_told_or_does_no_harm(space: Space, tmp_path: Path) -> None:
+    """Rust code panics on some of these."""
+    space.append([image(1), image(2)], values(1, 2))
+    file = min((space.path / "_versions").glob("*.manifest"))  # numbered from the back: the newest
+    whole = file.read_bytes()
+    told: Counter[str] = Counter()
+    for place in range(0, len(whole), 5):
+        file.write_bytes(whole[:place] + bytes([whole[place] ^ 0x10]) + whole[place + 1 :])
+        try:
+            FeatureStore(tmp_path / "store").space(SPACE).verify()
+            told["fine"] += np.array_equal(space.rows([image(1), image(2)]).take([0, 1]), values(1, 2))
+        except StoreError as failure:
+            told[str(failure).replace(str(space.path), "").partition(" (")[0]] += 1
+    assert {": it cannot be opened", ": a file is damaged"} < set(told)
+    assert sum(told.values()) == len(range(0, len(whole), 5))
 
 
 def test_a_damaged_row_is_not_read(space: Space) -> None:
@@ -303,8 +323,8 @@ def test_a_damaged_row_is_not_read(space: Space) -> None:
     with pytest.raises(StoreError) as caught:
         space.rows([image(1)]).take([0])
     assert str(caught.value) == (
-        f"{space.path}: features are damaged: headstart cache verify tells how many, "
-        "headstart cache prune --model test_net removes them"
+        f"{space.path}: features cannot be read (a checksum is wrong); headstart cache prune --model NAME removes a "
+        "model's features, and the next run computes them again"
     )
     assert space.verify() == 1
 

@@ -8,6 +8,7 @@ the first, and :meth:`Space.prune` drops the other.
 from __future__ import annotations
 
 import json
+import math
 import shutil
 import zlib
 from collections.abc import Iterator, Sequence
@@ -34,6 +35,7 @@ __all__ = ["FeatureRows", "FeatureStore", "Space"]
 _ARROW = {"float16": pa.float16(), "float32": pa.float32(), "uint8": pa.uint8()}
 _MANY_FRAGMENTS = 64  # each commit leaves one; beyond this, reading them costs more than joining them
 _ROWS_AT_A_TIME = 1024  # of all that are read through
+_REMEDY = "headstart cache prune --model NAME removes a model's features, and the next run computes them again"
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,7 @@ class FeatureStore:
     def space(self, space: FeatureSpace) -> Space:
         """The space's rows; its data set is made where it is not there.
 
-        :raises StoreError: the folder cannot be written.
+        :raises StoreError: the folder cannot be written, or the data set is damaged.
         """
         facts = self.folder / f"{space.key}.json"
         try:
@@ -89,15 +91,24 @@ class Space:
 
     def created(self) -> Space:
         """Make the data set where it is not there yet; another process may do so at the same time."""
-        try:
-            lance.dataset(str(self.path))
-        except ValueError:  # not found; a folder may be there, of a process that was killed while it made it
+        if not self._is_there():
             try:
                 lance.write_dataset(self._schema.empty_table(), str(self.path), mode="create")
             except OSError as failure:
                 if "already exists" not in str(failure):
                     raise
         return self
+
+    def _is_there(self) -> bool:
+        """A folder alone is none: a process may have been killed while it made the data set."""
+        with _telling(self.path, "it cannot be opened", _REMEDY):
+            try:
+                self._dataset()
+            except ValueError as failure:
+                if "was not found" not in str(failure):
+                    raise
+                return False
+            return True
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -114,7 +125,7 @@ class Space:
         return total
 
     def __len__(self) -> int:
-        with self._telling("the rows cannot be counted"):
+        with _telling(self.path, "its rows cannot be counted", _REMEDY):
             return int(self._dataset().count_rows())
 
     def append(self, images: Sequence[str], features: NDArray[Any], *, view: int = 0) -> None:
@@ -135,12 +146,12 @@ class Space:
             ],
             schema=self._schema,
         )
-        with self._telling("features cannot be added"):
+        with _telling(self.path, "features cannot be added"):
             lance.write_dataset(table, str(self.path), mode="append")
 
     def missing(self, images: Sequence[str], *, view: int = 0) -> list[str]:
         """Which of the images have no row yet, each once, in the given order."""
-        with self._telling("its rows cannot be listed"):
+        with _telling(self.path, "its rows cannot be listed", _REMEDY):
             positions = _positions(self._dataset(), images, view)
         return list(dict.fromkeys(image for image, position in zip(images, positions, strict=True) if position < 0))
 
@@ -149,7 +160,7 @@ class Space:
 
         :raises StoreError: one has no row.
         """
-        with self._telling("its rows cannot be listed"):
+        with _telling(self.path, "its rows cannot be listed", _REMEDY):
             # One opening for both: positions are those of this version of the data set.
             dataset = self._dataset()
             positions = _positions(dataset, images, view)
@@ -163,7 +174,7 @@ class Space:
 
         :raises StoreError: a file is so damaged that its rows cannot be read.
         """
-        with self._telling("a file is damaged"):
+        with _telling(self.path, "a file is damaged", _REMEDY):
             batches = self._dataset().to_batches(batch_size=_ROWS_AT_A_TIME)
             return sum(int(_wrong(batch, self.dtype).sum()) for batch in batches)
 
@@ -178,9 +189,9 @@ class Space:
         """Drop rows that are there twice, and what older versions and killed writers left.
 
         :param keep_versions: a run that reads an older version may need it for so long.
-        :raises StoreError: another process changes the same rows.
+        :raises StoreError: another process changes the same rows, or they cannot be read.
         """
-        with self._telling("it cannot be pruned now; try again"):
+        with _telling(self.path, "it cannot be pruned", "if another process changes it, try again later"):
             dataset = self._dataset()
             keys = dataset.to_table(columns=["image", "view"], with_row_id=True)
             first: dict[tuple[bytes, int], int] = {}
@@ -199,24 +210,17 @@ class Space:
         # Renamed first: half of a data set, should this be interrupted, must not have the name of a whole one.
         removed = self.path.with_name(".removed")
         removed.mkdir(exist_ok=True)
-        self.path.rename(removed / uuid4().hex)
+        with suppress(FileNotFoundError):
+            self.path.rename(removed / uuid4().hex)
         shutil.rmtree(removed)
 
     @property
     def _schema(self) -> pa.Schema:
-        features = pa.list_(_ARROW[self.dtype], int(np.prod(self.shape)))
+        features = pa.list_(_ARROW[self.dtype], math.prod(self.shape))
         return pa.schema({"image": pa.binary(16), "view": pa.int32(), "crc": pa.uint32(), "features": features})
 
     def _dataset(self) -> Any:
         return lance.dataset(str(self.path))
-
-    @contextmanager
-    def _telling(self, what: str) -> Iterator[None]:
-        """Lance's errors, which are of many types, as one of ours."""
-        try:
-            yield
-        except (OSError, ValueError, RuntimeError, pa.ArrowException) as failure:
-            raise StoreError(f"{self.path}: {what} ({failure})") from failure
 
 
 @dataclass(frozen=True)
@@ -233,7 +237,7 @@ class FeatureRows:
     @property
     def nbytes(self) -> int:
         """What they take in memory once taken."""
-        return len(self) * int(np.prod(self.space.shape)) * np.dtype(self.space.dtype).itemsize
+        return len(self) * math.prod(self.space.shape) * np.dtype(self.space.dtype).itemsize
 
     def take(self, rows: Sequence[int] | NDArray[np.int64]) -> NDArray[Any]:
         """Read some, (len(rows), *shape).
@@ -242,25 +246,33 @@ class FeatureRows:
         """
         wanted = self.positions[np.asarray(rows, np.int64)]
         order, back = np.unique(wanted, return_inverse=True)  # the disk is read in its own order
-        with self.space._telling("features cannot be read"):
-            table = self.dataset.take(order.tolist())
-        values = np.empty((len(order), *self.space.shape), self.space.dtype)
-        filled = 0
-        for batch in table.to_batches():
-            if _wrong(batch, self.space.dtype).any():
-                raise StoreError(
-                    f"{self.space.path}: features are damaged: headstart cache verify tells how many, "
-                    f"headstart cache prune --model {self.space.facts['model']} removes them"
-                )
-            values[filled : filled + len(batch)] = _values(batch, self.space.dtype).reshape(-1, *self.space.shape)
-            filled += len(batch)
-        return values[back]
+        dtype = self.space.dtype
+        with _telling(self.space.path, "features cannot be read", _REMEDY):
+            batches = self.dataset.take(order.tolist()).to_batches()
+            if any(_wrong(batch, dtype).any() for batch in batches):
+                raise ValueError("a checksum is wrong")
+            values = np.concatenate(
+                [np.empty((0, math.prod(self.space.shape)), dtype), *(_values(batch, dtype) for batch in batches)]
+            )
+        return values.reshape(-1, *self.space.shape)[back]
+
+
+@contextmanager
+def _telling(path: Path, what: str, remedy: str = "") -> Iterator[None]:
+    """What Lance raises, which may be anything where files are damaged, as an error of ours."""
+    try:
+        yield
+    except BaseException as failure:
+        # A panic of Rust code reaches Python as a BaseException of a type that cannot be imported.
+        if not isinstance(failure, Exception) and type(failure).__name__ != "PanicException":
+            raise
+        raise StoreError(f"{path}: {what} ({failure})" + f"; {remedy}" * bool(remedy)) from failure
 
 
 def _read_space(facts: Path) -> Space:
     try:
         known = json.loads(facts.read_text(encoding="utf-8"))
-        return Space(facts.with_suffix(".lance"), facts, known["dtype"], tuple(known["shape"])).created()
+        return Space(facts.with_suffix(".lance"), facts, known["dtype"], tuple(known["shape"]))
     except (OSError, ValueError, KeyError, TypeError) as failure:
         raise StoreError(f"{facts}: damaged ({failure!r}); delete it and the folder with its name") from failure
 

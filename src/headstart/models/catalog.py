@@ -64,7 +64,7 @@ def _info(name: str) -> ModelInfo:
         height=height,
         width=width,
         crop=facts.crop_pct,
-        # Three models (deepseek_vit) want the whole picture with borders of one colour. It is shown whole, but squeezed.
+        # Three models (deepseek_vit) want the whole picture with borders of one colour: shown whole, but squeezed.
         crop_mode="squash" if facts.crop_mode == "border" else facts.crop_mode,
         interpolation=facts.interpolation,
         mean=tuple(facts.mean),

@@ -111,13 +111,14 @@ def _use(alive: dict[fx.Node, int], node: fx.Node) -> None:
 def _split(traced: Trace, point: fx.Node, trainable: Sequence[str]) -> Cut:
     if point.op == "placeholder":
         return _at_image(traced.network, trainable, traced.shape(point))
-    prefix = fx.GraphModule(traced.network, _prefix(traced, point), class_name="Prefix")  # type: ignore[arg-type]
-    tail = fx.GraphModule(traced.network, _tail(traced, point), class_name="Tail")  # type: ignore[arg-type]
+    prefix = fx.GraphModule(traced.network, _prefix(traced, point), class_name="Prefix")
+    tail = fx.GraphModule(traced.network, _tail(traced, point), class_name="Tail")
     return Cut(prefix.eval(), tail.eval(), point.name, traced.shape(point), tuple(trainable))
 
 
 def _prefix(traced: Trace, point: fx.Node) -> fx.Graph:
-    prefix, copies = fx.Graph(), {}
+    prefix = fx.Graph()
+    copies: dict[fx.Node, fx.Node] = {}
     for node in traced.graph.nodes:
         copies[node] = prefix.node_copy(node, copies.__getitem__)
         if node is point:

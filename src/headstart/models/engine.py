@@ -1,8 +1,8 @@
 """Run a frozen network as fast as this machine can.
 
-Images stay uint8, height × width × channel, until they are on the device; normalisation is part of the network that runs.
-Every batch has the same number of images (the last is filled up), so that what an image gives does not depend on how the
-images fell into batches: work that was interrupted and taken up again gives the same features.
+Images stay uint8, height × width × channel, until they are on the device; normalisation is part of the network that
+runs. Every batch has the same number of images (the last is filled up), so that what an image gives does not depend on
+how the images fell into batches: work that was interrupted and taken up again gives the same features.
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ def choose_precision(asked: str, device: str) -> str:
     if device == "cpu":
         # Asked for oneDNN first: without it, as on a Mac, torch has no operation that could be asked.
         fast = (
-            torch.backends.mkldnn.is_available()
+            torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
             and torch.ops.mkldnn._is_mkldnn_bf16_supported()
             and torch.cpu._is_avx512_bf16_supported()
         )
@@ -132,6 +132,9 @@ class Normalised(nn.Module):
     The mean and deviation are those of red, green and blue, also where the network then takes them as BGR.
     """
 
+    mean: Tensor
+    scale: Tensor
+
     def __init__(self, module: nn.Module, spec: InputSpec) -> None:
         super().__init__()
         self.module = module
@@ -141,6 +144,7 @@ class Normalised(nn.Module):
         self.register_buffer("scale", 1 / (torch.tensor(spec.std).view(shape) * 255))
 
     def forward(self, images: Tensor) -> Tensor:
+        """Images (B, H, W, 3) to what the network gives."""
         x = images.permute(0, 3, 1, 2)  # (B, 3, H, W), channels last in memory: no copy
         x = (x.to(self.mean.dtype) - self.mean) * self.scale
         result: Tensor = self.module(x.flip(1) if self.flip else x)
@@ -161,7 +165,6 @@ def _torch(module: nn.Module, device: str, precision: str) -> Callable[[NDArray[
             torch.backends.nnpack.flags(enabled=False),
             torch.autocast(kind, torch.bfloat16, enabled=precision == "bfloat16"),
         ):
-            values = module(batch).float().cpu().contiguous().numpy()
-        return values  # type: ignore[no-any-return]
+            return module(batch).float().cpu().contiguous().numpy()  # type: ignore[no-any-return]
 
     return forward

@@ -1,8 +1,8 @@
 """A network as a list of operations, and what is known of each one's result.
 
-A network for a fixed input size has results that are no tensors: shapes, the size of the batch, a device. They are known
-beforehand, or can be read off any tensor that has the batch in front; so they never have to be carried from one part of
-the network to another.
+A network for a fixed input size has results that are no tensors: shapes, the size of the batch, a device. They are
+known beforehand, or can be read off any tensor that has the batch in front; so they never have to be carried from one
+part of the network to another.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Trace:
         """The parameters that an operation uses by itself."""
         if node.op not in ("call_module", "get_attr"):
             return
-        owner = reduce(getattr, str(node.target).split("."), self.network)
+        owner: object = reduce(getattr, str(node.target).split("."), self.network)
         if isinstance(owner, nn.Module):
             yield from owner.parameters()
         elif isinstance(owner, nn.Parameter):
@@ -131,7 +131,7 @@ class _Recorder(fx.Interpreter):
     """Keeps what each operation gave; of tensors, all but the values."""
 
     def __init__(self, network: nn.Module, graph: fx.Graph) -> None:
-        super().__init__(network, graph=graph)  # type: ignore[arg-type]
+        super().__init__(network, graph=graph)
         self.seen: dict[fx.Node, Any] = {}
 
     def run_node(self, n: fx.Node) -> Any:

@@ -138,7 +138,7 @@ def _in_hub_cache(name: str) -> bool:
     from huggingface_hub import try_to_load_from_cache
 
     hub_id = _hub_id(name)
-    return bool(hub_id) and isinstance(try_to_load_from_cache(hub_id, "model.safetensors"), str)
+    return hub_id is not None and isinstance(try_to_load_from_cache(hub_id, "model.safetensors"), str)
 
 
 def _hub_answers() -> bool:

@@ -177,7 +177,7 @@ def _minimise(start: Solution, origin: Solution, x: Tensor, targets: Tensor, l2:
     def objective() -> Tensor:
         solver.zero_grad()
         pull = (step * away).square().sum()
-        loss = F.cross_entropy(F.linear(x, origin.weight + step * away, bias), targets) + 0.5 * l2 * pull
+        loss: Tensor = F.cross_entropy(F.linear(x, origin.weight + step * away, bias), targets) + 0.5 * l2 * pull
         loss.backward()  # type: ignore[no-untyped-call]
         return loss
 
