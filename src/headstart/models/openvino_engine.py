@@ -48,10 +48,18 @@ def compiled(module: nn.Module, spec: InputSpec, batch: int, precision: str) -> 
 def _converted(module: nn.Module, spec: InputSpec, batch: int) -> object:
     import openvino
 
+    _tell_nobody()
     example = torch.zeros((2, spec.height, spec.width, 3), dtype=torch.uint8)  # traced small, made for a whole batch
     with warnings.catch_warnings(), torch.backends.nnpack.flags(enabled=False):
         warnings.simplefilter("ignore")  # the converter's own use of torch.jit
         return openvino.convert_model(module, example_input=example, input=[(batch, *example.shape[1:])])
+
+
+def _tell_nobody() -> None:
+    """Keep the converter from reporting each use to its makers, which it does from a forked process."""
+    from openvino.tools.ovc import telemetry_stub, telemetry_utils
+
+    telemetry_utils.tm = telemetry_stub
 
 
 def _compiled(model: object, precision: str) -> Forward:

@@ -7,6 +7,7 @@ and Davoine 2018). Validation log-loss chooses the strength and the origin.
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass, field
 from typing import Any
@@ -161,7 +162,7 @@ class _Scaling:
 def _minimise(start: Solution, origin: Solution, x: Tensor, targets: Tensor, l2: float) -> Solution:
     # What is solved for is the distance from the origin in steps that shrink as the pull grows: with a strong pull the
     # weights would else be so much stiffer than the bias that L-BFGS ends before the bias has moved.
-    step = (1 + l2) ** -0.5
+    step = 1 / math.sqrt(1 + l2)
     away = ((start.weight - origin.weight) / step).requires_grad_()
     bias = start.bias.clone().requires_grad_()
     solver = torch.optim.LBFGS(
