@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
@@ -45,29 +47,32 @@ def compiled(module: nn.Module, spec: InputSpec, batch: int, precision: str) -> 
     return forward
 
 
-def _converted(module: nn.Module, spec: InputSpec, batch: int) -> object:
-    import openvino
-
-    _tell_nobody()
+def _converted(module: nn.Module, spec: InputSpec, batch: int) -> Any:
     example = torch.zeros((2, spec.height, spec.width, 3), dtype=torch.uint8)  # traced small, made for a whole batch
     with warnings.catch_warnings(), torch.backends.nnpack.flags(enabled=False):
         warnings.simplefilter("ignore")  # the converter's own use of torch.jit
-        return openvino.convert_model(module, example_input=example, input=[(batch, *example.shape[1:])])
+        return _openvino().convert_model(module, example_input=example, input=[(batch, *example.shape[1:])])
 
 
-def _tell_nobody() -> None:
-    """Keep the converter from reporting each use to its makers, which it does from a forked process."""
-    from openvino.tools.ovc import telemetry_stub, telemetry_utils
+def _openvino() -> Any:
+    """OpenVINO without the reports that it sends to its makers, from forked processes, at import and at each use.
 
-    telemetry_utils.tm = telemetry_stub
+    It leaves them out where their package is not installed; for the time of the import, it is not.
+    """
+    if "openvino" in sys.modules:
+        return sys.modules["openvino"]
+    sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
+    try:
+        import openvino
+    finally:
+        del sys.modules["openvino_telemetry"]
+    return openvino
 
 
-def _compiled(model: object, precision: str) -> Forward:
-    import openvino
-
+def _compiled(model: Any, precision: str) -> Forward:
     kind = "bf16" if precision == "bfloat16" else "f32"
     hints = {"INFERENCE_PRECISION_HINT": kind, "PERFORMANCE_HINT": "THROUGHPUT", "NUM_STREAMS": "1"}
-    request = openvino.Core().compile_model(model, "CPU", hints).create_infer_request()
+    request = _openvino().Core().compile_model(model, "CPU", hints).create_infer_request()
 
     def forward(images: NDArray[np.uint8]) -> NDArray[np.float32]:
         result = request.infer({0: images}, share_inputs=True, share_outputs=False)
