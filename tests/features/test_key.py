@@ -72,7 +72,3 @@ def test_a_person_can_read_the_facts(space: FeatureSpace) -> None:
     assert facts.pop("key") == space.key
     spec = InputSpec.from_dict(facts.pop("spec"))
     assert FeatureSpace(**{**facts, "spec": spec, "shape": tuple(facts["shape"])}) == space
-
-
-def test_size_is_the_number_of_values() -> None:
-    assert FeatureSpace("net", "", "pool", InputSpec(), "float32", "float16", (160, 7, 7)).size == 7840

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -32,11 +31,6 @@ class FeatureSpace:
         """32 hexadecimal digits: the name of the data set in the store."""
         text = json.dumps({"format": _FORMAT, **asdict(self)}, sort_keys=True)
         return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
-
-    @property
-    def size(self) -> int:
-        """Values an image."""
-        return math.prod(self.shape)
 
     def as_dict(self) -> dict[str, Any]:
         """As plain JSON values, for a person who looks into the store."""

@@ -34,7 +34,7 @@ __all__ = ["FeatureRows", "FeatureStore", "Space"]
 
 _ARROW = {"float16": pa.float16(), "float32": pa.float32(), "uint8": pa.uint8()}
 _MANY_FRAGMENTS = 64  # each commit leaves one; beyond this, reading them costs more than joining them
-_ROWS_AT_A_TIME = 1024  # of all that are read through
+_ROWS_AT_A_TIME = 1024  # of many that are read
 _REMEDY = "headstart cache prune --model NAME removes a model's features, and the next run computes them again"
 
 
@@ -246,15 +246,21 @@ class FeatureRows:
         """
         wanted = self.positions[np.asarray(rows, np.int64)]
         order, back = np.unique(wanted, return_inverse=True)  # the disk is read in its own order
+        values = np.empty((len(wanted), *self.space.shape), self.space.dtype)
+        for start in range(0, len(order), _ROWS_AT_A_TIME):  # so that they are in memory once, not twice
+            some = order[start : start + _ROWS_AT_A_TIME]
+            here = (back >= start) & (back < start + len(some))
+            values[here] = self._read(some)[back[here] - start]
+        return values
+
+    def _read(self, positions: NDArray[np.int64]) -> NDArray[Any]:
+        """At least one position, in the data set's order."""
         dtype = self.space.dtype
         with _telling(self.space.path, "features cannot be read", _REMEDY):
-            batches = self.dataset.take(order.tolist()).to_batches()
+            batches = self.dataset.take(positions.tolist()).to_batches()
             if any(_wrong(batch, dtype).any() for batch in batches):
                 raise ValueError("a checksum is wrong")
-            values = np.concatenate(
-                [np.empty((0, math.prod(self.space.shape)), dtype), *(_values(batch, dtype) for batch in batches)]
-            )
-        return values.reshape(-1, *self.space.shape)[back]
+            return np.concatenate([_values(batch, dtype) for batch in batches]).reshape(-1, *self.space.shape)
 
 
 @contextmanager

@@ -35,7 +35,7 @@ def build(name: str, *, classes: int) -> nn.Module:
     :raises ModelError: no such model; the text has the nearest names.
 
     >>> build("test_resnet", classes=3).get_classifier()
-    Linear(in_features=256, out_features=3, bias=True)
+    Linear(in_features=96, out_features=3, bias=True)
     """
     catalog.require(name)
     network: nn.Module = timm.create_model(name, pretrained=False, num_classes=classes)
@@ -68,7 +68,7 @@ def digest(module: nn.Module) -> str:
     total = hashlib.blake2b(digest_size=16)
     for name, value in module.state_dict().items():
         total.update(f"{name}{tuple(value.shape)}{value.dtype}".encode())
-        total.update(value.detach().contiguous().cpu().numpy())
+        total.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
     return total.hexdigest()
 
 

@@ -34,7 +34,7 @@ def require(name: str) -> ModelInfo:
     >>> require("mobilenetv2_100").spec.resize
     256
     """
-    architecture, _, tag = name.partition(".")
+    architecture, dot, _ = name.partition(".")
     known = timm.list_models()
     if architecture not in known:
         near = difflib.get_close_matches(architecture, known, n=3)
@@ -42,9 +42,9 @@ def require(name: str) -> ModelInfo:
         raise ModelError(
             f'no model is called {name}; {hint}"headstart models" lists them, with patterns such as "mobilenet*"'
         )
-    if tag and name not in timm.list_pretrained(f"{architecture}.*"):
-        tags = ", ".join(timm.list_pretrained(f"{architecture}.*")) or "none"
-        raise ModelError(f"no pretrained weights are called {name}; there are: {tags}")
+    tagged = timm.list_pretrained(f"{architecture}.*") if dot else []
+    if dot and name not in tagged:
+        raise ModelError(f"no pretrained weights are called {name}; there are: {', '.join(tagged) or 'none'}")
     return _info(name)
 
 

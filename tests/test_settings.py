@@ -1,0 +1,206 @@
+from __future__ import annotations
+
+import json
+from dataclasses import fields
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from headstart.errors import SettingsError
+from headstart.settings import EngineSettings, FitSettings, Knob, ReadSettings, Settings, knobs
+
+KINDS: list[type[Settings]] = [ReadSettings, EngineSettings, FitSettings]
+ALL = [pytest.param(kind, knob, id=f"{kind.__name__}.{knob.name}") for kind in KINDS for knob in knobs(kind)]
+NUMBERS = [knob for knob in knobs(FitSettings) if knob.type in ("int", "float")]
+
+
+def told(**values: Any) -> str:
+    with pytest.raises(SettingsError) as caught:
+        FitSettings.of(**values)
+    return str(caught.value)
+
+
+# -- the knobs --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("kind", "knob"), ALL)
+def test_each_knob_tells_what_it_is(kind: type[Settings], knob: Knob) -> None:
+    assert len(knob.help) > 5
+    assert knob.help[0].isupper()
+    assert knob.help.endswith(".")
+    assert knob.type in ("int", "float", "str")
+    assert knob.mistake(knob.default) is None
+    assert knob.option == "--" + knob.name.replace("_", "-")
+    assert (knob.default is None) == knob.optional
+    if knob.choices:
+        assert knob.default in knob.choices
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_field_is_without_a_knob(kind: type[Settings]) -> None:
+    assert [knob.name for knob in knobs(kind)] == [field.name for field in fields(kind)]
+    assert kind.of() == kind()
+
+
+def test_the_engine_is_set_the_same_for_fit_and_predict() -> None:
+    of_fit = {knob.name: knob for knob in knobs(FitSettings)}
+    assert all(of_fit[knob.name] == knob for knob in knobs(EngineSettings))
+
+
+@pytest.mark.parametrize(("kind", "knob"), ALL)
+def test_what_stands_on_the_command_line_is_read(kind: type[Settings], knob: Knob) -> None:
+    if knob.default is not None:
+        assert getattr(kind.parse({knob.name: str(knob.default)}), knob.name) == knob.default
+    assert kind.parse({knob.name: None}) == kind()
+
+
+# -- values -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("values", "text"),
+    [
+        ({"epochs": 0}, "epochs must be a whole number of at least 1, got 0; the nearest is 1"),
+        ({"epochs": 2.0}, "epochs must be a whole number of at least 1, got 2.0"),
+        ({"epochs": "3"}, "epochs must be a whole number of at least 1, got '3'"),
+        ({"epochs": True}, "epochs must be a whole number of at least 1, got True"),
+        ({"epochs": None}, "epochs must be a whole number of at least 1, got None"),
+        ({"lr": -0.1}, "lr must be a number of at least 0, got -0.1; the nearest is 0"),
+        ({"lr": False}, "lr must be a number of at least 0, got False"),
+        ({"lr": "high"}, "lr must be a number of at least 0, got 'high'"),
+        ({"validation": 0.95}, "validation must be a number from 0 to 0.9, got 0.95; the nearest is 0.9"),
+        ({"extract_batch": 5000}, "extract_batch must be a whole number from 1 to 4096, got 5000; the nearest is 4096"),
+        ({"optimizer": "adam"}, "optimizer must be one of adamw, sgd, got 'adam'; did you mean adamw?"),
+        ({"device": "gpu"}, "device must be one of auto, cpu, cuda, mps, got 'gpu'; did you mean cpu?"),
+        ({"schedule": "linear"}, "schedule must be one of cosine, constant, got 'linear'"),
+        ({"schedule": 5}, "schedule must be one of cosine, constant, got 5"),
+        ({"model": None}, "model must be text, got None"),
+        ({"model": 18}, "model must be text, got 18"),
+        (
+            {"train": "last"},
+            "train must be head, last:N (N blocks, at least 1), from:MODULE or all, got 'last'; did you mean last:1?",
+        ),
+        (
+            {"train": "last:0"},
+            "train must be head, last:N (N blocks, at least 1), from:MODULE or all, got 'last:0'; did you mean last:1?",
+        ),
+        (
+            {"train": "haed"},
+            "train must be head, last:N (N blocks, at least 1), from:MODULE or all, got 'haed'; did you mean head?",
+        ),
+        ({"train": 3}, "train must be head, last:N (N blocks, at least 1), from:MODULE or all, got 3"),
+        ({"train": None}, "train must be text, got None"),
+        ({"epoch": 3}, "no setting is called epoch; did you mean epochs?"),
+        ({"zzz": 3}, "no setting is called zzz"),
+    ],
+)
+def test_what_is_wrong_is_told(values: dict[str, Any], text: str) -> None:
+    assert told(**values) == text
+
+
+def test_every_mistake_is_told_at_once() -> None:
+    text = told(epoch=3, epochs=0, lr="high", train="heads", optimizer="adamw", modle="resnet18")
+    assert text == (
+        "no setting is called epoch; did you mean epochs?\n"
+        "no setting is called modle; did you mean model?\n"
+        "train must be head, last:N (N blocks, at least 1), from:MODULE or all, got 'heads'; did you mean head?\n"
+        "epochs must be a whole number of at least 1, got 0; the nearest is 1\n"
+        "lr must be a number of at least 0, got 'high'"
+    )
+
+
+def test_mistakes_are_in_a_list_too() -> None:
+    with pytest.raises(SettingsError) as caught:
+        FitSettings.of(epochs=0, batch=0)
+    assert len(caught.value.mistakes) == 2
+    assert isinstance(caught.value, ValueError)
+
+
+@pytest.mark.parametrize("train", ["head", "all", "last:1", "last:12", "from:blocks.5", "from:layer4.0.conv2"])
+def test_what_can_be_trained(train: str) -> None:
+    assert FitSettings.of(train=train).train == train
+
+
+@pytest.mark.parametrize("number", [np.int64(3), np.uint8(3), 3])
+def test_numbers_of_numpy_are_numbers(number: Any) -> None:
+    assert FitSettings.of(epochs=number, lr=number).epochs == 3
+    assert told(epochs=np.int64(0)).startswith("epochs must be a whole number of at least 1, got ")
+
+
+@pytest.mark.parametrize("number", [np.float32(0.25), np.float64(0.25), 0.25])
+def test_so_are_those_with_a_point(number: Any) -> None:
+    assert FitSettings.of(lr=number).lr == 0.25
+    assert told(epochs=number).startswith("epochs must be a whole number of at least 1, got ")
+
+
+@pytest.mark.parametrize("knob", NUMBERS, ids=lambda knob: knob.name)
+@pytest.mark.parametrize("value", [True, np.True_, "1", None, [1]])
+def test_what_is_no_number_is_refused(knob: Knob, value: Any) -> None:
+    if value is None and knob.optional:
+        assert knob.mistake(value) is None
+    else:
+        assert knob.mistake(value) is not None
+
+
+@given(st.sampled_from([knob for knob in NUMBERS if knob.type == "int"]), st.integers(-(10**12), 10**12))
+def test_whole_numbers_are_taken_in_their_range_and_nowhere_else(knob: Knob, value: int) -> None:
+    fits = (knob.low is None or value >= knob.low) and (knob.high is None or value <= knob.high)
+    assert (knob.mistake(value) is None) == fits
+    assert knob.parsed(str(value)) == value
+
+
+@given(st.sampled_from([knob for knob in NUMBERS if knob.type == "float"]), st.floats(-1e300, 1e300))
+def test_numbers_are_taken_in_their_range_and_nowhere_else(knob: Knob, value: float) -> None:
+    fits = (knob.low is None or value >= knob.low) and (knob.high is None or value <= knob.high)
+    assert (knob.mistake(value) is None) == fits
+    assert knob.parsed(repr(value)) == value
+
+
+# -- the command line -------------------------------------------------------------------------------------------------
+
+
+def test_texts_become_values() -> None:
+    given_texts = {"epochs": "3", "lr": "1e-2", "train": "last:2", "model": "resnet18", "l2": None, "labels": "a.csv"}
+    settings = FitSettings.parse(given_texts, ReadSettings)
+    assert settings == FitSettings.of(epochs=3, lr=0.01, train="last:2", model="resnet18")
+    assert type(settings.epochs) is int
+
+
+def test_texts_that_are_no_values_are_told_as_they_stand() -> None:
+    with pytest.raises(SettingsError) as caught:
+        FitSettings.parse({"epochs": "many", "batch": "1.5", "lr": "", "epoch": "3"})
+    assert str(caught.value) == (
+        "no setting is called epoch; did you mean epochs?\n"
+        "epochs must be a whole number of at least 1, got 'many'\n"
+        "batch must be a whole number of at least 1, got '1.5'\n"
+        "lr must be a number of at least 0, got ''"
+    )
+
+
+def test_settings_of_others_are_left_to_them() -> None:
+    both = {"labels": "a.csv", "workers": "2"}
+    assert ReadSettings.parse(both, EngineSettings) == ReadSettings.of(labels="a.csv")
+    assert EngineSettings.parse(both, ReadSettings) == EngineSettings.of(workers=2)
+    with pytest.raises(SettingsError, match=r"^no setting is called labels"):
+        EngineSettings.parse(both)
+
+
+def test_making_checks_nothing_and_check_does() -> None:
+    wrong = FitSettings(epochs=0)
+    with pytest.raises(SettingsError):
+        wrong.check()
+
+
+def test_the_model_may_stand_first() -> None:
+    assert FitSettings("resnet18").model == "resnet18"
+    with pytest.raises(TypeError):
+        FitSettings("resnet18", "head")  # type: ignore[misc]
+
+
+def test_values_are_plain() -> None:
+    values = FitSettings.of(epochs=3).values()
+    assert values["epochs"] == 3
+    assert FitSettings.of(**json.loads(json.dumps(values))) == FitSettings.of(epochs=3)

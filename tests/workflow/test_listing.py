@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from headstart.errors import ModelError, StoreError
+from headstart.workflow.fitting import Fitted
+from headstart.workflow.listing import models, prune, spaces, verified
+
+Photos = Callable[..., Path]
+Fit = Callable[..., Fitted]
+
+
+@pytest.fixture
+def store(photos: Photos, fitted: Fit, tmp_path: Path) -> Path:
+    folder = photos(red=4, green=4)
+    fitted(folder)
+    fitted(folder, model="test_efficientnet")
+    return tmp_path / "store" / "features"
+
+
+def test_models_that_fit_a_pattern() -> None:
+    head, *lines = models("tf_efficientnet_lite?")
+    assert head.split() == ["model", "input", "classes", "weights", "licence"]
+    assert [line.split()[0] for line in lines] == [f"tf_efficientnet_lite{number}" for number in range(5)]
+    assert lines[0].split()[1:4] == ["224x224", "1000", "here"]
+    with pytest.raises(ModelError) as caught:
+        list(models("nothing*"))
+    assert str(caught.value) == ("no model's name fits nothing*; patterns are those of a shell, such as mobilenet*")
+
+
+def test_what_the_store_holds(store: Path, tmp_path: Path) -> None:
+    head, *lines = spaces(store)
+    assert head.startswith(f"{store}: 2 feature spaces, ")
+    assert sorted(line.split()[1] for line in lines) == ["test_efficientnet", "test_resnet"]
+    assert all("8 rows" in line for line in lines)
+    assert list(spaces(tmp_path / "none")) == [f"{tmp_path / 'none'}: 0 feature spaces, 0.0 MB"]
+
+
+def test_a_store_in_order(store: Path) -> None:
+    assert all(line.endswith("8 rows, 0 wrong") for line in verified(store))
+
+
+def test_a_damaged_store_is_told_after_all_was_looked_at(store: Path) -> None:
+    for file in store.glob("*.lance/data/*"):
+        data = bytearray(file.read_bytes())
+        data[len(data) // 2] ^= 1
+        file.write_bytes(data)
+    lines = []
+    with pytest.raises(StoreError) as caught:
+        lines.extend(verified(store))
+    assert lines == [] or all(line.endswith("wrong") for line in lines)
+    assert str(caught.value).startswith(str(store))
+
+
+def test_pruning_takes_a_model_or_all(store: Path) -> None:
+    assert prune(store, model=None, everything=False).startswith(f"{store}: ")
+    assert len(list(spaces(store))) == 3
+    assert prune(store, model="test_resnet", everything=False).endswith(" MB kept")
+    assert [line.split()[1] for line in list(spaces(store))[1:]] == ["test_efficientnet"]
+    assert prune(store, model=None, everything=True).endswith(", 0.0 MB kept")
+    assert list(store.iterdir()) == []

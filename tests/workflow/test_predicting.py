@@ -1,0 +1,126 @@
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from headstart.classifier import Classifier
+from headstart.data.manifest import Manifest
+from headstart.data.sources import read_images
+from headstart.errors import DataError, ModelError, RunError
+from headstart.settings import EngineSettings
+from headstart.workflow.fitting import Fitted
+from headstart.workflow.predicting import Predictions, evaluate, open_classifier, predict, save_evaluation
+from headstart.workflow.reporting import report
+from headstart.workflow.runs import save_run
+
+Photos = Callable[..., Path]
+Fit = Callable[..., Fitted]
+PLAIN = EngineSettings(engine="torch", precision="float32")
+
+
+@pytest.fixture
+def classifier(photos: Photos, fitted: Fit) -> Classifier:
+    return fitted(photos(red=8, green=8, blue=8)).classifier
+
+
+def predictions(*problems: str | None) -> Predictions:
+    manifest = Manifest.from_rows([f"/photos/{number}.jpg" for number in range(len(problems))])
+    usable = sum(problem is None for problem in problems)
+    shares = np.array([[0.2, 0.5, 0.3]] * usable, np.float32)
+    return Predictions(("a", "b", "c, d"), manifest.with_column("problem", problems), shares)
+
+
+def test_the_likeliest_come_first() -> None:
+    assert predictions(None).top(2) == [[("b", 0.5), ("c, d", pytest.approx(0.3))]]
+    assert len(predictions(None).top(9)[0]) == 3
+
+
+def test_lines_for_a_terminal() -> None:
+    assert predictions(None, "empty file").lines(2) == [
+        "/photos/0.jpg",
+        "   50.0%  b",
+        "   30.0%  c, d",
+        "/photos/1.jpg",
+        "  problem: empty file",
+    ]
+
+
+def test_a_table(tmp_path: Path) -> None:
+    predictions(None, "empty file", None).write_csv(tmp_path / "table.csv", 2)
+    with (tmp_path / "table.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == ["path", "class_1", "probability_1", "class_2", "probability_2", "problem"]
+    assert list(rows[0].values()) == ["/photos/0.jpg", "b", "0.500000", "c, d", "0.300000", ""]
+    assert list(rows[1].values()) == ["/photos/1.jpg", "", "", "", "", "empty file"]
+    assert rows[2]["class_1"] == "b"
+
+
+def test_pictures_that_cannot_be_read_are_set_aside(classifier: Classifier, photos: Photos) -> None:
+    folder = photos("new", seed=2, red=2, blue=2)
+    bad = folder / "blue" / "0_bad.png"
+    bad.write_bytes(b"")
+    found = predict(classifier, read_images(folder), PLAIN)
+    assert len(found.probabilities) == 4
+    assert dict(zip(found.manifest.uris, found.manifest.problems, strict=True))[str(bad)] == "empty file"
+    assert [top[0][0] for top in found.top(1)] == ["blue", "blue", "red", "red"]
+
+
+def test_a_classifier_is_opened_by_folder_or_by_name(
+    classifier: Classifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    classifier.save(tmp_path / "run" / "classifier")
+    assert open_classifier(str(tmp_path / "run")).classes == ("blue", "green", "red")
+    monkeypatch.chdir(tmp_path)
+    assert open_classifier("run").classes == ("blue", "green", "red")
+    with pytest.raises(RunError, match=r"^runs/nothing: no classifier there, "):
+        open_classifier("runs/nothing")
+    with pytest.raises(ModelError, match=r"^no model is called nothing_at_all"):
+        open_classifier("nothing_at_all")
+
+
+def test_evaluation_reads_labels_however_they_are_written(classifier: Classifier, photos: Photos) -> None:
+    manifest = read_images(photos("new", seed=2, red=3, green=3))
+    spelled = manifest.with_column("label", [str(label).upper() for label in manifest.labels])
+    found, evaluation = evaluate(classifier, spelled, PLAIN)
+    assert (evaluation["part"], evaluation["images"], evaluation["classes"]) == ("test", 6, ["blue", "green", "red"])
+    assert evaluation["top1"]["value"] == 1
+    assert found.manifest.labels == manifest.labels
+    assert evaluation["note"].startswith("These images were given for evaluation; ")
+
+
+def test_evaluation_leaves_out_what_has_no_label(classifier: Classifier, photos: Photos) -> None:
+    manifest = read_images(photos("new", seed=2, red=3, green=3))
+    _, evaluation = evaluate(classifier, manifest.with_column("label", [None, *manifest.labels[1:]]), PLAIN)
+    assert evaluation["images"] == 5
+
+
+def test_evaluation_needs_labels_that_are_known(classifier: Classifier, photos: Photos) -> None:
+    manifest = read_images(photos("new", seed=2, red=3))
+    with pytest.raises(DataError) as caught:
+        evaluate(classifier, manifest.with_column("label", [None] * 3), PLAIN)
+    assert str(caught.value) == "no image has a label: give a folder a class, or a table of labels (--labels TABLE)"
+    with pytest.raises(DataError) as caught:
+        evaluate(classifier, manifest.with_column("label", ["red", "mauve", "red"]), PLAIN)
+    assert str(caught.value) == (
+        "the label 'mauve' is none of the classifier's 3 classes (such as 'blue'): "
+        "labels and classes must have the same names"
+    )
+
+
+def test_an_evaluation_has_a_report_of_its_own(photos: Photos, fitted: Fit, tmp_path: Path, told: Any) -> None:
+    run = save_run(fitted(photos(red=8, green=8)), tmp_path / "run")
+    classifier = open_classifier(str(run))
+    folder = photos("new", seed=2, red=4, green=4)
+    (folder / "red" / "bad.png").write_bytes(b"")
+    face = told()
+    settings = EngineSettings.of(engine="torch", max_problems=0.5)
+    found, evaluation = evaluate(classifier, read_images(folder), settings, progress=face)
+    assert list(face.stages) == ["checking", "predicting"]
+    assert evaluation["summary"]["problems"] == 1
+    place = save_evaluation(found, evaluation, run / "evaluations" / "new", command={"classifier": str(run)})
+    assert report(place).stat().st_size > 1000
