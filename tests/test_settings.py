@@ -184,7 +184,7 @@ def test_settings_of_others_are_left_to_them() -> None:
     both = {"labels": "a.csv", "workers": "2"}
     assert ReadSettings.parse(both, EngineSettings) == ReadSettings.of(labels="a.csv")
     assert EngineSettings.parse(both, ReadSettings) == EngineSettings.of(workers=2)
-    with pytest.raises(SettingsError, match=r"^no setting is called labels"):
+    with pytest.raises(SettingsError, match=r"^no setting is called labels$"):
         EngineSettings.parse(both)
 
 
@@ -204,3 +204,34 @@ def test_values_are_plain() -> None:
     values = FitSettings.of(epochs=3).values()
     assert values["epochs"] == 3
     assert FitSettings.of(**json.loads(json.dumps(values))) == FitSettings.of(epochs=3)
+
+
+# -- numbers that are none, and settings that only together are wrong --------------------------------------------------
+
+
+@pytest.mark.parametrize("knob", [knob for knob in NUMBERS if knob.type == "float"], ids=lambda knob: knob.name)
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf"), np.float32("nan")])
+def test_what_is_not_finite_is_refused(knob: Knob, value: Any) -> None:
+    assert knob.mistake(value) == f"{knob.name} must be {knob._wanted()}, got {value!r}"
+    assert knob.mistake(knob.parsed("nan")) is not None
+
+
+@pytest.mark.parametrize("value", [np.array([1, 2]), np.array(3), [0.5]])
+def test_arrays_are_no_numbers(value: Any) -> None:
+    assert told(epochs=value).startswith("epochs must be a whole number of at least 1, got ")
+    assert told(lr=value).startswith("lr must be a number of at least 0, got ")
+
+
+@pytest.mark.parametrize(("validation", "test"), [(0.5, 0.5), (0.8, 0.9), (0, 0)])
+def test_shares_that_leave_nothing(validation: float, test: float) -> None:
+    assert told(validation=validation, test=test, epochs=0) == (
+        "epochs must be a whole number of at least 1, got 0; the nearest is 1\n"
+        "validation and test must together lie between 0 and 1 (0.2 is a fifth), "
+        f"got validation={validation} and test={test}"
+    )
+
+
+def test_values_of_numpy_become_plain() -> None:
+    values = FitSettings.of(epochs=np.int64(3), lr=np.float32(0.25), l2=None).values()
+    assert (values["epochs"], values["lr"], values["l2"]) == (3, 0.25, None)
+    json.dumps(values)

@@ -6,9 +6,11 @@ The command line, :class:`headstart.ImageClassifier` and the docs are made from 
 from __future__ import annotations
 
 import difflib
+import math
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field, fields
+from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any
 
 from headstart.errors import SettingsError
@@ -58,14 +60,14 @@ class Knob:
             return text
 
     def _has_type(self, value: Any) -> bool:
-        kinds = {"int": (int,), "float": (int, float), "str": (str,)}[self.type]
-        numpy_kinds = {"int": "iu", "float": "iuf"}.get(self.type, "")
-        is_numpy = getattr(getattr(value, "dtype", None), "kind", "-") in numpy_kinds
-        return (isinstance(value, kinds) or is_numpy) and not isinstance(value, bool)
+        kind: type = {"int": Integral, "float": Real, "str": str}[self.type]  # NumPy's numbers are such too
+        return isinstance(value, kind) and not isinstance(value, bool)
 
     def _in_range(self, value: Any) -> bool:
         if self.choices:
             return value in self.choices
+        if self.type == "float" and not math.isfinite(value):
+            return False
         return not (self.low is not None and value < self.low) and not (self.high is not None and value > self.high)
 
     def _wanted(self) -> str:
@@ -80,7 +82,7 @@ class Knob:
         near = difflib.get_close_matches(str(value), self.choices, n=1)
         if near:
             return f"; did you mean {near[0]}?"
-        if self._has_type(value) and self.low is not None and self.type != "str":
+        if self.type != "str" and self._has_type(value) and math.isfinite(value) and self.low is not None:
             nearest = self.low if value < self.low else self.high
             return f"; the nearest is {nearest:g}"
         return ""
@@ -112,14 +114,21 @@ class Settings:
 
     def check(self) -> None:
         """Raise a SettingsError that names every wrong value at once."""
-        mistakes = [knob.mistake(getattr(self, knob.name)) for knob in knobs(type(self))]
-        found = [mistake for mistake in mistakes if mistake]
-        if found:
-            raise SettingsError(found)
+        mistakes = {knob.name: knob.mistake(getattr(self, knob.name)) for knob in knobs(type(self))}
+        found = {name: mistake for name, mistake in mistakes.items() if mistake}
+        told = [*found.values(), *self._mistakes_together(found.keys())]
+        if told:
+            raise SettingsError(told)
+
+    def _mistakes_together(self, wrong: Collection[str]) -> list[str]:  # noqa: ARG002
+        """What is wrong with values of which each by itself is right; ``wrong`` are the names of those that are not."""
+        return []
 
     def values(self) -> dict[str, Any]:
-        """Names and values, as plain JSON values."""
-        return asdict(self)
+        """Names and values, as plain JSON values: a number of NumPy becomes one of Python."""
+        plain = {"int": int, "float": float, "str": str}
+        given = {knob: getattr(self, knob.name) for knob in knobs(type(self))}
+        return {knob.name: None if value is None else plain[knob.type](value) for knob, value in given.items()}
 
     @classmethod
     def of(cls, **values: Any) -> Self:
@@ -155,7 +164,7 @@ class Settings:
 
 
 def _unknown(name: str, known: list[str]) -> str:
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    near = difflib.get_close_matches(name, known, n=1)
     return f"no setting is called {name}" + (f"; did you mean {near[0]}?" if near else "")
 
 
@@ -240,3 +249,11 @@ class FitSettings(EngineSettings):
         "Statistics of trained BatchNorm layers: frozen as pretrained, or train, as Keras does.",
         choices=("frozen", "train"),
     )
+
+    def _mistakes_together(self, wrong: Collection[str]) -> list[str]:
+        if "validation" in wrong or "test" in wrong or 0 < self.validation + self.test < 1:
+            return []
+        return [
+            "validation and test must together lie between 0 and 1 (0.2 is a fifth), "
+            f"got validation={self.validation} and test={self.test}"
+        ]

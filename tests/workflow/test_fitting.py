@@ -243,6 +243,38 @@ def test_a_file_that_vanishes_after_it_was_inspected_is_set_aside(photos: Photos
     assert sum(found.evaluation["summary"]["images"].values()) == 18
 
 
+@pytest.mark.parametrize(
+    ("part", "label", "most", "text"),
+    [
+        ("train", "red", 0.9, "while they were read, all images of red to train on vanished or changed; start again"),
+        (
+            "validation",
+            None,
+            0.9,
+            "no image is left to validate on: give at least two images of a class, or a larger --validation",
+        ),
+        ("validation", None, 0.1, "4 of 20 images cannot be used (20.0%); at most 10.0% may be (--max-problems):"),
+    ],
+)
+def test_so_many_that_vanish_that_the_task_is_another(
+    photos: Photos, fitted: Fit, told: Any, part: str, label: str | None, most: float, text: str
+) -> None:
+    folder = photos(red=10, green=10)
+    found = fitted(folder).manifest
+    shutil.rmtree(folder.parent / "store")
+    gone = [uri for uri, *which in zip(found.uris, found.splits, found.labels, strict=True) if part in which]
+    gone = [uri for uri in gone if label is None or f"/{label}/" in uri]
+    face = told({"computing features": lambda: [Path(uri).unlink() for uri in gone]})
+    with pytest.raises(DataError) as caught:
+        fitted(folder, face, max_problems=most)
+    assert str(caught.value).startswith(text)
+
+
+@pytest.mark.parametrize(("asked", "kept"), [("float32", "float32"), ("auto", "auto")])
+def test_the_classifier_remembers_the_precision(photos: Photos, fitted: Fit, asked: str, kept: str) -> None:
+    assert fitted(photos(red=4, green=4), precision=asked).classifier.facts["precision"] == kept
+
+
 # -- what is refused --------------------------------------------------------------------------------------------------
 
 

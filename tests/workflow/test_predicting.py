@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -58,6 +59,13 @@ def test_a_table(tmp_path: Path) -> None:
     assert list(rows[0].values()) == ["/photos/0.jpg", "b", "0.500000", "c, d", "0.300000", ""]
     assert list(rows[1].values()) == ["/photos/1.jpg", "", "", "", "", "empty file"]
     assert rows[2]["class_1"] == "b"
+
+
+def test_a_name_that_is_not_utf8_goes_back_to_its_bytes(tmp_path: Path) -> None:
+    manifest = Manifest.from_rows([Path(os.fsdecode(b"/photos/caf\xe9.jpg"))])
+    found = Predictions(("a", "b"), manifest, np.array([[0.75, 0.25]], np.float32))
+    found.write_csv(tmp_path / "table.csv", 1)
+    assert (tmp_path / "table.csv").read_bytes().splitlines()[1] == b"/photos/caf\xe9.jpg,a,0.750000,"
 
 
 def test_pictures_that_cannot_be_read_are_set_aside(classifier: Classifier, photos: Photos) -> None:
@@ -124,3 +132,5 @@ def test_an_evaluation_has_a_report_of_its_own(photos: Photos, fitted: Fit, tmp_
     assert evaluation["summary"]["problems"] == 1
     place = save_evaluation(found, evaluation, run / "evaluations" / "new", command={"classifier": str(run)})
     assert report(place).stat().st_size > 1000
+    assert (place / "problems.csv").read_text().splitlines()[1:] == [f"{folder / 'red' / 'bad.png'},empty file"]
+    assert len(Manifest.read(place / "manifest.parquet")) == 9

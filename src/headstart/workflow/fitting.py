@@ -15,6 +15,7 @@ from torch import nn
 
 from headstart import __version__, places
 from headstart.classifier import Classifier, softmax
+from headstart.data.checkup import refuse_if_too_many
 from headstart.data.manifest import Manifest
 from headstart.data.split import assign_split
 from headstart.errors import DataError
@@ -69,6 +70,7 @@ def fit(manifest: Manifest, settings: FitSettings, *, progress: Progress | None 
         work.cut()
     with work.timed("features"):
         data = work.extract(data)
+        work.refuse_what_was_lost(data)
     with work.timed("training"):
         work.train(data)
     return work.finish(data)
@@ -178,6 +180,20 @@ class _Fitting:
             problems[row] = problem
         return data.with_column("problem", problems)
 
+    def refuse_what_was_lost(self, data: Manifest) -> None:
+        """Images may vanish between being inspected and being computed with: it must still be the same task.
+
+        :raises DataError: too many are lost, or all of a class.
+        """
+        refuse_if_too_many(data, most=self.settings.max_problems)
+        left = data.usable.part("train").classes
+        lost = [name for name in self.classes if name not in left]
+        if lost:
+            raise DataError(
+                f"while they were read, all images of {lost[0]} to train on vanished or changed; start again"
+            )
+        _refuse_what_cannot_be_learned(data.usable, left)
+
     def part(self, data: Manifest, split: str) -> Part:
         """One part's features and targets."""
         rows = data.usable.part(split)
@@ -190,7 +206,8 @@ class _Fitting:
         """Solve the head, or train the tail."""
         train, validation = self.part(data, "train"), self.part(data, "validation")
         head = self.backbone.module.get_classifier()  # type: ignore[operator]
-        if self.settings.train == "head" and isinstance(head, nn.Linear) and len(self.parts.feature_shape) == 1:
+        plain = isinstance(head, nn.Linear) and head.bias is not None and len(self.parts.feature_shape) == 1
+        if self.settings.train == "head" and plain:
             self._solve(head, train, validation)
         else:
             self._loop(train, validation)
@@ -204,8 +221,7 @@ class _Fitting:
             advance(1)
         with torch.no_grad():
             head.weight.copy_(found.solution.weight)
-            if head.bias is not None:
-                head.bias.copy_(found.solution.bias)
+            head.bias.copy_(found.solution.bias)
         self.history += found.history
 
     def _pretrained(self, features: torch.Tensor, targets: torch.Tensor) -> Solution | None:
@@ -261,6 +277,7 @@ class _Fitting:
                 "source": self.backbone.source,
                 "licence": self.backbone.licence,
                 "store_as": self.settings.store_as,
+                "precision": self.settings.precision,
                 "cut": self.parts.name,
             },
         )

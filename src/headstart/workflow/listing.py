@@ -38,15 +38,21 @@ def verified(folder: Path) -> Iterator[str]:
 
     :raises StoreError: at the end, if any row is wrong.
     """
-    wrong = 0
+    damaged = False
     for space in FeatureStore(folder).spaces():
+        told, right = _verified(space)
+        damaged = damaged or not right
+        yield f"{_name(space)}  {told}"
+    if damaged:
+        raise StoreError(f"{folder}: rows are damaged; headstart cache prune --model NAME removes a model's rows")
+
+
+def _verified(space: Space) -> tuple[str, bool]:
+    try:
         bad = space.verify()
-        wrong += bad
-        yield f"{_name(space)}  {len(space):,} rows, {bad} wrong"
-    if wrong:
-        raise StoreError(
-            f"{folder}: {wrong} rows are damaged; headstart cache prune --model NAME removes a model's rows"
-        )
+        return f"{len(space):,} rows, {bad} wrong", not bad
+    except StoreError as failure:  # so damaged that it cannot be read; the others are looked at all the same
+        return str(failure), False
 
 
 def prune(folder: Path, *, model: str | None, everything: bool) -> str:
@@ -56,7 +62,7 @@ def prune(folder: Path, *, model: str | None, everything: bool) -> str:
     for space in found:
         if everything or model == space.facts["model"]:
             space.remove()
-        else:
+        elif model is None:
             space.prune()
     after = sum(space.bytes for space in FeatureStore(folder).spaces())
     return f"{folder}: {(before - after) / 1e6:,.1f} MB freed, {after / 1e6:,.1f} MB kept"

@@ -18,7 +18,7 @@ from headstart.data.manifest import Manifest
 from headstart.data.uri import to_path
 from headstart.errors import DataError
 from headstart.evaluate import evaluate as measure
-from headstart.files import write_json, write_text
+from headstart.files import write_bytes, write_json
 from headstart.models.names import match
 from headstart.progress import Progress
 from headstart.settings import EngineSettings
@@ -75,7 +75,7 @@ class Predictions:
             )
             writer.writerow([str(to_path(uri)), *cells, problem or ""])
         # Names that are not UTF-8 go back to the bytes they are.
-        write_text(path, text.getvalue().encode(errors="surrogateescape").decode(errors="replace"))
+        write_bytes(path, text.getvalue().encode(errors="surrogateescape"))
 
 
 def predict(
@@ -112,7 +112,9 @@ def evaluate(
     labelled = labelled.with_column("label", _aligned(labelled, classifier.classes))
     seen = inspected(labelled, settings, progress=progress).with_column("split", ["test"] * len(labelled))
     found = predict(classifier, seen.usable, settings, progress=progress)
-    usable = found.manifest.usable
+    problems = iter(found.manifest.problems)
+    seen = seen.with_column("problem", [problem or next(problems) for problem in seen.problems])
+    usable = seen.usable
     evaluation = measure(usable.targets(classifier.classes), found.probabilities, classifier.classes, part="test")
     evaluation["summary"] = {
         "headstart": __version__,
@@ -121,7 +123,7 @@ def evaluate(
         "problems": len(labelled) - len(usable),
     }
     evaluation["note"] = "These images were given for evaluation; whether training saw them, only who gave them knows."
-    return Predictions(classifier.classes, found.manifest, found.probabilities), evaluation
+    return Predictions(classifier.classes, seen, found.probabilities), evaluation
 
 
 def _aligned(manifest: Manifest, classes: Sequence[str]) -> list[str | None]:
