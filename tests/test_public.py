@@ -72,3 +72,24 @@ def test_the_demo(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatc
     assert "coffee.png   espresso" in told
     assert f"report: {tmp_path / 'report.html'}" in told
     assert (tmp_path / "photographs" / "chelsea.png").stat().st_size > 10_000
+
+
+def test_the_readme_s_python_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Against the folder that it speaks of: photos/ with labels.csv, and a.jpg."""
+    from PIL import Image
+
+    (tmp_path / "photos" / "train").mkdir(parents=True)
+    rows = ["id,breed"]
+    for number in range(12):
+        Image.new("RGB", (40, 30), (20 * number, 99, 250 - 20 * number)).save(
+            tmp_path / "photos" / "train" / f"{number}.jpg"
+        )
+        rows.append(f"{number},{'blue' if number < 6 else 'red'}")
+    (tmp_path / "photos" / "labels.csv").write_text("\n".join(rows))
+    Image.new("RGB", (40, 30), (230, 99, 20)).save(tmp_path / "a.jpg")
+    monkeypatch.chdir(tmp_path)
+    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    known: dict[str, object] = {}
+    exec(compile(code, "README.md", "exec"), known)
+    assert known["clf"].top_k("a.jpg", 2)[0][0] == "red"  # type: ignore[attr-defined]
+    assert (tmp_path / "runs" / "dogs" / "report.html").exists()
