@@ -265,7 +265,7 @@ class _Fitting:
             examined = self.part(data, part)
             probabilities = softmax(logits(self.tail, examined.inputs, device=self.device))
             evaluation = evaluate(examined.targets, probabilities, self.classes, part=part)
-        evaluation |= {"note": _NOTES[part], "summary": self._summary(data)}
+        evaluation |= {"note": _NOTES[part], "notes": self._warnings(), "summary": self._summary(data)}
         self.backbone.module.to("cpu")
         classifier = Classifier(
             self.backbone.module,
@@ -282,6 +282,17 @@ class _Fitting:
             },
         )
         return Fitted(classifier, self.settings, data, part, probabilities, evaluation, self.history)
+
+    def _warnings(self) -> list[str]:
+        """What makes every figure of this network on these images doubtful."""
+        shared = len(match(self.classes, self.backbone.classes or ()))
+        if not shared:
+            return []
+        return [
+            f"{shared} of the {len(self.classes)} classes have the name of a class that the network was pretrained on. "
+            "If the pictures come from there too (as Stanford's and Kaggle's dogs do from ImageNet), it has seen them, "
+            "and every figure flatters it."
+        ]
 
     def _summary(self, data: Manifest) -> dict[str, Any]:
         network = self.backbone.module
