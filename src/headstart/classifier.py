@@ -70,7 +70,7 @@ class Classifier:
         size = backbone.module.num_classes
         classes = backbone.classes or tuple(f"class {index}" for index in range(int(size)))  # type: ignore[arg-type]
         facts = {"source": backbone.source, "licence": backbone.licence}
-        return cls(backbone.module, classes, backbone.spec, model, "head", facts=facts)
+        return cls(backbone.module, classes, backbone.spec, backbone.name, "head", facts=facts)
 
     # -- prediction ---------------------------------------------------------------------------------------------------
 

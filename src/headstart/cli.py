@@ -143,7 +143,8 @@ def evaluate(run: str, photos: str, out: Path | None, **given: str | None) -> No
 
     classifier = predicting.open_classifier(run)
     found, evaluation = predicting.evaluate(classifier, checking.read(photos, reading), settings, progress=Console())
-    home = Path(run) if Path(run).is_dir() else Path("runs") / run
+    is_run = any((Path(run) / name).exists() for name in ("classifier", "model.json"))
+    home = Path(run) if is_run else Path("runs") / Path(run).name
     folder = out or home / "evaluations" / Path(photos).resolve().name
     predicting.save_evaluation(
         found, evaluation, folder, command={"classifier": run, "photos": photos, **settings.values()}

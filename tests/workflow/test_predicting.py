@@ -115,7 +115,7 @@ def test_evaluation_needs_labels_that_are_known(classifier: Classifier, photos: 
     with pytest.raises(DataError) as caught:
         evaluate(classifier, manifest.with_column("label", ["red", "mauve", "red"]), PLAIN)
     assert str(caught.value) == (
-        "the label 'mauve' is none of the classifier's 3 classes (such as 'blue'): "
+        "the label 'mauve' means none of the classifier's 3 classes (such as 'blue'): "
         "labels and classes must have the same names"
     )
 

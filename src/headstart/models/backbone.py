@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from headstart.data.spec import InputSpec
 from headstart.errors import ModelError
 from headstart.models import catalog, weights
+from headstart.models.keras import ARCHITECTURES, build_keras, is_keras_file, load_keras
 
 __all__ = ["Backbone", "build", "digest", "load_backbone"]
 
@@ -37,6 +38,8 @@ def build(name: str, *, classes: int) -> nn.Module:
     >>> build("test_resnet", classes=3).get_classifier()
     Linear(in_features=96, out_features=3, bias=True)
     """
+    if name in ARCHITECTURES:
+        return build_keras(name, classes=classes)
     catalog.require(name)
     network: nn.Module = timm.create_model(name, pretrained=False, num_classes=classes)
     return network.eval()
@@ -50,12 +53,15 @@ def load_backbone(name: str, *, weights_file: str | None = None, seed: int = 0) 
     :raises ModelError: no such model, or the file does not fit it.
     :raises WeightsNotFound: the weights are not at hand and cannot be fetched; the text says which file to put where.
     """
+    file = name if is_keras_file(name) else weights_file
+    if file is not None and is_keras_file(file):
+        return _from_keras(name, file, seed)
     info = catalog.require(name)
     found = weights.find(name, weights_file)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)  # for what stays random
         classes = _classes_in(found.state, info) or info.classes
-        network: nn.Module = timm.create_model(name, pretrained=False, num_classes=classes)
+        network = build(name, classes=classes)
     if found.state is not None:
         _load(network, found.state, origin=found.origin)
     network.eval()
@@ -70,6 +76,19 @@ def digest(module: nn.Module) -> str:
         total.update(f"{name}{tuple(value.shape)}{value.dtype}".encode())
         total.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
     return total.hexdigest()
+
+
+def _from_keras(name: str, file: str, seed: int) -> Backbone:
+    read = load_keras(file)
+    if name not in (file, read.name):
+        raise ModelError(f"{file}: holds {read.name}, not {name}; use --model {read.name}")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = build_keras(read.name, classes=read.classes)
+    network.load_state_dict(read.state)
+    # ImageNet's own classes: the published weights. Any other file is somebody's, who has not said what others may do.
+    licence = catalog.require(read.name).licence if read.class_names else "not stated"
+    return Backbone(read.name, network, read.spec, read.class_names, read.origin, licence)
 
 
 def _classes_in(state: Mapping[str, Tensor] | None, info: catalog.ModelInfo) -> int | None:

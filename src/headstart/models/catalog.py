@@ -10,6 +10,7 @@ import timm
 
 from headstart.data.spec import InputSpec
 from headstart.errors import ModelError
+from headstart.models.keras import ARCHITECTURES, SPEC
 
 __all__ = ["ModelInfo", "list_models", "require"]
 
@@ -34,6 +35,8 @@ def require(name: str) -> ModelInfo:
     >>> require("mobilenetv2_100").spec.resize
     256
     """
+    if name in ARCHITECTURES:
+        return ModelInfo(name, SPEC, 1000, "apache-2.0", None, "classifier")
     architecture, dot, _ = name.partition(".")
     known = timm.list_models()
     if architecture not in known:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-__all__ = ["BACKGROUND", "imagenet_names"]
+__all__ = ["BACKGROUND", "imagenet_identifiers", "imagenet_names"]
 
 BACKGROUND = "background"
 """The class that TensorFlow's networks of 1,001 classes have in front."""
@@ -27,3 +27,10 @@ def imagenet_names(subset: str = "imagenet-1k") -> tuple[str, ...]:
     return tuple(
         f"{name} ({info.index_to_label_name(index)})" if times[name] > 1 else name for index, name in enumerate(names)
     )
+
+
+def imagenet_identifiers() -> tuple[str, ...]:
+    """The WordNet identifier of each class, "n01440764" for the first, in the same order."""
+    from timm.data import ImageNetInfo
+
+    return tuple(ImageNetInfo("imagenet-1k").label_names())

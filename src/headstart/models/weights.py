@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from headstart import places
 from headstart.errors import ModelError, WeightsNotFound
 from headstart.models.imagenet import imagenet_names
+from headstart.models.keras import ARCHITECTURES
 
 __all__ = ["EMBEDDED", "Weights", "at_hand", "class_names", "find"]
 
@@ -51,12 +52,16 @@ def find(name: str, file: str | None) -> Weights:
         return Weights(_read(Path(file)), str(file))
     if _is_embedded(name):
         return _embedded(name.partition(".")[0])
+    if name in ARCHITECTURES:
+        raise WeightsNotFound(f"{name}: give its file (--weights FILE.h5), or --weights random")
     local = places.weights() / f"{name}.safetensors"
     return Weights(_read(local), str(local)) if local.exists() else _from_hub(name, local)
 
 
 def at_hand(name: str) -> bool:
     """Whether the weights of ``name`` can be had without a network."""
+    if name in ARCHITECTURES:
+        return False  # they are given as files
     return _is_embedded(name) or (places.weights() / f"{name}.safetensors").exists() or _in_hub_cache(name)
 
 

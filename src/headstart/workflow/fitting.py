@@ -139,7 +139,7 @@ class _Fitting:
         spec, parts = self.backbone.spec, self.parts
         at_image = parts.at_image
         return FeatureSpace(
-            model=self.settings.model,
+            model=self.backbone.name,
             weights=digest(parts.prefix),
             cut=parts.name,
             spec=spec,
@@ -271,7 +271,7 @@ class _Fitting:
             self.backbone.module,
             self.classes,
             self.backbone.spec,
-            self.settings.model,
+            self.backbone.name,
             self.settings.train,
             facts={
                 "source": self.backbone.source,
@@ -299,7 +299,7 @@ class _Fitting:
         sizes = {name: parameter.numel() for name, parameter in network.named_parameters()}
         return {
             "headstart": __version__,
-            "model": self.settings.model,
+            "model": self.backbone.name,
             "weights": self.backbone.source,
             "train": self.settings.train,
             "parameters": sum(sizes.values()),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,13 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart import __version__
-from headstart.classifier import Classifier
+from headstart.classifier import Classifier, load
 from headstart.data.manifest import Manifest
 from headstart.data.uri import to_path
 from headstart.errors import DataError
 from headstart.evaluate import evaluate as measure
 from headstart.files import write_bytes, write_json
-from headstart.models.names import match
+from headstart.models.keras import is_keras_file
+from headstart.models.names import align
 from headstart.progress import Progress
 from headstart.settings import EngineSettings
 from headstart.workflow.checking import inspected
@@ -29,10 +29,10 @@ __all__ = ["Predictions", "evaluate", "open_classifier", "predict", "save_evalua
 
 
 def open_classifier(name: str) -> Classifier:
-    """A run folder, a saved classifier, or a pretrained network by name."""
-    from headstart.classifier import load
-
-    return load(name) if Path(name).exists() or "/" in name else Classifier.pretrained(name)
+    """A run folder, a saved classifier, or a pretrained network: by name, or a file of Keras or TF Hub."""
+    if is_keras_file(name) or not (Path(name).exists() or "/" in name):
+        return Classifier.pretrained(name)
+    return load(name)
 
 
 @dataclass
@@ -109,7 +109,8 @@ def evaluate(
     labelled = manifest.select(np.array([label is not None for label in manifest.labels], bool))
     if not len(labelled):
         raise DataError("no image has a label: give a folder a class, or a table of labels (--labels TABLE)")
-    labelled = labelled.with_column("label", _aligned(labelled, classifier.classes))
+    meant = align(labelled.classes, classifier.classes)
+    labelled = labelled.with_column("label", [meant[str(label)] for label in labelled.labels])
     seen = inspected(labelled, settings, progress=progress).with_column("split", ["test"] * len(labelled))
     found = predict(classifier, seen.usable, settings, progress=progress)
     problems = iter(found.manifest.problems)
@@ -124,23 +125,6 @@ def evaluate(
     }
     evaluation["note"] = "These images were given for evaluation; whether training saw them, only who gave them knows."
     return Predictions(classifier.classes, seen, found.probabilities), evaluation
-
-
-def _aligned(manifest: Manifest, classes: Sequence[str]) -> list[str | None]:
-    """Labels as the classifier spells them: exactly, else by case, underscores and synonyms."""
-    exact = set(classes)
-    spelled = {label: label for label in manifest.classes if label in exact}
-    others = [label for label in manifest.classes if label not in exact]
-    found = match(others, classes)
-    for position, label in enumerate(others):
-        candidates = found.get(position, [])
-        if len(candidates) != 1:
-            raise DataError(
-                f"the label {label!r} is none of the classifier's {len(classes)} classes "
-                f"(such as {classes[0]!r}): labels and classes must have the same names"
-            )
-        spelled[label] = classes[candidates[0]]
-    return [spelled[str(label)] for label in manifest.labels]
 
 
 def save_evaluation(found: Predictions, evaluation: dict[str, Any], folder: Path, *, command: dict[str, Any]) -> Path:

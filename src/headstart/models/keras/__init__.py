@@ -1,0 +1,15 @@
+"""Networks in the files of Keras and TensorFlow, read into torch without either."""
+
+from __future__ import annotations
+
+from headstart.models.keras.networks import (
+    ARCHITECTURES,
+    BUILD_OPTIONS,
+    SPEC,
+    KerasWeights,
+    build_keras,
+    is_keras_file,
+    load_keras,
+)
+
+__all__ = ["ARCHITECTURES", "BUILD_OPTIONS", "SPEC", "KerasWeights", "build_keras", "is_keras_file", "load_keras"]

@@ -1,0 +1,56 @@
+"""Small files of Keras and TensorFlow: written by tests/keras/made.py, and where Keras is installed by Keras itself."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+_HERE = Path(__file__).parent
+
+
+@pytest.fixture(scope="session")
+def made() -> ModuleType:
+    """The module tests/keras/made.py."""
+    spec = importlib.util.spec_from_file_location("made", _HERE / "made.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def keras() -> Callable[..., None]:
+    """Run a script in Keras on torch, in a process of its own: keras(script, *arguments)."""
+    if importlib.util.find_spec("keras") is None:
+        pytest.skip('Keras is not installed: "pip install keras"')
+
+    def run(script: str, *arguments: str | Path) -> None:
+        environment = {**os.environ, "KERAS_BACKEND": "torch", "KERAS_HOME": str(arguments[0]), "OMP_NUM_THREADS": "2"}
+        command = [sys.executable, "-W", "ignore", "-c", script, *map(str, arguments)]
+        result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        assert result.returncode == 0, result.stderr
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def by_keras(keras: Callable[..., None], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of files that Keras wrote, of ``images.npy`` and of what Keras answers to them, ``answers.npz``."""
+    from skimage import data
+    from skimage.transform import resize
+
+    folder = tmp_path_factory.mktemp("keras")
+    pictures = [data.astronaut(), data.coffee(), data.chelsea(), data.rocket()]
+    images = np.stack([resize(each, (96, 96), anti_aliasing=True) for each in pictures])
+    np.save(folder / "images.npy", (images * 255).round().astype(np.float32))
+    keras((_HERE / "by_keras.py").read_text(), folder)
+    return folder

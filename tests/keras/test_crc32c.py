@@ -1,0 +1,25 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from headstart.models.keras.crc32c import crc32c
+
+
+@pytest.mark.parametrize(
+    ("data", "value"),
+    [(bytes(32), 0x8A9136AA), (b"\xff" * 32, 0x62A8AB43), (bytes(range(32)), 0x46DD794E), (b"", 0)],
+)
+def test_the_examples_of_rfc_3720(data: bytes, value: int) -> None:
+    assert crc32c(data) == value
+
+
+@given(st.binary(max_size=700))
+def test_the_same_as_bit_by_bit(data: bytes) -> None:
+    value = 0xFFFFFFFF
+    for byte in data:
+        value ^= byte
+        for _ in range(8):
+            value = value >> 1 ^ (0x82F63B78 if value & 1 else 0)
+    assert crc32c(data) == value ^ 0xFFFFFFFF
