@@ -188,3 +188,22 @@ def test_models_and_the_cache(run: Run, photos: Path, tmp_path: Path) -> None:
     assert "40 rows, 0 wrong" in run("cache", "verify", "--store", kept)[1]
     assert run("cache", "prune", "--store", kept, "--model", "test_efficientnet")[0] == 0
     assert "0 feature spaces" in run("cache", "list", "--store", kept)[1]
+
+
+def test_a_model_s_layers_with_the_cut(run: Run) -> None:
+    code, out, _ = run("summary", "mobilenetv2_100", "--weights", "random", "--classes", 120, "--train", "head")
+    assert code == 0
+    assert "-- cut at global_pool_flatten: 2,560 bytes an image in the store -" in out
+    assert out.splitlines()[-1] == "total 2,411,704, trainable 153,720, not trainable 2,257,984"
+
+
+def test_pictures_of_pictures(run: Run, photos: Path, tmp_path: Path) -> None:
+    (photos / "dark" / "empty.jpg").touch()
+    assert run("show", photos, "--n", 4, "--out", tmp_path / "sheet.png")[:2] == (0, f"{tmp_path / 'sheet.png'}\n")
+    bars = tmp_path / "bars.png"
+    picture = photos / "dark" / "0.png"
+    words = ("predict", "tf_efficientnet_lite0", picture, "--plot", bars)
+    assert run(*words, "--true", "tench, Tinca tinca")[:2] == (0, f"{bars}\n")
+    with Image.open(bars) as drawn, Image.open(tmp_path / "sheet.png") as sheet:
+        assert min(*drawn.size, *sheet.size) > 100
+    assert run(*words, picture)[2].endswith("error: --plot draws one image, got 2\n")

@@ -110,11 +110,21 @@ def fit(photos: str, out: Path | None, **given: str | None) -> None:
     "--top", metavar="N", type=click.IntRange(1), default=5, show_default=True, help="Classes told of each image."
 )
 @click.option("--csv", "table", metavar="FILE", type=Path, help="Write a table instead of printing.")
+@click.option("--plot", metavar="PNG", type=Path, help="Draw the one image with its likeliest classes as bars.")
+@click.option("--true", "label", metavar="LABEL", help="The true class of the one image, drawn in green.")
 @options(EngineSettings)
-def predict(run: str, images: tuple[str, ...], top: int, table: Path | None, **given: str | None) -> None:
+def predict(
+    run: str,
+    images: tuple[str, ...],
+    top: int,
+    table: Path | None,
+    plot: Path | None,
+    label: str | None,
+    **given: str | None,
+) -> None:
     """Tell the likeliest classes of IMAGES (files or folders), by a run folder or a pretrained network's name."""
     settings = EngineSettings.parse(given)
-    from headstart.workflow import checking, predicting
+    from headstart.workflow import checking, predicting, reporting
 
     found = predicting.predict(
         predicting.open_classifier(run),
@@ -122,7 +132,9 @@ def predict(run: str, images: tuple[str, ...], top: int, table: Path | None, **g
         settings,
         progress=Console(),
     )
-    if table:
+    if plot:
+        click.echo(reporting.plot(found, plot, k=top, label=label))
+    elif table:
         found.write_csv(table, top)
         click.echo(f"{len(found.manifest):,} images, {len(found.manifest.unusable):,} with a problem: {table}")
     else:
@@ -153,6 +165,19 @@ def evaluate(run: str, photos: str, out: Path | None, **given: str | None) -> No
 
 
 @cli.command()
+@PHOTOS
+@click.option("--n", "count", metavar="N", type=click.IntRange(1), default=9, show_default=True, help="How many.")
+@click.option("--out", metavar="PNG", type=Path, default=Path("sheet.png"), show_default=True, help="Where to draw.")
+@options(ReadSettings)
+def show(photos: str, count: int, out: Path, **given: str | None) -> None:
+    """Draw a sheet of some of PHOTOS with their labels."""
+    reading = ReadSettings.parse(given)
+    from headstart.workflow import checking, reporting
+
+    click.echo(reporting.draw_sheet(checking.read(photos, reading), out, count=count))
+
+
+@cli.command()
 @RUN
 def report(run: str) -> None:
     """Write RUN's report.html again from its other files."""
@@ -168,6 +193,19 @@ def models(pattern: str) -> None:
     from headstart.workflow import listing
 
     click.echo("\n".join(listing.models(pattern)))
+
+
+@cli.command()
+@click.argument("model")
+@click.option("--classes", metavar="N", type=click.IntRange(2), help="A new head for as many classes.")
+@options(FitSettings, only=("train", "weights"))
+def summary(model: str, classes: int | None, **given: str | None) -> None:
+    """Tell MODEL's layers, their output and parameters, and where --train cuts it."""
+    settings = FitSettings.parse(given)
+    from headstart.workflow import listing
+
+    lines = listing.summary(model, weights_file=settings.weights, train=settings.train, classes=classes)
+    click.echo("\n".join(lines))
 
 
 @cli.group()

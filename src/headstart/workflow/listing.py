@@ -8,8 +8,11 @@ from pathlib import Path
 from headstart.errors import ModelError, StoreError
 from headstart.features.store import FeatureStore, Space
 from headstart.models import catalog, weights
+from headstart.models.backbone import load_backbone
+from headstart.models.cut import cut
+from headstart.models.summary import summarise
 
-__all__ = ["models", "prune", "spaces", "verified"]
+__all__ = ["models", "prune", "spaces", "summary", "verified"]
 
 
 def models(pattern: str) -> Iterator[str]:
@@ -23,6 +26,15 @@ def models(pattern: str) -> Iterator[str]:
         here = "here" if weights.at_hand(info.name) else "hub" if info.hub_id else "none"
         size = f"{info.spec.height}x{info.spec.width}"
         yield f"{info.name:{width}}  {size:>9}  {info.classes:>7}  {here:7}  {info.licence}"
+
+
+def summary(model: str, *, weights_file: str | None, train: str, classes: int | None) -> list[str]:
+    """A model's layers as a table, with the cut that ``train`` makes."""
+    backbone = load_backbone(model, weights_file=weights_file)
+    network, spec = backbone.module, backbone.spec
+    if classes is not None:
+        network.reset_classifier(classes)  # type: ignore[operator]
+    return summarise(network, cut(network, train, input_shape=(3, spec.height, spec.width)), spec).lines()
 
 
 def spaces(folder: Path) -> Iterator[str]:
