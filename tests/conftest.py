@@ -13,9 +13,8 @@ import pytest
 _HERE = Path(__file__).parent
 
 
-def _load(name: str) -> ModuleType:
-    # Test folders are no packages, so that a helper beside this file is loaded by its path.
-    spec = importlib.util.spec_from_file_location(name, _HERE / f"{name}.py")
+def _load(path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -24,9 +23,26 @@ def _load(name: str) -> ModuleType:
 
 
 @pytest.fixture(scope="session")
+def load_module() -> Callable[[Path], ModuleType]:
+    """Load a file as a module: test folders are no packages, so that a helper is found by its path."""
+    return _load
+
+
+@pytest.fixture(scope="session")
 def nasty() -> ModuleType:
     """The module tests/nasty.py: make_nasty(folder), and what it is made with."""
-    return _load("nasty")
+    return _load(_HERE / "nasty.py")
+
+
+@pytest.fixture(scope="session")
+def one_thread() -> Iterator[None]:
+    """On small networks, threads of torch that wait for each other take longer than the work."""
+    import torch  # here: tests of images and figures do without it
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="session")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 import runpy
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -50,12 +51,8 @@ def test_layers_are_those_of_the_design() -> None:
     assert named == {name for name in there if name != "py"}
 
 
-def test_the_command_line_s_page_is_up_to_date() -> None:
-    spec = importlib.util.spec_from_file_location("generate", ROOT / "docs" / "generate.py")
-    assert spec is not None
-    assert spec.loader is not None
-    generate = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(generate)
+def test_the_command_line_s_page_is_up_to_date(load_module: Callable[[Path], ModuleType]) -> None:
+    generate = load_module(ROOT / "docs" / "generate.py")
     assert (ROOT / "docs" / "command-line.md").read_text(encoding="utf-8") == generate.page(), "run make docs"
 
 

@@ -17,14 +17,9 @@ _HERE = Path(__file__).parent
 
 
 @pytest.fixture(scope="session")
-def made() -> ModuleType:
+def made(load_module: Callable[[Path], ModuleType]) -> ModuleType:
     """The module tests/keras/made.py."""
-    spec = importlib.util.spec_from_file_location("made", _HERE / "made.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_module(_HERE / "made.py")
 
 
 @pytest.fixture(scope="session")

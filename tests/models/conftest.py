@@ -7,10 +7,7 @@ import torch
 
 
 @pytest.fixture(autouse=True, scope="session")
-def _small_work() -> Iterator[None]:
-    """One thread: sharing out such small work costs more than it saves. NNPACK off, as in the product."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
+def _small_work(one_thread: None) -> Iterator[None]:
+    """All of this folder's networks are small. NNPACK off, as in the product."""
     with torch.backends.nnpack.flags(enabled=False):
         yield
-    torch.set_num_threads(threads)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 from headstart.data.manifest import Manifest
@@ -22,12 +21,8 @@ PLAIN = {"weights": "random", "engine": "torch", "precision": "float32"}
 
 
 @pytest.fixture(scope="session", autouse=True)
-def one_thread() -> Iterator[None]:
-    """On networks as small as these, threads that wait for each other take longer than the work."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+def _small_work(one_thread: None) -> None:
+    """All of this folder's networks are small."""
 
 
 def paint(folder: Path, count: int, *, seed: int = 0) -> list[Path]:
