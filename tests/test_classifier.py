@@ -20,7 +20,7 @@ from headstart.classifier import Classifier, images_as_manifest, load, softmax
 from headstart.data.decode import decode
 from headstart.data.manifest import Manifest
 from headstart.data.spec import InputSpec
-from headstart.errors import ImageProblem, RunError, SettingsError, StoreError
+from headstart.errors import ImageProblem, ModelError, RunError, SettingsError, StoreError
 from headstart.models.backbone import build, load_backbone
 from headstart.settings import EngineSettings
 
@@ -400,3 +400,12 @@ def test_networks_with_other_heads_come_back(tmp_path: Path) -> None:
         back = load(classifier.save(tmp_path / model))
         x = np.random.default_rng(0).integers(0, 256, (2, 30, 30, 3), np.uint8)
         assert np.array_equal(back.predict_proba(x), classifier.predict_proba(x))
+
+
+def test_a_network_without_a_head_predicts_nothing() -> None:
+    with pytest.raises(ModelError) as caught:
+        Classifier.pretrained("vit_small_patch14_dinov2", weights="random")
+    assert str(caught.value) == (
+        "vit_small_patch14_dinov2: it has no classes of its own, so that it predicts nothing; "
+        "headstart fit gives it some"
+    )

@@ -23,7 +23,7 @@ from headstart.data.manifest import Manifest
 from headstart.data.spec import InputSpec
 from headstart.data.uri import to_path
 from headstart.data.views import read_views
-from headstart.errors import HeadstartError, ImageProblem, RunError
+from headstart.errors import HeadstartError, ImageProblem, ModelError, RunError
 from headstart.features.values import as_kept
 from headstart.files import replacing, write_json
 from headstart.models.backbone import build, load_backbone
@@ -62,13 +62,17 @@ class Classifier:
 
     @classmethod
     def pretrained(cls, model: str, *, weights: str | None = None) -> Classifier:
-        """A network with its own pretrained head.
+        """A network with its own pretrained head; classes whose names are not known are called "class 0" and so on.
 
-        :raises ModelError: no such model, or its classes have no names.
+        :raises ModelError: no such model, or it has no head.
         """
         backbone = load_backbone(model, weights_file=weights)
-        size = backbone.module.num_classes
-        classes = backbone.classes or tuple(f"class {index}" for index in range(int(size)))  # type: ignore[arg-type]
+        size: int = backbone.module.num_classes  # type: ignore[assignment]
+        if not size:
+            raise ModelError(
+                f"{model}: it has no classes of its own, so that it predicts nothing; headstart fit gives it some"
+            )
+        classes = backbone.classes or tuple(f"class {index}" for index in range(size))
         facts = {"source": backbone.source, "licence": backbone.licence}
         return cls(backbone.module, classes, backbone.spec, backbone.name, "head", facts=facts)
 
@@ -78,7 +82,7 @@ class Classifier:
         """Probabilities, (N, C), in the order of ``classes``; rows sum to 1.
 
         :param images: a path, an array (H, W, 3), or a list of these.
-        :raises ImageProblem: one cannot be read. ``headstart.predict`` sets such images aside and goes on.
+        :raises ImageProblem: one cannot be read. :meth:`probabilities` sets such images aside and goes on.
         """
         manifest = images_as_manifest(images)
         probabilities, problems = self.probabilities(manifest, settings=settings)

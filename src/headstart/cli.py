@@ -151,13 +151,11 @@ def predict(
 def evaluate(run: str, photos: str, out: Path | None, **given: str | None) -> None:
     """Tell what a classifier is worth on PHOTOS with labels, with a report."""
     settings, reading = EngineSettings.parse(given, ReadSettings), ReadSettings.parse(given, EngineSettings)
-    from headstart.workflow import checking, predicting, reporting
+    from headstart.workflow import checking, predicting, reporting, runs
 
     classifier = predicting.open_classifier(run)
     found, evaluation = predicting.evaluate(classifier, checking.read(photos, reading), settings, progress=Console())
-    is_run = any((Path(run) / name).exists() for name in ("classifier", "model.json"))
-    home = Path(run) if is_run else Path("runs") / Path(run).name
-    folder = out or home / "evaluations" / Path(photos).resolve().name
+    folder = out or runs.evaluation_folder(run, photos)
     predicting.save_evaluation(
         found, evaluation, folder, command={"classifier": run, "photos": photos, **settings.values()}
     )

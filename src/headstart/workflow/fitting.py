@@ -115,8 +115,9 @@ class _Fitting:
         return data
 
     def load(self) -> None:
-        """Load the network: first, since a wrong name shall not be told after minutes of reading."""
+        """Load the network: first, since a wrong name or device shall not be told after minutes of reading."""
         settings = self.settings
+        self.device = choose_device(settings.device)
         backbone = load_backbone(settings.model, weights_file=settings.weights, seed=settings.seed)
         if settings.framing == "whole":
             backbone = replace(backbone, spec=backbone.spec.whole())
@@ -129,10 +130,10 @@ class _Fitting:
             torch.manual_seed(settings.seed)
             network.reset_classifier(len(self.classes))  # type: ignore[operator]
         self.parts = cut(network, settings.train, input_shape=(3, spec.height, spec.width))
+        trainable = set(self.parts.trainable)
         for name, parameter in network.named_parameters():
-            parameter.requires_grad_(name in set(self.parts.trainable))
+            parameter.requires_grad_(name in trainable)
         self.tail = Normalised(network, spec) if self.parts.at_image else self.parts.tail
-        self.device = choose_device(settings.device)
         self.space = FeatureStore(places.features(settings.store)).space(self._feature_space())
 
     def _feature_space(self) -> FeatureSpace:

@@ -17,7 +17,7 @@ from headstart.data.manifest import Manifest
 from headstart.files import replacing, write_json, write_text
 from headstart.workflow.fitting import Fitted
 
-__all__ = ["save_run", "write_predictions"]
+__all__ = ["evaluation_folder", "save_run", "write_predictions"]
 
 
 def save_run(fitted: Fitted, folder: Path) -> Path:
@@ -34,6 +34,13 @@ def save_run(fitted: Fitted, folder: Path) -> Path:
     write_predictions(folder / "predictions.parquet", part, fitted.probabilities, fitted.classifier.classes)
     write_json(folder / "evaluation.json", fitted.evaluation)
     return folder
+
+
+def evaluation_folder(classifier: str, photos: str) -> Path:
+    """Where an evaluation goes by itself: into the run, or for what is no run (a network by name) into ``runs/``."""
+    place = Path(classifier)
+    is_run = (place / "classifier").exists() or (place / "model.json").exists()
+    return (place if is_run else Path("runs") / place.name) / "evaluations" / Path(photos).resolve().name
 
 
 def write_predictions(
