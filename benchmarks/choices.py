@@ -1,4 +1,4 @@
-"""What the defaults gain: the engine and precision of the frozen part, NNPACK, the framing, the pretrained head.
+"""What the defaults gain: the engine and precision of the frozen part, the framing, the pretrained head.
 
 python benchmarks/choices.py [--seeds 5]
 """
@@ -11,7 +11,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import torch
 from harness import SHARED, emptied, keep, spread
 
 from headstart import FitSettings, read_images
@@ -45,18 +44,6 @@ def engines() -> dict[str, dict[str, float]]:
     return found
 
 
-def nnpack() -> dict[str, dict[str, float]]:
-    """MobileNetV2's last blocks in float32 inference, as torch runs them by itself and with NNPACK off."""
-    network = load_backbone("mobilenetv2_100", weights_file="random").module
-    tail = cut(network, "from:blocks.5.2.conv_dw", input_shape=(3, 224, 224)).tail
-    features = torch.rand(256, 160, 7, 7)
-    found = {}
-    for enabled in (True, False):
-        with torch.inference_mode(), torch.backends.nnpack.flags(enabled=enabled):
-            found["on" if enabled else "off"] = milliseconds(lambda: tail(features), len(features))
-    return found
-
-
 def accuracy(data: str, seeds: int, store: Path, **settings: str) -> dict[str, dict[str, float]]:
     """On validation, by the head alone; another split for each seed."""
     told = []
@@ -72,7 +59,7 @@ def main() -> None:
     arguments.add_argument("--seeds", type=int, default=5)
     seeds = arguments.parse_args().seeds
     store = emptied("choices")
-    figures: dict[str, object] = {"engine_ms_an_image": engines(), "nnpack_ms_an_image": nnpack()}
+    figures: dict[str, object] = {"engine_ms_an_image": engines()}
     for data in ("trash6", "dogs120"):
         for framing in ("whole", "model"):
             figures[f"{data}, framing {framing}, pretrained head off"] = accuracy(

@@ -2,8 +2,9 @@
 
     python benchmarks/tutorial.py
 
-MobileNetV2 of Keras, the last quarter of the table for validation, the last 20 layers trained with BatchNorm in training
-mode, plain SGD at 0.01, batch 32, 10 epochs. The input is the right one, RGB in [-1, 1], which the tutorial's was not.
+MobileNetV2 of Keras, the last quarter of the table for validation, the last 20 layers trained with BatchNorm in
+training mode, plain SGD at 0.01, batch 32, 10 epochs. The input is the right one, RGB in [-1, 1], which the tutorial's
+was not.
 """
 
 from __future__ import annotations

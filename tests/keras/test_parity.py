@@ -32,7 +32,7 @@ def normalised(images: NDArray[np.generic], spec: InputSpec) -> torch.Tensor:
 def probabilities(read: KerasWeights, images: NDArray[np.generic]) -> NDArray[np.float32]:
     network = build_keras(read.name, classes=read.classes)
     network.load_state_dict(read.state)
-    with torch.inference_mode(), torch.backends.nnpack.flags(enabled=False):
+    with torch.inference_mode():
         result = network(normalised(images, read.spec))
         return (result.softmax(1) if read.classes else result).numpy()  # type: ignore[no-any-return]
 

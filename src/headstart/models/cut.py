@@ -193,6 +193,6 @@ def _noise(network: nn.Module, input_shape: Sequence[int]) -> Tensor:
 
 
 def _evaluated(module: nn.Module, x: Tensor) -> Tensor:
-    with torch.no_grad(), torch.backends.nnpack.flags(enabled=False):
+    with torch.no_grad():
         values: Tensor = module(x)
     return values

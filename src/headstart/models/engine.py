@@ -61,8 +61,8 @@ def open_engine(
     :param module: takes normalised images (B, 3, H, W), gives one tensor (B, …). It is left as it is, where it is.
     :param device: "auto" takes a GPU where there is one.
     :param precision: "auto" takes bfloat16 where the processor computes with it, else float32.
-    :param engine: "auto" takes OpenVINO on a processor where it is installed and can run the network (measured: 2.9
-        times faster than torch), else torch.
+    :param engine: "auto" takes OpenVINO on a processor where it is installed and can run the network (3 times
+        faster than torch in bfloat16: benchmarks/choices.py), else torch.
     :raises SettingsError: the device or the engine asked for is not on this machine.
     :raises ModelError: OpenVINO was asked for, and cannot run the network.
 
@@ -159,10 +159,8 @@ def _torch(module: nn.Module, device: str, precision: str) -> Callable[[NDArray[
     def forward(images: NDArray[np.uint8]) -> NDArray[np.float32]:
         batch = torch.from_numpy(images).to(device)
         # Autocast, not a cast of the module: the tail that is trained shares its parameters.
-        # NNPACK off: torch would send float32 convolutions of inference to it, measured many times slower than oneDNN.
         with (
             torch.inference_mode(),
-            torch.backends.nnpack.flags(enabled=False),
             torch.autocast(kind, torch.bfloat16, enabled=precision == "bfloat16"),
         ):
             return module(batch).float().cpu().contiguous().numpy()  # type: ignore[no-any-return]

@@ -49,7 +49,7 @@ def compiled(module: nn.Module, spec: InputSpec, batch: int, precision: str) -> 
 
 def _converted(module: nn.Module, spec: InputSpec, batch: int) -> Any:
     example = torch.zeros((2, spec.height, spec.width, 3), dtype=torch.uint8)  # traced small, made for a whole batch
-    with warnings.catch_warnings(), torch.backends.nnpack.flags(enabled=False):
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the converter's own use of torch.jit
         return _openvino().convert_model(module, example_input=example, input=[(batch, *example.shape[1:])])
 
@@ -84,7 +84,7 @@ def _compiled(model: Any, precision: str) -> Forward:
 def _difference(module: nn.Module, forward: Forward, spec: InputSpec, batch: int) -> float:
     """Length of the difference between what the two give for noise, as a share of the values' length."""
     noise = np.random.default_rng(0).integers(0, 256, (batch, spec.height, spec.width, 3), np.uint8)
-    with torch.inference_mode(), torch.backends.nnpack.flags(enabled=False):
+    with torch.inference_mode():
         expected = module(torch.from_numpy(noise[:2])).float().flatten().numpy()
     given = forward(noise)[:2].reshape(-1)
     return float(np.linalg.norm(given - expected) / max(float(np.linalg.norm(expected)), 1e-12))

@@ -142,8 +142,7 @@ class _Recorder(fx.Interpreter):
 
 def _results(network: nn.Module, graph: fx.Graph, shape: Sequence[int]) -> dict[fx.Node, Any]:
     recorder = _Recorder(network, graph)
-    # NNPACK, to which torch sends small float32 convolutions of inference, is many times slower than oneDNN.
-    with torch.no_grad(), torch.backends.nnpack.flags(enabled=False):
+    with torch.no_grad():
         recorder.run(torch.zeros(shape, device=next(network.parameters()).device))
     return recorder.seen
 

@@ -66,8 +66,7 @@ def train_tail(
     shuffle = np.random.default_rng(loop.seed)
     history: list[dict[str, Any]] = []
     best: dict[str, Tensor] = {}
-    # In training too torch sends some small convolutions to NNPACK, measured 20 times slower here than oneDNN.
-    with torch.random.fork_rng(devices=[]), torch.backends.nnpack.flags(enabled=False):
+    with torch.random.fork_rng(devices=[]):
         torch.manual_seed(loop.seed)
         for epoch in range(1, loop.epochs + 1):
             start = time.monotonic()
@@ -98,11 +97,9 @@ def logits(tail: nn.Module, inputs: Inputs, *, device: str = "cpu") -> NDArray[n
     """What the tail gives in evaluation mode, (N, C), some hundreds of inputs at a time."""
     tail.to(device).eval()
     parts = []
-    # In inference torch sends small float32 convolutions to NNPACK, measured 20 times slower here than oneDNN.
-    with torch.backends.nnpack.flags(enabled=False):
-        for start in range(0, len(inputs), _EVALUATION_BATCH):
-            rows = np.arange(start, min(start + _EVALUATION_BATCH, len(inputs)))
-            parts.append(tail(_tensor(inputs.take(rows), device)).float().cpu().numpy())
+    for start in range(0, len(inputs), _EVALUATION_BATCH):
+        rows = np.arange(start, min(start + _EVALUATION_BATCH, len(inputs)))
+        parts.append(tail(_tensor(inputs.take(rows), device)).float().cpu().numpy())
     return np.concatenate(parts)
 
 
