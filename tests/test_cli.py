@@ -144,7 +144,7 @@ def test_too_many_problems_stop_before_any_work(run: Run, photos: Path, store: P
 @pytest.mark.parametrize(
     ("words", "text"),
     [
-        (("--epoch", "3"), "No such option '--epoch'. Did you mean '--epochs'?"),
+        (("--epoch", "3"), "No such option '--epoch'. (Did you mean one of: '--epochs'"),
         (("--train", "laste:2"), "got 'laste:2'; did you mean last:1?"),
         (("--engine", "openvno", "--epochs", "ten"), "epochs must be a whole number of at least 1, got 'ten'"),
         (("--model", "mobilenetv2_10"), "no model is called mobilenetv2_10; did you mean mobilenetv2_1"),
@@ -207,3 +207,13 @@ def test_pictures_of_pictures(run: Run, photos: Path, tmp_path: Path) -> None:
     with Image.open(bars) as drawn, Image.open(tmp_path / "sheet.png") as sheet:
         assert min(*drawn.size, *sheet.size) > 100
     assert run(*words, picture)[2].endswith("error: --plot draws one image, got 2\n")
+
+
+def test_the_classic_recipe_with_one_thing_changed(run: Run, photos: Path, store: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    recipe = ("--recipe", "classic", "--epochs", 1, "--train", "head", "--split", "drawn", "--channels", "BGR")
+    code, _, err = run("fit", photos, "--store", store, "--out", out, *TINY, *recipe)
+    assert code == 0, err
+    settings = json.loads((out / "settings.json").read_text())["settings"]
+    assert (settings["optimizer"], settings["lr"], settings["epochs"], settings["split"]) == ("sgd", 0.01, 1, "drawn")
+    assert json.loads((out / "classifier" / "model.json").read_text())["input"]["channels"] == "BGR"
