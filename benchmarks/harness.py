@@ -117,7 +117,7 @@ def times_of(work: Callable[[], object], times: int, *, before: int = 1) -> list
     return taken
 
 
-def keep(name: str, figures: dict[str, Any], *, quick: bool = False) -> None:
+def keep(name: str, figures: dict[str, Any], *, quick: bool = False, say: bool = True) -> None:
     """Write the figures with what they were measured on, and print them; those of a trial go elsewhere."""
     folder = TRIAL if quick else RESULTS
     folder.mkdir(parents=True, exist_ok=True)
@@ -129,7 +129,8 @@ def keep(name: str, figures: dict[str, Any], *, quick: bool = False) -> None:
         **figures,
     }
     (folder / f"{name}.json").write_text(json.dumps(result, indent=2) + "\n")
-    print(json.dumps(figures, indent=2))
+    if say:
+        print(json.dumps(figures, indent=2))
 
 
 def _versions() -> dict[str, str]:
