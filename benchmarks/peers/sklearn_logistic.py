@@ -18,7 +18,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from timm.data import create_transform, resolve_data_config
 
-STRENGTHS = (0.0001, 0.001, 0.01, 0.1, 1.0)
+STRENGTHS = (0.0001, 0.001, 0.01, 0.1, 1.0, 10.0)
 
 
 class Pictures(torch.utils.data.Dataset):  # type: ignore[type-arg]
