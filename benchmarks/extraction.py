@@ -95,7 +95,7 @@ def profile(images: int, place: Path) -> dict[str, float]:
     command = [sys.executable, __file__, "--only-extract", "--images", str(images)]
     # --gil is not given: decoding and the engine let go of it, and are what is looked for.
     subprocess.run(
-        [spy, "record", "--format", "raw", "--rate", "200", "--threads", "-o", raw, "--", *command], check=True
+        [spy, "record", "--format", "raw", "--rate", "100", "--threads", "-o", raw, "--", *command], check=True
     )
     own: Counter[str] = Counter()
     inside: Counter[str] = Counter()
