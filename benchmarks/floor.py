@@ -274,7 +274,7 @@ def page(result: dict[str, Any]) -> str:
         "",
         "A multiplication is counted with its addition. *Computing* is at the rate of a large matrix product, or of",
         "Pillow's decoder; a network of depthwise layers has little to multiply for each byte and cannot come near it.",
-        "*Moving* is all that its layers read and write, at the rate of a copy in memory (of files: from the disk, with",
+        "*Moving* is all that its layers read and write, at the rate of a copy in memory (a file: of the disk, with",
         "nothing in memory yet); what stays in the caches is quicker. The share is the longer of the two over what was",
         "measured with the files in memory.",
         "",
