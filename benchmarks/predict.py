@@ -4,7 +4,8 @@
 
 The 1,300 labelled ImageNet pictures of ../shared/data/imagenet-val; each tells its top-1, so that a fast wrong answer
 shows. EfficientNet-Lite0 for all but Keras, which has MobileNetV2, and headstart with the same file beside it. Bulk
-is told from the files on, with the network loaded; the command line's time, imports included, stands beside it.
+is told from the files on, with the network loaded (headstart's has the preparation of its engine in it, as every call
+does); the command line's time, imports included, stands beside it.
 """
 
 from __future__ import annotations

@@ -55,7 +55,7 @@ def training(model: torch.nn.Module, tail: bool) -> None:
 def logits(model: torch.nn.Module, loader: torch.utils.data.DataLoader) -> torch.Tensor:  # type: ignore[type-arg]
     """(N, C)."""
     model.eval()
-    return torch.cat([model(x) for x, _ in loader])
+    return torch.cat([model(x.contiguous(memory_format=torch.channels_last)) for x, _ in loader])
 
 
 def main() -> None:
@@ -65,7 +65,8 @@ def main() -> None:
     given = parser.parse_args()
     work = task(given)
     torch.manual_seed(given.seed)
-    model = lite0.network(len(work.classes))
+    # Channels last: a quarter faster here than torch's own order, so that the peer is not the slower for that.
+    model = lite0.network(len(work.classes)).to(memory_format=torch.channels_last)
     if given.train == "tail":
         freeze_all_but_the_tail(model)
     facts = resolve_data_config({}, model=model)
@@ -98,7 +99,7 @@ def main() -> None:
     for _ in range(epochs):
         training(model, given.train == "tail")
         for x, y in loaders["train"]:
-            loss = F.cross_entropy(model(x), y)
+            loss = F.cross_entropy(model(x.contiguous(memory_format=torch.channels_last)), y)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
