@@ -18,7 +18,7 @@ from headstart.data.uri import to_path
 from headstart.errors import DataError
 from headstart.evaluate import evaluate as measure
 from headstart.files import write_bytes, write_json
-from headstart.models.keras import is_keras_file
+from headstart.models.backbone import is_network_file
 from headstart.models.names import align
 from headstart.progress import Progress
 from headstart.settings import EngineSettings
@@ -29,8 +29,8 @@ __all__ = ["Predictions", "evaluate", "open_classifier", "predict", "save_evalua
 
 
 def open_classifier(name: str) -> Classifier:
-    """A run folder, a saved classifier, or a pretrained network: by name, or a file of Keras or TF Hub."""
-    if is_keras_file(name) or not (Path(name).exists() or "/" in name):
+    """A run folder, a saved classifier, or a pretrained network: by name, or a file of one."""
+    if is_network_file(name) or not (Path(name).exists() or "/" in name):
         return Classifier.pretrained(name)
     return load(name)
 
