@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import pickle
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -65,3 +66,12 @@ def test_one_at_a_time_goes_through_torch(exported: Callable[..., Path]) -> None
     assert np.abs(run(IMAGES) - whole(IMAGES)).max() <= 1e-4 * np.abs(whole(IMAGES)).max()
     with pytest.raises(ModelError, match="its operations hold for one image at a time; leave --engine away"):
         openvino_engine.compiled(Normalised(single, read.spec), read.spec, 3, "float32")
+
+
+def test_it_goes_to_other_processes(exported: Callable[..., Path]) -> None:
+    network = load_foreign(exported()).network
+    other = pickle.loads(pickle.dumps(network))
+    x = torch.rand(2, 3, 64, 64)
+    with torch.no_grad():
+        assert torch.equal(other(x), network(x))
+    assert torch.equal(other.prefix.identity, network.prefix.identity)

@@ -12,7 +12,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from headstart import load
+from headstart import Classifier, load
 from headstart.cli import main
 from headstart.errors import RunError
 
@@ -97,6 +97,10 @@ def test_the_file_as_it_is(exported: Callable[..., Path], photos: Path, tmp_path
     code, out, _ = run("predict", file, next(photos.glob("red/*.png")), "--top", 7)
     assert code == 0
     assert sorted(line.split("%")[1].strip() for line in out.splitlines()[1:]) == [f"class {i}" for i in range(7)]
+    classifier = Classifier.pretrained(str(file))
+    classifier.save(tmp_path / "kept")
+    picture = [next(photos.glob("red/*.png"))]
+    assert np.array_equal(load(tmp_path / "kept").predict_proba(picture), classifier.predict_proba(picture))
     code, out, _ = run("summary", file)
     lines = out.splitlines()
     assert lines[1].split()[:2] == ["prefix", "FrozenGraph"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -82,6 +83,13 @@ class FrozenGraph(nn.Module):
         """The graph is not changed by anything, so that copies share it."""
         return FrozenGraph(self.graph, identity=bytes(self.identity.tolist()), features=self.features)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """For pickle, by which joblib sends a classifier to other processes."""
+        with tempfile.TemporaryDirectory(prefix="headstart-") as folder:
+            names = self.write(Path(folder))
+            contents = {name: Path(folder, name).read_bytes() for name in names}
+        return _unpickled, (contents, bytes(self.identity.tolist()), self.features)
+
     def extra_repr(self) -> str:
         """What stands between the parentheses where it is printed."""
         return f"features={self.features}, values={self.values:,}"
@@ -108,6 +116,13 @@ def read_graph(folder: Path, files: dict[str, str]) -> FrozenGraph:
     graph = read_model(folder / _NAMES[0])
     features = int(graph.output(0).get_partial_shape()[1].get_length())
     return FrozenGraph(graph, identity=bytes(16), features=features)  # the identity comes with the weights
+
+
+def _unpickled(contents: dict[str, bytes], identity: bytes, features: int) -> FrozenGraph:
+    with tempfile.TemporaryDirectory(prefix="headstart-") as folder:
+        for name, data in contents.items():
+            Path(folder, name).write_bytes(data)
+        return FrozenGraph(read_model(Path(folder, _NAMES[0])), identity=identity, features=features)
 
 
 def file_digest(path: Path, *more: bytes) -> str:
