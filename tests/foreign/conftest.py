@@ -54,16 +54,16 @@ def network() -> nn.Module:
 
 @pytest.fixture(scope="session")
 def exported(network: nn.Module, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
-    """Write ``network`` as ONNX by torch's exporter: exported(dynamic=True) -> the path."""
+    """Write ``network``, or another of ``side`` pixels, as ONNX by torch's exporter: exported(dynamic=True) -> the path."""
 
-    def write(*, dynamic: bool = False) -> Path:
+    def write(other: nn.Module | None = None, *, dynamic: bool = False, side: int = 64) -> Path:
         path = tmp_path_factory.mktemp("onnx") / "net.onnx"
         axes = {"images": {0: "batch"}} if dynamic else None
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of torch, on its older exporter, which needs no other package
             torch.onnx.export(
-                network,
-                (torch.zeros(1, 3, 64, 64),),
+                other or network,
+                (torch.zeros(1, 3, side, side),),
                 str(path),
                 dynamo=False,
                 input_names=["images"],

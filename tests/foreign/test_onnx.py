@@ -87,6 +87,17 @@ def test_it_gives_what_torch_gave(network: nn.Module, exported: Callable[..., Pa
     assert read.network.prefix.values > 300_000
 
 
+def test_a_transformer_whose_class_token_was_made_for_one_image(exported: Callable[..., Path]) -> None:
+    import timm
+
+    transformer = timm.create_model("test_vit", num_classes=5).eval()
+    read = load_foreign(exported(transformer, side=160))
+    x = torch.rand(3, 3, 160, 160, generator=torch.Generator().manual_seed(0))
+    assert not read.network.prefix.one_at_a_time
+    with torch.no_grad():
+        assert near(read.network(x), transformer(x))
+
+
 def test_it_is_cut_before_its_head_and_nowhere_else(exported: Callable[..., Path]) -> None:
     network = load_backbone(str(exported())).module
     parts = cut(network, "head", input_shape=(3, 64, 64))

@@ -119,7 +119,7 @@ class _Graph:
         """The same for any number of images; for one at a time where its operations allow no more.
 
         Exporters that follow an example of one image write a 1 where the batch is meant: into shapes that something
-        is brought to.
+        is brought to, and into constants that something is put beside (a transformer's class token).
         """
         one = [1, 3, *size]
         self.model.reshape(one)
@@ -128,6 +128,7 @@ class _Graph:
         alone = np.concatenate([run(each[None]) for each in noise])
         for reshape, pattern in written:
             reshape.input(1).replace_source_output(openvino().opset13.constant(pattern).output(0))
+        _repeat_constants(self)
         try:
             self.model.reshape([-1, *one[1:]])
             if _differ(self.run(noise), alone) <= _SAME:
@@ -159,6 +160,21 @@ def _written_batches(graph: _Graph) -> list[tuple[Any, list[int]]]:
             if pattern[0] == 1 and whole.is_static:
                 found.append((node, [-1, *(int(side) for side in whole.to_shape()[1:])]))
     return found
+
+
+def _repeat_constants(graph: _Graph) -> None:
+    """Give constants that are put beside what comes of the images as many rows as there are images."""
+    opset, reached = openvino().opset13, graph.from_image()
+    zero = np.array([0], np.int64)
+    images = opset.gather(opset.shape_of(graph.parameter), zero, np.array(0, np.int64))  # (1,): how many
+    for node in graph.model.get_ordered_ops():
+        if node.get_type_name() != "Concat" or node.get_name() not in reached or node.get_attributes()["axis"] == 0:
+            continue
+        for index, source in enumerate(_sources(node)):
+            sides = source.get_partial_shape()
+            if source.get_node().get_name() not in reached and sides.is_static and list(sides.to_shape())[:1] == [1]:
+                shape = opset.concat([images, np.array(list(sides.to_shape())[1:], np.int64)], 0)
+                node.input(index).replace_source_output(opset.broadcast(source, shape).output(0))
 
 
 def _output(model: Any, *, channels_first: bool) -> Any:
