@@ -29,6 +29,7 @@ from headstart.files import replacing, write_json
 from headstart.models.backbone import build, load_backbone
 from headstart.models.cut import Cut, cut
 from headstart.models.engine import Engine, open_engine
+from headstart.models.foreign import ForeignNetwork, build_foreign
 from headstart.progress import Progress
 from headstart.settings import EngineSettings
 from headstart.train.part import Kept
@@ -160,13 +161,14 @@ class Classifier:
     # -- on disk ------------------------------------------------------------------------------------------------------
 
     def save(self, folder: str | Path) -> Path:
-        """Write ``model.safetensors`` and ``model.json`` into a folder."""
+        """Write ``model.safetensors`` and ``model.json`` into a folder, and the frozen part if it is not torch's."""
         folder = Path(folder)
         state = {name: value.detach().cpu().contiguous() for name, value in self.network.state_dict().items()}
         with replacing(folder / "model.safetensors") as beside:
             save_file(state, beside)
             digest = _digest(beside)
-        write_json(folder / "model.json", {**self._described(), "digest": digest})
+        files = self.network.write(folder) if isinstance(self.network, ForeignNetwork) else {}
+        write_json(folder / "model.json", {**self._described(), "digest": digest, "files": files})
         return folder
 
     def _described(self) -> dict[str, Any]:
@@ -199,7 +201,8 @@ def load(folder: str | Path) -> Classifier:
     try:
         if known["format"] != _FORMAT:
             raise ValueError(f"its format is {known['format']}, this version knows {_FORMAT}")
-        network = build(known["model"], classes=len(known["classes"]))
+        classes, files = len(known["classes"]), known.get("files")
+        network = build_foreign(place, files, classes=classes) if files else build(known["model"], classes=classes)
         network.load_state_dict(state)
         return Classifier(
             network.eval(),

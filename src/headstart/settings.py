@@ -290,7 +290,11 @@ class InputSettings(Settings):
 class FitSettings(InputSettings, EngineSettings):
     """How a classifier is made from labelled images."""
 
-    model: str = _knob("tf_efficientnet_lite0", "Pretrained network, by timm's name.", kw_only=False)
+    model: str = _knob(
+        "tf_efficientnet_lite0",
+        "Pretrained network: timm's name, or a file (ONNX, Keras, or a SavedModel of TensorFlow).",
+        kw_only=False,
+    )
     train: str = _knob(
         "head",
         "What is trained: head, the last:N blocks or layers:N, from:MODULE on, or all. What comes before is computed "

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import timm
 import torch
@@ -13,9 +14,10 @@ from torch import Tensor, nn
 from headstart.data.spec import InputSpec
 from headstart.errors import ModelError
 from headstart.models import catalog, weights
-from headstart.models.keras import ARCHITECTURES, build_keras, is_keras_file, load_keras
+from headstart.models.foreign import is_foreign_file, load_foreign
+from headstart.models.keras import ARCHITECTURES, OtherNetwork, build_keras, is_keras_file, load_keras
 
-__all__ = ["Backbone", "build", "digest", "load_backbone"]
+__all__ = ["Backbone", "build", "digest", "is_network_file", "load_backbone"]
 
 
 @dataclass(frozen=True)
@@ -48,14 +50,15 @@ def build(name: str, *, classes: int) -> nn.Module:
 def load_backbone(name: str, *, weights_file: str | None = None, seed: int = 0) -> Backbone:
     """Build a network and load its pretrained weights.
 
-    :param name: timm's name, with or without a tag, for example "tf_efficientnet_lite0" or "resnet50.a1_in1k".
+    :param name: timm's name, with or without a tag, for example "tf_efficientnet_lite0" or "resnet50.a1_in1k"; or the
+        path of a whole network: ONNX, a TensorFlow SavedModel, Keras.
     :param weights_file: a ``.safetensors`` or ``.pth`` file; "random" for none; else what the model's name stands for.
     :raises ModelError: no such model, or the file does not fit it.
     :raises WeightsNotFound: the weights are not at hand and cannot be fetched; the text says which file to put where.
     """
-    file = name if is_keras_file(name) else weights_file
-    if file is not None and is_keras_file(file):
-        return _from_keras(name, file, seed)
+    file = name if is_network_file(name) else weights_file
+    if file is not None and is_network_file(file):
+        return _from_file(name, file, seed)
     info = catalog.require(name)
     found = weights.find(name, weights_file)
     with torch.random.fork_rng(devices=[]):
@@ -76,6 +79,35 @@ def digest(module: nn.Module) -> str:
         total.update(f"{name}{tuple(value.shape)}{value.dtype}".encode())
         total.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
     return total.hexdigest()
+
+
+def is_network_file(name: str) -> bool:
+    """Whether ``name`` is the path of a whole network, rather than the name of one, or a run folder of any name."""
+    place = Path(name)
+    if place.is_dir():
+        return (place / "saved_model.pb").is_file() or (place / "variables").is_dir()
+    return is_keras_file(name) or is_foreign_file(name)
+
+
+def _from_file(name: str, file: str, seed: int) -> Backbone:
+    """A MobileNetV2 is converted, and can be trained as far as one likes; of any other network the head can."""
+    no_mobilenet = ""
+    if is_keras_file(file):
+        try:
+            return _from_keras(name, file, seed)
+        except OtherNetwork as finding:
+            if name != file:
+                raise
+            no_mobilenet = str(finding).removeprefix(f"{file}: ")
+    if name != file:
+        raise ModelError(f"{file}: holds a whole network, not weights for {name}; use --model {file}")
+    try:
+        read = load_foreign(file)
+    except ModelError as failure:
+        if not no_mobilenet:
+            raise
+        raise ModelError(f"{failure}. Nor is it MobileNetV2, which needs nothing else: {no_mobilenet}") from failure
+    return Backbone(read.name, read.network, read.spec, read.classes, read.origin, "not stated")
 
 
 def _from_keras(name: str, file: str, seed: int) -> Backbone:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import copy
 import math
+from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +20,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from headstart.errors import CutError
+from headstart.models.foreign import ForeignNetwork
 from headstart.models.trace import Trace, Untraceable, drop_unused, trace
 from headstart.models.trainable import head_names, select
 
@@ -60,6 +62,8 @@ def cut(network: nn.Module, train: str, *, input_shape: Sequence[int]) -> Cut:
     torch.Size([2, 10])
     """
     network.eval()
+    if isinstance(network, ForeignNetwork):
+        return _before_head(network, train)
     if train == "all":
         return _at_image(network, select(network, train), input_shape)
     try:
@@ -145,6 +149,19 @@ def _tail(traced: Trace, point: fx.Node) -> fx.Graph:
 
 def _at_image(network: nn.Module, trainable: Sequence[str], input_shape: Sequence[int]) -> Cut:
     return Cut(nn.Identity(), network, "", tuple(input_shape), tuple(trainable))
+
+
+def _before_head(network: ForeignNetwork, train: str) -> Cut:
+    """Of a network that is not torch's, the frozen part ends where the file's own head begins."""
+    if train != "head":
+        raise CutError(
+            f"--train {train}: a network from an ONNX file, a SavedModel or a Keras file stays frozen; use --train head"
+        )
+    if not network.num_classes:
+        raise CutError("this network ends in features and has no head to train; headstart summary --classes N adds one")
+    names = tuple(head_names(network))
+    tail = nn.Sequential(OrderedDict(head=network.get_classifier()))  # by the name that it has in the network
+    return Cut(network.prefix, tail, "features", (network.prefix.features,), names)
 
 
 def _cut_at_logits(network: nn.Module, input_shape: Sequence[int]) -> Cut:

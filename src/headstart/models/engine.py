@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from headstart.data.spec import InputSpec
 from headstart.errors import ModelError, SettingsError
 from headstart.models import openvino_engine
+from headstart.models.foreign import FrozenGraph
 
 __all__ = ["Engine", "Normalised", "choose_device", "choose_precision", "open_engine"]
 
@@ -74,6 +75,8 @@ def open_engine(
     place = choose_device(device)
     wanted = choose_precision(precision, place)
     whole = Normalised(module, spec).eval()
+    if isinstance(module, FrozenGraph):
+        place = "cpu"  # where OpenVINO computes, whatever device trains the head
     if _takes_openvino(engine, place):
         try:
             return Engine("openvino", wanted, batch, openvino_engine.compiled(whole, spec, batch, wanted))

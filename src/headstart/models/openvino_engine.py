@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -14,6 +13,8 @@ from torch import nn
 
 from headstart.data.spec import InputSpec
 from headstart.errors import ModelError
+from headstart.models.foreign import FrozenGraph
+from headstart.models.openvino_library import openvino
 
 __all__ = ["compiled"]
 
@@ -48,31 +49,18 @@ def compiled(module: nn.Module, spec: InputSpec, batch: int, precision: str) -> 
 
 
 def _converted(module: nn.Module, spec: InputSpec, batch: int) -> Any:
+    if isinstance(module.module, FrozenGraph):  # OpenVINO's already: nothing to convert
+        return module.module.normalised(module, batch)
     example = torch.zeros((2, spec.height, spec.width, 3), dtype=torch.uint8)  # traced small, made for a whole batch
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the converter's own use of torch.jit
-        return _openvino().convert_model(module, example_input=example, input=[(batch, *example.shape[1:])])
-
-
-def _openvino() -> Any:
-    """OpenVINO without the reports that it sends to its makers, from forked processes, at import and at each use.
-
-    It leaves them out where their package is not installed; for the time of the import, it is not.
-    """
-    if "openvino" in sys.modules:
-        return sys.modules["openvino"]
-    sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
-    try:
-        import openvino
-    finally:
-        del sys.modules["openvino_telemetry"]
-    return openvino
+        return openvino().convert_model(module, example_input=example, input=[(batch, *example.shape[1:])])
 
 
 def _compiled(model: Any, precision: str) -> Forward:
     kind = "bf16" if precision == "bfloat16" else "f32"
     hints = {"INFERENCE_PRECISION_HINT": kind, "PERFORMANCE_HINT": "THROUGHPUT", "NUM_STREAMS": "1"}
-    request = _openvino().Core().compile_model(model, "CPU", hints).create_infer_request()
+    request = openvino().Core().compile_model(model, "CPU", hints).create_infer_request()
 
     def forward(images: NDArray[np.uint8]) -> NDArray[np.float32]:
         result = request.infer({0: images}, share_inputs=True, share_outputs=False)

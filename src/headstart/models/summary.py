@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from headstart.data.spec import InputSpec
 from headstart.models.cut import Cut
+from headstart.models.foreign import FrozenGraph
 
 __all__ = ["Layer", "Summary", "summarise"]
 
@@ -127,6 +128,7 @@ def _shapes(network: nn.Module, shown: dict[str, nn.Module], spec: InputSpec) ->
 
 
 def _values(module: nn.Module, *, recurse: bool = True) -> int:
+    frozen = (each.values for each in (module.modules() if recurse else [module]) if isinstance(each, FrozenGraph))
     statistics = (value for name, value in module.named_buffers(recurse=recurse) if "running_" in name)
     parameters = module.parameters(recurse=recurse)
-    return sum(value.numel() for value in parameters) + sum(value.numel() for value in statistics)
+    return sum(value.numel() for value in parameters) + sum(value.numel() for value in statistics) + sum(frozen)

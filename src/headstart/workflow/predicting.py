@@ -18,7 +18,7 @@ from headstart.data.uri import to_path
 from headstart.errors import DataError
 from headstart.evaluate import evaluate as measure
 from headstart.files import write_bytes, write_json
-from headstart.models.keras import is_keras_file
+from headstart.models.backbone import is_network_file
 from headstart.models.names import align
 from headstart.progress import Progress
 from headstart.settings import EngineSettings, InputSettings
@@ -28,6 +28,7 @@ from headstart.workflow.runs import write_predictions
 __all__ = ["Predictions", "evaluate", "labelled_for", "open_classifier", "predict", "save_evaluation"]
 
 
+<<<<<<< HEAD
 def open_classifier(name: str, seen: InputSettings | None = None) -> Classifier:
     """A run folder, a saved classifier, or a pretrained network: by name, or a file of Keras or TF Hub.
 
@@ -37,6 +38,13 @@ def open_classifier(name: str, seen: InputSettings | None = None) -> Classifier:
     classifier = Classifier.pretrained(name) if pretrained else load(name)
     changes = seen.input_changes() if seen else {}
     return replace(classifier, spec=classifier.spec.changed(**changes)) if changes else classifier
+=======
+def open_classifier(name: str) -> Classifier:
+    """A run folder, a saved classifier, or a pretrained network: by name, or a file of one."""
+    if is_network_file(name) or not (Path(name).exists() or "/" in name):
+        return Classifier.pretrained(name)
+    return load(name)
+>>>>>>> foreign
 
 
 @dataclass

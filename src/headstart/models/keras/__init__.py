@@ -11,5 +11,15 @@ from headstart.models.keras.networks import (
     is_keras_file,
     load_keras,
 )
+from headstart.models.keras.other import OtherNetwork
 
-__all__ = ["ARCHITECTURES", "BUILD_OPTIONS", "SPEC", "KerasWeights", "build_keras", "is_keras_file", "load_keras"]
+__all__ = [
+    "ARCHITECTURES",
+    "BUILD_OPTIONS",
+    "SPEC",
+    "KerasWeights",
+    "OtherNetwork",
+    "build_keras",
+    "is_keras_file",
+    "load_keras",
+]

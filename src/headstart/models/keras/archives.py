@@ -18,6 +18,7 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 from headstart.errors import ModelError
+from headstart.models.keras.other import OtherNetwork
 
 __all__ = ["LIMIT", "read_folder", "read_tar", "read_zip"]
 
@@ -99,4 +100,4 @@ def _refuse_outside(name: str) -> None:
 
 def _refuse_size(size: int, limit: int) -> None:
     if size > limit:
-        raise ModelError(f"holds more than the {limit >> 20} MiB that are read, which no MobileNetV2 needs")
+        raise OtherNetwork(f"holds more than the {limit >> 20} MiB that are read, which no MobileNetV2 needs")

@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 
 from headstart.errors import ModelError
 from headstart.models.keras.archives import LIMIT, read_zip
+from headstart.models.keras.other import OtherNetwork
 
 __all__ = ["NOT_OF_THE_NETWORK", "Layers", "Stored", "Variables", "add", "by_number", "read_hdf5", "read_keras"]
 
@@ -104,7 +105,7 @@ def _nodes(root: h5py.Group) -> Nodes:
     root.visititems(lambda name, node: found.update({name: node}))
     datasets = [each for each in found.values() if isinstance(each, h5py.Dataset)]
     if sum(each.size * each.dtype.itemsize for each in datasets) > LIMIT:
-        raise ModelError(f"holds more than the {LIMIT >> 20} MiB that are read, which no MobileNetV2 needs")
+        raise OtherNetwork(f"holds more than the {LIMIT >> 20} MiB that are read, which no MobileNetV2 needs")
     return found
 
 
@@ -141,7 +142,7 @@ def _by_position(nodes: Nodes) -> Layers:
         layer = group.rpartition("/")[2]
         names = _BY_POSITION.get(re.sub(r"_\d+$", "", layer), ())
         if not group or not position.isdecimal() or int(position) >= len(names):
-            raise ModelError(
+            raise OtherNetwork(
                 f"its variable {path} is of no layer of MobileNetV2, the only Keras network converted today"
             )
         own_name = nodes[f"{group}/vars"].attrs.get("name", layer)  # which the first versions of Keras 3 do not keep

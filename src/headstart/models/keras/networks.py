@@ -22,6 +22,7 @@ from headstart.errors import ModelError, WeightsNotFound
 from headstart.models.imagenet import BACKGROUND, imagenet_names
 from headstart.models.keras import config, mobilenet_v2
 from headstart.models.keras.hdf5 import Stored, read_hdf5, read_keras
+from headstart.models.keras.other import OtherNetwork
 from headstart.models.keras.saved_model import read_saved_model
 
 __all__ = ["ARCHITECTURES", "BUILD_OPTIONS", "SPEC", "KerasWeights", "build_keras", "is_keras_file", "load_keras"]
@@ -75,7 +76,8 @@ def load_keras(path: str | Path) -> KerasWeights:
     """Read MobileNetV2 from a file, without running anything in it.
 
     :param path: ``.h5`` (variables, or a whole model), ``.keras``, or a SavedModel: its folder or ``.tar.gz``.
-    :raises ModelError: damaged, unsafe, or another network; the text says which variable does not fit.
+    :raises OtherNetwork: it is another network, or a SavedModel that is not read; the text says what does not fit.
+    :raises ModelError: damaged or unsafe.
     :raises WeightsNotFound: no such file.
     """
     path = Path(path)
@@ -86,7 +88,9 @@ def load_keras(path: str | Path) -> KerasWeights:
     except OSError as failure:
         raise ModelError(f"{path}: cannot be read ({failure.strerror or failure})") from failure
     except ModelError as failure:
-        raise ModelError(f"{path}: {failure}") from failure
+        # A SavedModel may be of any network, and what is read of it here are MobileNetV2's variables alone.
+        kind = OtherNetwork if _is_saved_model(path) else type(failure)
+        raise kind(f"{path}: {failure}") from failure
 
 
 def build_keras(name: str, *, classes: int) -> nn.Module:
@@ -108,15 +112,26 @@ def build_keras(name: str, *, classes: int) -> nn.Module:
 def _read(path: Path) -> Stored:
     if path.suffix == ".keras" and not h5py.is_hdf5(path):  # which TensorFlow up to 2.11 wrote under that name
         return read_keras(path)
-    if path.is_dir() or path.name.endswith((".tar.gz", ".tgz", ".tar")):
+    if _is_saved_model(path):
         return Stored(read_saved_model(path))
     with path.open("rb") as file:
         return read_hdf5(file)
 
 
+def _is_saved_model(path: Path) -> bool:
+    return path.is_dir() or path.name.endswith((".tar.gz", ".tgz", ".tar"))
+
+
 def _convert(stored: Stored, origin: str) -> KerasWeights:
     if stored.config is not None:
         config.refuse_code(stored.config)
+    try:
+        return _as_mobilenet_v2(stored, origin)
+    except ModelError as failure:
+        raise OtherNetwork(str(failure)) from failure
+
+
+def _as_mobilenet_v2(stored: Stored, origin: str) -> KerasWeights:
     head = mobilenet_v2.head_of(stored.layers)
     body = mobilenet_v2.by_known_names({name: each for name, each in stored.layers.items() if name != head})
     name = _NAMES[mobilenet_v2.alpha_of(body)]

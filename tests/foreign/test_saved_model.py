@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+import torch
+
+from headstart.errors import ModelError
+from headstart.models.backbone import digest, is_network_file, load_backbone
+from headstart.models.foreign import load_foreign
+
+RNG = np.random.default_rng(0)
+KERNEL = RNG.normal(size=(3, 3, 3, 4)).astype(np.float32)
+DENSE = RNG.normal(size=(4, 6)).astype(np.float32)
+
+
+@pytest.fixture
+def write(made: ModuleType, tensorflow_made: ModuleType, tmp_path: Path) -> Callable[..., Path]:
+    def write(name: str = "module", kernel: np.ndarray = KERNEL) -> Path:
+        return made.write_saved_model(tensorflow_made, tmp_path / name, kernel, DENSE)  # type: ignore[no-any-return]
+
+    return write
+
+
+def test_it_gives_what_its_operations_say(write: Callable[..., Path]) -> None:
+    backbone = load_backbone(str(write()))
+    x = torch.rand(3, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    padded = torch.nn.functional.conv2d(x, torch.from_numpy(KERNEL).permute(3, 2, 0, 1), padding="same")
+    features = padded.relu().mean((2, 3))
+    with torch.no_grad():
+        assert float((backbone.module.prefix(x) - features).abs().max()) <= 1e-5  # type: ignore[operator]
+        assert float((backbone.module(x) - features @ torch.from_numpy(DENSE)).abs().max()) <= 1e-4
+    assert (backbone.name, backbone.licence) == ("module", "not stated")
+    assert backbone.source.endswith("module (TensorFlow SavedModel)")
+    assert (backbone.spec.height, backbone.spec.mean, backbone.spec.std) == (8, (0, 0, 0), (1, 1, 1))
+
+
+def test_an_archive_is_the_same_network(
+    write: Callable[..., Path], tensorflow_made: ModuleType, tmp_path: Path
+) -> None:
+    folder = write()
+    archive = tensorflow_made.write_tar(tmp_path / "module.tar.gz", folder)
+    networks = [load_foreign(each).network for each in (folder, archive)]
+    x = torch.rand(1, 3, 8, 8)
+    with torch.no_grad():
+        assert torch.equal(networks[0](x), networks[1](x))
+    other = load_foreign(write("other", KERNEL + 1)).network
+    digests = [digest(each.prefix) for each in (*networks, other)]
+    assert digests[0] == digests[1] != digests[2]
+
+
+def test_what_is_a_network_and_what_a_run_folder(write: Callable[..., Path], tmp_path: Path) -> None:
+    assert is_network_file(str(write()))
+    (tmp_path / "run.onnx").mkdir()
+    assert not is_network_file(str(tmp_path / "run.onnx"))
+    assert is_network_file("some/net.onnx")
+    assert not is_network_file("resnet50")
+
+
+def test_what_openvino_cannot_read(write: Callable[..., Path], tensorflow_made: ModuleType, tmp_path: Path) -> None:
+    folder = write()
+    (folder / "saved_model.pb").write_bytes(b"\0" * 50)
+    for path in (folder, tensorflow_made.write_tar(tmp_path / "module.tar.gz", folder)):
+        with pytest.raises(ModelError) as raised:
+            load_backbone(str(path))
+        assert str(raised.value).startswith(f"{path}: OpenVINO cannot read the SavedModel (")
+    assert ". Nor is it MobileNetV2, which needs nothing else: not a TensorFlow SavedModel: " in str(raised.value)
+    (folder / "saved_model.pb").rename(folder / "other.pb")
+    with pytest.raises(ModelError, match=r"not a TensorFlow SavedModel: saved_model\.pb is not in it"):
+        load_foreign(tensorflow_made.write_tar(tmp_path / "module.tar.gz", folder))

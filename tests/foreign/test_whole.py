@@ -1,0 +1,111 @@
+"""Fit, save, load, predict and evaluate by the command line, with the file gone in between."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+from headstart import Classifier, load
+from headstart.cli import main
+from headstart.errors import RunError
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """headstart(*words) -> exit code, standard output, standard error."""
+
+    def headstart(*words: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["headstart", *map(str, words)])
+        code = 0
+        try:
+            main()
+        except SystemExit as stop:
+            code = int(stop.code or 0)
+        told = capsys.readouterr()
+        return code, told.out, told.err
+
+    return headstart
+
+
+def write_saved_model(made: ModuleType, tensorflow_made: ModuleType, folder: Path) -> Path:
+    rng = np.random.default_rng(0)
+    kernel, dense = rng.normal(size=(3, 3, 3, 16)), rng.normal(size=(16, 6))
+    return made.write_saved_model(  # type: ignore[no-any-return]
+        tensorflow_made, folder, kernel.astype(np.float32), dense.astype(np.float32)
+    )
+
+
+@pytest.fixture(params=["onnx", "saved_model", "keras"])
+def file(request: pytest.FixtureRequest, tmp_path: Path, made: ModuleType, tensorflow_made: ModuleType) -> Path:
+    if request.param == "onnx":
+        return Path(shutil.copy(request.getfixturevalue("exported")(), tmp_path / "net.onnx"))
+    if request.param == "keras":
+        return Path(shutil.copy(request.getfixturevalue("by_keras") / "map.keras", tmp_path / "net.keras"))
+    return write_saved_model(made, tensorflow_made, tmp_path / "module")
+
+
+def test_from_the_file_to_predictions_without_it(file: Path, photos: Path, tmp_path: Path, run: Run) -> None:
+    folder = tmp_path / "run.onnx"  # a run folder may be called as it likes
+    code, out, err = run("fit", photos, "--model", file, "--out", folder, "--store", tmp_path / "store")
+    assert (code, out.count("accuracy 100.0%")) == (0, 1), err
+    _, again, _ = run("fit", photos, "--model", file, "--out", tmp_path / "again", "--store", tmp_path / "store")
+    assert "computing features" not in again
+    picture = next(photos.glob("red/*.png"))
+    shutil.rmtree(file) if file.is_dir() else file.unlink()
+    code, out, err = run("predict", folder, picture, "--engine", "openvino")
+    assert (code, out.splitlines()[1].split()[-1]) == (0, "red"), err
+    code, out, _ = run("evaluate", folder, photos, "--out", tmp_path / "evaluation")
+    assert (code, "accuracy 100.0%" in out) == (0, True)
+    # As it was: the features that the fit kept, and what the saved classifier computes, lead to the same.
+    classifier = load(folder)
+    assert classifier.save(tmp_path / "copy")
+    given = [each.predict_proba([picture]) for each in (classifier, load(tmp_path / "copy"))]
+    assert np.array_equal(*given)
+
+
+def test_a_saved_classifier_that_is_damaged(
+    photos: Path, tmp_path: Path, exported: Callable[..., Path], run: Run
+) -> None:
+    words = ("--model", exported(), "--store", tmp_path / "store")
+    assert run("fit", photos, *words, "--out", tmp_path / "run")[0] == 0
+    place = tmp_path / "run" / "classifier"
+    known = json.loads((place / "model.json").read_text())
+    assert sorted(known["files"]) == ["frozen.bin", "frozen.xml"]
+    numbers = (place / "frozen.bin").read_bytes()
+    (place / "frozen.bin").write_bytes(numbers[:-1] + bytes([numbers[-1] ^ 1]))
+    with pytest.raises(RunError, match=r"\(frozen\.bin is damaged, or of another classifier\)"):
+        load(place)
+    (place / "frozen.bin").unlink()
+    with pytest.raises(RunError, match=r"\(frozen\.bin is missing\)"):
+        load(place)
+    (place / "model.json").write_text(json.dumps({**known, "files": {"../frozen.xml": "0"}}))
+    with pytest.raises(RunError, match=r"must be frozen\.xml and frozen\.bin"):
+        load(place)
+
+
+def test_the_file_as_it_is(exported: Callable[..., Path], photos: Path, tmp_path: Path, run: Run) -> None:
+    file = exported()
+    code, out, _ = run("predict", file, next(photos.glob("red/*.png")), "--top", 7)
+    assert code == 0
+    assert sorted(line.split("%")[1].strip() for line in out.splitlines()[1:]) == [f"class {i}" for i in range(7)]
+    classifier = Classifier.pretrained(str(file))
+    classifier.save(tmp_path / "kept")
+    picture = [next(photos.glob("red/*.png"))]
+    assert np.array_equal(load(tmp_path / "kept").predict_proba(picture), classifier.predict_proba(picture))
+    code, out, _ = run("summary", file)
+    lines = out.splitlines()
+    assert lines[1].split()[:2] == ["prefix", "FrozenGraph"]
+    assert lines[2].startswith("-- cut at features: 192 bytes an image in the store ")
+    assert lines[3].split() == ["head", "Linear", "7", "679", "679"]
+    code, _, err = run("fit", photos, "--model", file, "--train", "last:1", "--store", tmp_path / "store")
+    assert code == 1
+    assert err.endswith("a network from an ONNX file, a SavedModel or a Keras file stays frozen; use --train head\n")
