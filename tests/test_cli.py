@@ -6,6 +6,7 @@ import csv
 import json
 import subprocess
 import sys
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -207,3 +208,52 @@ def test_pictures_of_pictures(run: Run, photos: Path, tmp_path: Path) -> None:
     with Image.open(bars) as drawn, Image.open(tmp_path / "sheet.png") as sheet:
         assert min(*drawn.size, *sheet.size) > 100
     assert run(*words, picture)[2].endswith("error: --plot draws one image, got 2\n")
+
+
+def test_what_is_in_a_data_set(run: Run, photos: Path) -> None:
+    code, out, _ = run("info", photos)
+    assert (code, out.splitlines()[0]) == (0, f"{photos}: 40 images, 2 classes")
+    assert "classes: 2; images a class: least 20, median 20, most 20" in out
+    assert "  width:  least 32, median 32, most 32" in out
+    assert run("info", photos, "--labels", "none.csv")[::2] == (
+        1,
+        f"error: {photos / 'none.csv'}: no such table of labels\n",
+    )
+
+
+def test_kaggle_s_dogs_from_a_zip(run: Run, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many rows as the competition has, of small pictures."""
+    monkeypatch.chdir(tmp_path)
+    pictures = [path.read_bytes() for path in sorted(photos.rglob("*.png"))]
+    rows = "".join(f"{number:032x},breed{number % 120}\n" for number in range(10_222))
+    with zipfile.ZipFile("kaggle.zip", "w") as archive:
+        archive.writestr("labels.csv", f"id,breed\n{rows}")
+        for number in range(10_221):
+            archive.writestr(f"train/{number:032x}.jpg", pictures[number % len(pictures)])
+    code, out, err = run("data", "dog-breeds", "--zip", "kaggle.zip")
+    assert (code, out) == (1, "")
+    assert "expected 10,222 rows whose picture is in train, found 10,221; missing is train/" in err
+    assert not Path("dog-breeds").exists()
+    with zipfile.ZipFile("kaggle.zip", "a") as archive:
+        archive.writestr(f"train/{10_221:032x}.jpg", pictures[0])
+    code, out, err = run("data", "dog-breeds", "--zip", "kaggle.zip")
+    assert (code, out) == (
+        0,
+        "10,222 rows with their pictures, 120 breeds: dog-breeds\nnext: headstart fit dog-breeds\n",
+    ), err
+    assert run("info", "dog-breeds")[1].startswith("dog-breeds: 10,222 images, 120 classes\n")
+
+
+def test_imagenet_v2_must_be_as_published(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "mine.tar.gz").write_bytes(b"mine")
+    code, out, err = run("data", "imagenetv2", "--archive", tmp_path / "mine.tar.gz", "--out", tmp_path / "v2")
+    assert (code, out) == (1, "")
+    assert err == (
+        f"error: {tmp_path / 'mine.tar.gz'} has 4 bytes, "
+        "but imagenetv2-top-images.tar.gz as published has 1,245,927,936\n"
+    )
+    code, _, err = run("data", "imagenetv2", "--variant", "topimages")
+    assert (code, err) == (
+        2,
+        "error: variant must be one of top-images, matched-frequency, threshold-0.7, got 'topimages'; did you mean top-images?\n",
+    )

@@ -187,6 +187,7 @@ def _starts_at(headers: Message, position: int) -> bool:
 def _reason(failure: Exception, url: str, part: Path) -> str:
     """Why a try failed. DownloadError: the next would fail too."""
     if isinstance(failure, HTTPError):
+        failure.close()  # it holds the connection
         reason = f"the server answers {failure.code} {failure.reason}"
         if failure.code < 500 and failure.code not in (408, 429):
             raise DownloadError(f"{url}: {reason}") from failure

@@ -167,19 +167,15 @@ def _unpack_tar(path: Path, writer: _Writer, advance: Callable[[int], object]) -
         stream = _Stream(gzip.GzipFile(fileobj=raw) if gzipped else raw, writer.count)
         told = 0
         with tarfile.open(fileobj=stream, mode="r|") as archive:  # type: ignore[call-overload]  # it only reads
-            while True:
-                stream.allow(_HEADERS)
-                member = archive.next()
-                if member is None:
-                    break
+            while (member := archive.next()) is not None:
                 place = writer.member(member.name, plain=(member.isreg() or member.isdir()) and not member.issparse())
-                if member.isdir():
-                    place.mkdir(parents=True, exist_ok=True)
-                    continue
-                stream.allow(member.size + _READ_AHEAD)
                 source = archive.extractfile(member)
-                assert source is not None  # it is a plain file
-                writer.write(place, source, counted=_uncounted)  # the stream counts
+                if source is None:
+                    place.mkdir(parents=True, exist_ok=True)
+                else:
+                    stream.allow(member.size + _READ_AHEAD)
+                    writer.write(place, source, counted=_uncounted)  # the stream counts
+                stream.allow(_HEADERS)
                 advance(raw.tell() - told)
                 told = raw.tell()
             # tarfile takes a cut or damaged header for the end; the real one is a block of zeros.
@@ -201,7 +197,7 @@ class _Stream:
         self.stream = stream
         self.count = count
         self.position = 0
-        self.until = 0
+        self.until = _HEADERS
         self.last = (b"", b"")  # the two last pieces
 
     def allow(self, size: int) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 
 from headstart.data.decode import header_size
 from headstart.data.manifest import Manifest
@@ -22,8 +23,8 @@ __all__ = ["class_lines", "describe", "file_lines", "image_lines", "size_lines",
 
 _EXAMPLES = 5
 _SAMPLE = 1_000  # images of which the header is read: a second's work, and enough for a median
-_INTEGER = re.compile(r"[+-]?\d{1,18}")
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?|nan", re.IGNORECASE)
+_INTEGER = re.compile(r"[+-]?(0|[1-9]\d{0,17})")  # an id such as 0017 is a text: as a number it would lose its zeros
+_NUMBER = re.compile(r"[+-]?((0|[1-9]\d*)(\.\d*)?|\.\d+)(e[+-]?\d+)?|nan", re.IGNORECASE)
 _CUT = 100  # characters of a cell
 
 
@@ -35,12 +36,22 @@ def describe(photos: str | Path, settings: ReadSettings | None = None) -> list[s
     manifest, table = read_with_table(photos, **(settings or ReadSettings()).values())
     parts = [
         [f"{photos}: {len(manifest):,} images, {len(manifest.classes):,} classes"],
-        table_lines(table, read_columns(table)) if table else image_lines(manifest),
+        _of_table(table) if table else image_lines(manifest),
         class_lines(manifest),
         size_lines(manifest),
         file_lines(manifest),
     ]
     return "\n\n".join("\n".join(part) for part in parts if part).split("\n")
+
+
+def _of_table(table: Path) -> list[str]:
+    columns = read_columns(table)
+    lines = table_lines(table, columns)
+    if table.suffix.lower() == ".parquet":
+        others = [field for field in pq.read_schema(table) if field.name not in columns]
+        told = ", ".join(f"{field.name} ({field.type})" for field in others)
+        lines += [f"  other columns, which are no texts: {told}"] * bool(others)
+    return lines
 
 
 def table_lines(path: Path, columns: dict[str, list[str | None]]) -> list[str]:
@@ -99,7 +110,8 @@ def size_lines(manifest: Manifest, *, sample: int = _SAMPLE, seed: int = 0) -> l
     """Width and height in pixels, upright, by the headers of all images or of ``sample`` drawn at random."""
     drawn = np.random.default_rng(seed).permutation(len(manifest))[:sample]
     of_what = f"all {len(manifest):,}" if len(drawn) == len(manifest) else f"{len(drawn):,} drawn at random"
-    found = [_header(manifest.uris[int(row)]) for row in drawn]
+    uris = manifest.uris
+    found = [_header(uris[row]) for row in drawn]
     sizes = [each for each in found if isinstance(each, tuple)]
     problems = [str(each) for each in found if isinstance(each, ImageProblem)]
     lines = [f"sizes in pixels, by the headers of {of_what}:"]
@@ -145,8 +157,10 @@ def _type(filled: list[str]) -> str:
 
 
 def _spread(values: Sequence[float]) -> str:
-    least, middle, most = min(values), statistics.median(values), max(values)
-    return f"least {least:,.0f}, median {middle:,.0f}, most {most:,.0f}"
+    least, middle, most = (
+        f"{value:,.1f}".removesuffix(".0") for value in (min(values), statistics.median(values), max(values))
+    )
+    return f"least {least}, median {middle}, most {most}"
 
 
 def _listed(counts: Sequence[tuple[str, int]]) -> str:
