@@ -247,10 +247,26 @@ def test_an_unsafe_zip(tmp_path: Path) -> None:
     (tmp_path / "kaggle.zip").write_bytes(zipped({**dog_files(), "../labels.csv": b"id,breed\n"}))
     with pytest.raises(DataError, match=r"kaggle.zip: its member '\.\./labels.csv' leads outside of the folder"):
         get(DOGS, tmp_path / "dog-breeds", archive=tmp_path / "kaggle.zip")
-    (tmp_path / "kaggle.zip").write_bytes(zipped({**dog_files(), "more.zip": zipped({"../../labels.csv": b"x"})}))
-    with pytest.raises(DataError, match=r"more.zip: its member '\.\./\.\./labels.csv' leads outside of the folder"):
+    files = {name: data for name, data in dog_files().items() if not name.startswith("test/")}
+    (tmp_path / "kaggle.zip").write_bytes(zipped({**files, "test.zip": zipped({"../../labels.csv": b"x"})}))
+    with pytest.raises(DataError, match=r"test.zip: its member '\.\./\.\./labels.csv' leads outside of the folder"):
         get(DOGS, tmp_path / "dog-breeds", archive=tmp_path / "kaggle.zip")
     assert [path.name for path in tmp_path.iterdir()] == ["kaggle.zip"]
+
+
+def test_where_it_cannot_go(imagenet: Known, server: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(DataError, match=r"^\. is the current folder: name a new one with --out$"):
+        get(imagenet, Path())
+    (tmp_path / "file").touch()
+    with pytest.raises(DataError, match=r"below: Not a directory \("):
+        get(imagenet, tmp_path / "file" / "below")
+    assert server.asked == []
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "link").symlink_to("elsewhere")
+    assert get(imagenet, Path("link"))[0] == "8 pictures in 4 folders: link"
+    assert (tmp_path / "elsewhere" / RECORD).exists()
+    assert (tmp_path / "link").is_symlink()
 
 
 @pytest.mark.shared

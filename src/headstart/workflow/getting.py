@@ -49,13 +49,23 @@ def get(
     :raises DataError: it cannot be unpacked, is not whole, or was changed since.
     """
     out, progress = out or Path(known.name), progress or Progress()
-    if out.is_dir() and not any(out.iterdir()):
-        out.rmdir()
-    if out.exists():
-        told = f"{out} is there already: {_still_whole(known, out, progress)}"
-    else:
-        told = f"{_brought(known, out, archive, progress)}: {out}"
+    try:
+        if out.exists() and not _is_empty(out):
+            told = f"{out} is there already: {_still_whole(known, out, progress)}"
+        else:
+            told = f"{_brought(known, out.resolve(), archive, progress)}: {out}"
+    except OSError as failure:  # a folder that may not be written to, a disk that is full
+        raise DataError(f"{out}: {failure.strerror or failure} ({failure.filename})") from failure
     return [told, f"next: {known.next.format(shlex.quote(str(out)))}"]
+
+
+def _is_empty(folder: Path) -> bool:
+    """Whether a folder may be taken for one that is not there. DataError: it is the one where we are."""
+    if not folder.is_dir() or any(folder.iterdir()):
+        return False
+    if folder.resolve() == Path.cwd():
+        raise DataError(f"{folder} is the current folder: name a new one with --out")
+    return True
 
 
 def _still_whole(known: Known, out: Path, progress: Progress) -> str:
@@ -92,11 +102,12 @@ def _brought(known: Known, out: Path, archive: Path | None, progress: Progress) 
     shutil.rmtree(folder, ignore_errors=True)  # of a run that was killed
     try:
         origin = _unpacked(known, work, folder, archive, progress)
-        _unpack_inner(folder, Limits(bytes=known.unpacked), progress)
         root = _root(folder)
+        _unpack_inner(root, Limits(bytes=known.unpacked), progress)
         found = known.check(root)
         _write_record(root, {"name": known.name, **origin, "found": found}, progress)
-        out.parent.mkdir(parents=True, exist_ok=True)
+        if out.exists():
+            out.rmdir()  # it is empty
         os.replace(root, out)  # noqa: PTH105
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -125,7 +136,8 @@ def _unpacked(known: Known, work: Path, folder: Path, archive: Path | None, prog
 
 def _fetched(known: Known, work: Path, progress: Progress) -> tuple[Path, str]:
     assert isinstance(known.origin, Published)
-    room(work, 2 * known.origin.bytes, f"to fetch and unpack {known.name}")
+    came = sum(path.stat().st_size for path in work.rglob("*") if path.is_file())
+    room(work, max(2 * known.origin.bytes - came, 0), f"to fetch and unpack {known.name}")
     try:
         return fetch(known.origin, work, progress=progress), known.origin.file
     except DownloadError as failure:
@@ -141,15 +153,16 @@ def _copied(kept: Path, folder: Path, slug: str, progress: Progress) -> dict[str
     return {"from": f"Kaggle competition {slug}", "sha256": None}
 
 
-def _unpack_inner(folder: Path, limits: Limits, progress: Progress) -> None:
+def _unpack_inner(root: Path, limits: Limits, progress: Progress) -> None:
     """Zips in the archive: Kaggle has had train.zip, with a folder train in it, and labels.csv.zip."""
-    for path in sorted(folder.rglob("*.zip")):
+    for path in (root / f"{name}.zip" for name in ("labels.csv", "train", "test")):
         name = path.with_suffix("")
-        inner = unpack(path, path.with_name(f".{name.name}"), limits=limits, progress=progress)
-        content = inner / name.name
-        os.replace(content if content.exists() else inner, name)  # noqa: PTH105
-        shutil.rmtree(inner, ignore_errors=True)
-        path.unlink()
+        if path.is_file() and not name.exists():
+            inner = unpack(path, path.with_name(f".{name.name}"), limits=limits, progress=progress)
+            content = inner / name.name
+            os.replace(content if content.exists() else inner, name)  # noqa: PTH105
+            shutil.rmtree(inner, ignore_errors=True)
+            path.unlink()
 
 
 def _root(folder: Path) -> Path:
