@@ -180,7 +180,16 @@ def test_the_hub(hub: Any, tmp_path: Path) -> None:
     hub.files[there] = DATA
     assert hub_answers()
     assert fetch(published(hub="me/set"), tmp_path).read_bytes() == DATA
-    assert ("GET " + there, None) in [(what, asked and None) for what, asked in hub.asked]
+    assert hub.asked[-1][0] == f"GET {there}"
+
+
+def test_the_hub_s_client_goes_on_where_a_connection_broke(hub: Any, tmp_path: Path) -> None:
+    """It keeps pieces of 10 MiB."""
+    data = DATA * 8
+    hub.files["/datasets/me/set/resolve/main/a.tar.gz"] = data
+    hub.breaks = [20_000_000]
+    assert fetch(published(data, hub="me/set"), tmp_path).read_bytes() == data
+    assert str(hub.asked[-1][1]).startswith("bytes=")
 
 
 def test_the_hub_has_other_bytes_or_nothing(hub: Any, tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """Data sets that headstart knows by name: where they lie, what is in them, and what to do with them.
 
 Sizes and SHA-256 of ImageNetV2's archives are those that TensorFlow Datasets keeps of the files on the Hugging Face
-hub. Their names end in .tar.gz, but their sizes are multiples of a tar's block: what kind they are, unpacking finds out.
+hub. Their names end in .tar.gz, but their sizes are multiples of a tar's block: unpacking goes by content.
 """
 
 from __future__ import annotations
