@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -32,6 +33,14 @@ def load_module() -> Callable[[Path], ModuleType]:
 def nasty() -> ModuleType:
     """The module tests/nasty.py: make_nasty(folder), and what it is made with."""
     return _load(_HERE / "nasty.py")
+
+
+@pytest.fixture
+def server() -> Iterator[Any]:
+    """A server of tests/served.py: put bytes into server.files["/name"], and fetch server.url + "/name"."""
+    running = _load(_HERE / "served.py").Server()
+    yield running
+    running.stop()
 
 
 @pytest.fixture(scope="session")

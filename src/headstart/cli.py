@@ -15,7 +15,11 @@ import click
 from headstart import __version__, places
 from headstart.console import Console
 from headstart.errors import HeadstartError, SettingsError
+<<<<<<< HEAD
 from headstart.settings import RECIPES, EngineSettings, FitSettings, InputSettings, Knob, ReadSettings, Settings, knobs
+=======
+from headstart.settings import EngineSettings, FitSettings, ImageNetV2Settings, Knob, ReadSettings, Settings, knobs
+>>>>>>> datasets
 
 __all__ = ["cli", "main"]
 
@@ -201,6 +205,17 @@ def show(photos: str, count: int, out: Path, **given: str | None) -> None:
 
 
 @cli.command()
+@PHOTOS
+@options(ReadSettings)
+def info(photos: str, **given: str | None) -> None:
+    """Tell what is in PHOTOS: the table of labels, the classes, the sizes of images, the files."""
+    reading = ReadSettings.parse(given)
+    from headstart.workflow import describing
+
+    click.echo("\n".join(describing.describe(photos, reading)))
+
+
+@cli.command()
 @RUN
 def report(run: str) -> None:
     """Write RUN's report.html again from its other files."""
@@ -229,6 +244,35 @@ def summary(model: str, classes: int | None, **given: str | None) -> None:
 
     lines = listing.summary(model, weights_file=settings.weights, train=settings.train, classes=classes)
     click.echo("\n".join(lines))
+
+
+@cli.group()
+def data() -> None:
+    """Data sets by name: fetch, unpack and check."""
+
+
+@data.command("imagenetv2")
+@options(ImageNetV2Settings)
+@click.option("--archive", metavar="FILE", type=Path, help="The published archive, where it is downloaded already.")
+@click.option(
+    "--out", metavar="FOLDER", type=Path, help="Where to put them.  [default: imagenetv2-VARIANT, in this folder]"
+)
+def data_imagenetv2(archive: Path | None, out: Path | None, **given: str | None) -> None:
+    """ImageNetV2: 10,000 pictures of ImageNet's 1,000 classes, to evaluate on. 1.25 GB."""
+    variant = ImageNetV2Settings.parse(given).variant
+    from headstart.workflow import getting
+
+    click.echo("\n".join(getting.imagenet_v2(variant, out, archive=archive, progress=Console())))
+
+
+@data.command("dog-breeds")
+@click.option("--zip", "archive", metavar="FILE", type=Path, help="Kaggle's zip, where it is downloaded already.")
+@click.option("--out", metavar="FOLDER", type=Path, help="Where to put them.  [default: dog-breeds, in this folder]")
+def data_dog_breeds(archive: Path | None, out: Path | None) -> None:
+    """Kaggle's dog breeds: 10,222 pictures of 120 breeds, fetched with your own credentials. 0.7 GB."""
+    from headstart.workflow import getting
+
+    click.echo("\n".join(getting.dog_breeds(out, archive=archive, progress=Console())))
 
 
 @cli.group()

@@ -18,6 +18,7 @@ from headstart.errors import SettingsError
 if TYPE_CHECKING:
     from typing_extensions import Self
 
+<<<<<<< HEAD
 __all__ = [
     "RECIPES",
     "EngineSettings",
@@ -29,6 +30,9 @@ __all__ = [
     "knobs",
     "three_numbers",
 ]
+=======
+__all__ = ["EngineSettings", "FitSettings", "ImageNetV2Settings", "Knob", "ReadSettings", "Settings", "knobs"]
+>>>>>>> datasets
 
 _TRAIN = re.compile(r"head|all|(last|layers):[1-9][0-9]*|from:\S+")
 
@@ -222,6 +226,17 @@ class ReadSettings(Settings):
     id_column: str | None = _knob(None, "Column of the table with ids or paths; found by itself if plain.")
     label_column: str | None = _knob(None, "Column of the table with labels; found by itself if plain.")
     split_column: str | None = _knob(None, "Column of the table with train, validation or test.")
+
+
+@dataclass(kw_only=True)
+class ImageNetV2Settings(Settings):
+    """Which of the three test sets."""
+
+    variant: str = _knob(
+        "top-images",
+        "The ten pictures of each class that people were surest of, those as sure as ImageNet's, or those above 0.7.",
+        choices=("top-images", "matched-frequency", "threshold-0.7"),
+    )
 
 
 @dataclass(kw_only=True)
