@@ -18,9 +18,11 @@ from headstart.errors import SettingsError
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-__all__ = ["EngineSettings", "FitSettings", "Knob", "ReadSettings", "Settings", "knobs"]
+__all__ = ["EngineSettings", "FitSettings", "Knob", "ReadSettings", "Settings", "knobs", "seconds"]
 
 _TRAIN = re.compile(r"head|all|last:[1-9][0-9]*|from:\S+")
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([a-z]*)", re.ASCII)
+_SECONDS_IN = {"": 1, "s": 1, "sec": 1, "m": 60, "min": 60, "h": 3600}
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,24 @@ def _mistake_in_train(value: Any) -> str | None:
     rest = {"last": "last:1", "from": "from:MODULE"}
     hint = f"; did you mean {rest.get(near[0], near[0])}?" if near else ""
     return f"train must be head, last:N (N blocks, at least 1), from:MODULE or all, got {value!r}{hint}"
+
+
+def seconds(text: str) -> float:
+    """A length of time as a person writes it, in seconds: "60s", "10min", "1.5h"; a bare number is of seconds.
+
+    :raises SettingsError: it is none, or nothing at all.
+
+    >>> seconds("90"), seconds("1.5 min"), seconds("2h")
+    (90.0, 90.0, 7200.0)
+    >>> seconds("soon")
+    Traceback (most recent call last):
+    headstart.errors.SettingsError: a time must be a number with s, min or h, such as 60s or 10min, got 'soon'
+    """
+    found = _DURATION.fullmatch(text.strip().lower())
+    length = float(found[1]) * _SECONDS_IN.get(found[2], 0) if found else 0
+    if not 0 < length < math.inf:
+        raise SettingsError(f"a time must be a number with s, min or h, such as 60s or 10min, got {text!r}")
+    return length
 
 
 def _knob(default: Any, text: str, *, kw_only: bool = True, **facts: Any) -> Any:
