@@ -207,3 +207,19 @@ def test_pictures_of_pictures(run: Run, photos: Path, tmp_path: Path) -> None:
     with Image.open(bars) as drawn, Image.open(tmp_path / "sheet.png") as sheet:
         assert min(*drawn.size, *sheet.size) > 100
     assert run(*words, picture)[2].endswith("error: --plot draws one image, got 2\n")
+
+
+def test_which_network_to_take(run: Run, photos: Path, store: Path, tmp_path: Path) -> None:
+    words = ("rank", photos, "--out", tmp_path / "rank", "--store", store, "--engine", "torch")
+    code, out, err = run(*words, "--models", "tf_efficientnet_lite0, resnot50", "--budget", "5min")
+    assert code == 0, err
+    head, first, left_out, *_, picture = out.splitlines()
+    assert head.split()[:2] == ["model", "log-loss"]
+    assert first.split()[:3:2] == ["tf_efficientnet_lite0", "100.0%"]
+    assert left_out.startswith("resnot50")
+    assert picture == f"picture: {tmp_path / 'rank' / 'rank.png'}"
+    assert json.loads((tmp_path / "rank" / "rank.json").read_text())["command"]["budget"] == 300
+    assert run(*words, "--budget", "soon")[::2] == (
+        2,
+        "error: a time must be a number with s, min or h, such as 60s or 10min, got 'soon'\n",
+    )

