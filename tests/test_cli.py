@@ -225,3 +225,33 @@ def test_which_network_to_take(run: Run, photos: Path, store: Path, tmp_path: Pa
         2,
         "error: a time must be a number with s, min or h, such as 60s or 10min, got 'soon'\n",
     )
+
+
+def test_a_submission(run: Run, photos: Path, store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "run"
+    assert run("fit", photos, "--out", folder, "--store", store, *TINY)[0] == 0
+    test = tmp_path / "competition" / "test"
+    test.mkdir(parents=True)
+    for number, label in enumerate(("dark", "밝은 🌞", "dark")):
+        (test / f"picture{number}.png").write_bytes((photos / label / f"{number}.png").read_bytes())
+    (test.parent / "sample_submission.csv").write_text(
+        "id,밝은 🌞,dark\n" + "".join(f"picture{number},0.5,0.5\n" for number in (2, 0, 1)), encoding="utf-8"
+    )
+    (tmp_path / "truth.csv").write_text("id,label\npicture0,dark\npicture1,밝은 🌞\npicture2,dark\n", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    code, out, err = run("predict", folder, test, "--format", "kaggle", "--labels", tmp_path / "truth.csv")
+    assert code == 0, err
+    first, loss, where = out.splitlines()
+    assert (first, where) == ("3 rows, 2 classes", "submission.csv")
+    assert loss.startswith("log-loss 0.")
+    with (tmp_path / "submission.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["id"], float(row["dark"]) > 0.5) for row in rows] == [
+        ("picture2", True),
+        ("picture0", True),
+        ("picture1", False),
+    ]
+    (test / "picture1.png").unlink()
+    assert run("predict", folder, test, "--format", "kaggle")[2].endswith(
+        "asks for pictures that are not among the 2 given, 1 of 3: picture1; give the folder that has them all\n"
+    )

@@ -110,29 +110,53 @@ def fit(photos: str, out: Path | None, **given: str | None) -> None:
     "--top", metavar="N", type=click.IntRange(1), default=5, show_default=True, help="Classes told of each image."
 )
 @click.option("--csv", "table", metavar="FILE", type=Path, help="Write a table instead of printing.")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["top", "kaggle"]),
+    default="top",
+    show_default=True,
+    help="Of the table: the likeliest classes; or kaggle, id and the probabilities of all classes, in submission.csv "
+    "where no --csv is given.",
+)
+@click.option(
+    "--sample",
+    metavar="FILE",
+    type=Path,
+    help="Whose columns and rows a kaggle table has.  [default: sample_submission.csv in IMAGES or beside it]",
+)
 @click.option("--plot", metavar="PNG", type=Path, help="Draw the one image with its likeliest classes as bars.")
 @click.option("--true", "label", metavar="LABEL", help="The true class of the one image, drawn in green.")
+@options(ReadSettings, only=("labels", "id_column", "label_column"))
 @options(EngineSettings)
 def predict(
     run: str,
     images: tuple[str, ...],
     top: int,
     table: Path | None,
+    form: str,
+    sample: Path | None,
     plot: Path | None,
     label: str | None,
     **given: str | None,
 ) -> None:
     """Tell the likeliest classes of IMAGES (files or folders), by a run folder or a pretrained network's name."""
-    settings = EngineSettings.parse(given)
-    from headstart.workflow import checking, predicting, reporting
+    settings, reading = EngineSettings.parse(given, ReadSettings), ReadSettings.parse(given, EngineSettings)
+    from headstart.workflow import checking, predicting, reporting, submission
 
     found = predicting.predict(
         predicting.open_classifier(run),
-        checking.pictures(images),
+        checking.pictures(images, reading),
         settings,
         progress=Console(),
     )
-    if plot:
+    if form == "kaggle":
+        submitted = submission.submission(found, sample or submission.find_sample(images))
+        submitted.write(table or Path("submission.csv"))
+        click.echo(
+            "\n".join([*submission.lines(submitted, submission.log_loss(found)), str(table or "submission.csv")])
+        )
+    elif plot:
         click.echo(reporting.plot(found, plot, k=top, label=label))
     elif table:
         found.write_csv(table, top)
