@@ -68,6 +68,7 @@ def test_the_main_job(run: Run, photos: Path, store: Path, tmp_path: Path) -> No
     assert out.splitlines()[0].startswith("validation accuracy 100.0% (95 % interval ")
     assert "1 of 41 images cannot be used and are set aside" in err
     assert sorted(path.name for path in folder.iterdir()) == [
+        "classes.csv",
         "classifier",
         "evaluation.json",
         "history.jsonl",
@@ -91,6 +92,8 @@ def test_the_main_job(run: Run, photos: Path, store: Path, tmp_path: Path) -> No
 
     code, out, err = run("evaluate", folder, photos)
     assert out.startswith("test accuracy 100.0%")
+    assert out.splitlines()[1].endswith(" images a second in this run, decoding and the network's preparation included")
+    assert "worst classes" not in out  # there is no mistake
     assert (folder / "evaluations" / "my photos" / "report.html").exists()
 
     page = folder / "report.html"

@@ -183,7 +183,8 @@ def evaluate(run: str, photos: str, out: Path | None, **given: str | None) -> No
     predicting.save_evaluation(
         found, evaluation, folder, command={"classifier": run, "photos": photos, **settings.values()}
     )
-    click.echo(f"{_headline(evaluation)}\nreport: {reporting.report(folder)}")
+    told = [_headline(evaluation), *predicting.evaluation_lines(evaluation), f"report: {reporting.report(folder)}"]
+    click.echo("\n".join(told))
 
 
 @cli.command()

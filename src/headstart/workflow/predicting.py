@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,9 @@ from headstart.classifier import Classifier, load
 from headstart.data.manifest import Manifest
 from headstart.data.uri import to_path
 from headstart.errors import DataError
+from headstart.evaluate import class_table, worst
 from headstart.evaluate import evaluate as measure
-from headstart.files import write_bytes, write_json
+from headstart.files import write_bytes, write_json, write_text
 from headstart.models.keras import is_keras_file
 from headstart.models.names import align
 from headstart.progress import Progress
@@ -25,7 +27,7 @@ from headstart.settings import EngineSettings
 from headstart.workflow.checking import inspected
 from headstart.workflow.runs import write_predictions
 
-__all__ = ["Predictions", "evaluate", "open_classifier", "predict", "save_evaluation"]
+__all__ = ["Predictions", "evaluate", "evaluation_lines", "open_classifier", "predict", "save_evaluation"]
 
 
 def open_classifier(name: str) -> Classifier:
@@ -112,7 +114,9 @@ def evaluate(
     meant = align(labelled.classes, classifier.classes)
     labelled = labelled.with_column("label", [meant[str(label)] for label in labelled.labels])
     seen = inspected(labelled, settings, progress=progress).with_column("split", ["test"] * len(labelled))
+    start = time.monotonic()
     found = predict(classifier, seen.usable, settings, progress=progress)
+    seconds = time.monotonic() - start
     problems = iter(found.manifest.problems)
     seen = seen.with_column("problem", [problem or next(problems) for problem in seen.problems])
     usable = seen.usable
@@ -122,6 +126,8 @@ def evaluate(
         "model": classifier.model,
         "images": {"test": len(usable)},
         "problems": len(labelled) - len(usable),
+        "images_a_second": round(len(usable) / max(seconds, 1e-9), 1),
+        "seconds": {"predicting": round(seconds, 2)},
     }
     evaluation["note"] = "These images were given for evaluation; whether training saw them, only who gave them knows."
     return Predictions(classifier.classes, seen, found.probabilities), evaluation
@@ -135,4 +141,26 @@ def save_evaluation(found: Predictions, evaluation: dict[str, Any], folder: Path
     found.manifest.write_problems(folder / "problems.csv")
     write_predictions(folder / "predictions.parquet", found.manifest.usable, found.probabilities, found.classes)
     write_json(folder / "evaluation.json", evaluation)
+    write_text(folder / "classes.csv", class_table(evaluation))
     return folder
+
+
+def evaluation_lines(evaluation: dict[str, Any]) -> list[str]:
+    """For a terminal, after the headline: top-5, speed, and the worst classes."""
+    told = []
+    if "top5" in evaluation:
+        told.append(f"top-5 accuracy {_share(evaluation['top5'])}")
+    speed = evaluation["summary"]["images_a_second"]
+    told.append(f"{speed:,.0f} images a second in this run, decoding and the network's preparation included")
+    rows = worst(evaluation)
+    if rows:
+        width = max(len(row["class"]) for row in rows)
+        told.append(f"{'worst classes':{width}}  images  recall (95 % interval)     taken for")
+    for row in rows:
+        others = ", ".join(f"{name} ({images})" for name, images in row["taken_for"])
+        told.append(f"{row['class']:{width}}  {row['images']:6,}  {_share(row['recall']):25}  {others}")
+    return told
+
+
+def _share(figure: dict[str, float]) -> str:
+    return f"{figure['value']:.1%} ({figure['low']:.1%} to {figure['high']:.1%})"

@@ -153,6 +153,7 @@ def _refuse_what_is_missing(ids: Sequence[str], rows: dict[str, int], sample: Pa
     missing = [name for name in ids if name not in rows]
     if missing:
         raise DataError(
-            f"{sample}: asks for pictures that are not among the {len(rows):,} given, {len(missing):,} of {len(ids):,}: "
+            f"{sample}: asks for pictures that are not among the {len(rows):,} given, "
+            f"{len(missing):,} of {len(ids):,}: "
             f"{', '.join(missing[:3])}{', …' if len(missing) > 3 else ''}; give the folder that has them all"
         )
