@@ -145,7 +145,7 @@ def predict(
     from headstart.workflow import checking, predicting, reporting, submission
 
     found = predicting.predict(
-        predicting.open_classifier(run),
+        predicting.open_classifier(run, progress=Console()),
         checking.pictures(images, reading),
         settings,
         progress=Console(),
@@ -177,7 +177,7 @@ def evaluate(run: str, photos: str, out: Path | None, **given: str | None) -> No
     settings, reading = EngineSettings.parse(given, ReadSettings), ReadSettings.parse(given, EngineSettings)
     from headstart.workflow import checking, predicting, reporting, runs
 
-    classifier = predicting.open_classifier(run)
+    classifier = predicting.open_classifier(run, progress=Console())
     found, evaluation = predicting.evaluate(classifier, checking.read(photos, reading), settings, progress=Console())
     folder = out or runs.evaluation_folder(run, photos)
     predicting.save_evaluation(

@@ -12,6 +12,8 @@ import timm
 
 from headstart import places
 from headstart.models import catalog
+from headstart.models.fetched import as_published
+from headstart.models.keras import ARCHITECTURES
 from headstart.models.weights import is_embedded
 
 __all__ = ["COLUMNS", "PLACE", "Published", "published"]
@@ -42,9 +44,11 @@ def published(info: catalog.ModelInfo) -> Published:
     row = _table().get((_key(info.name), info.spec.height))
     if row is None:
         return Published()
-    if (places.weights() / f"{info.name}.safetensors").exists() and not is_embedded(info.name):
-        return Published(row.parameters)
-    return row
+    if info.name in ARCHITECTURES:
+        own = not as_published(info.name)
+    else:
+        own = (places.weights() / f"{info.name}.safetensors").exists() and not is_embedded(info.name)
+    return Published(row.parameters) if own else row
 
 
 def _key(name: str) -> str:

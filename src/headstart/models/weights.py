@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from headstart import places
 from headstart.errors import ModelError, WeightsNotFound
+from headstart.models.fetched import kept_at
 from headstart.models.imagenet import imagenet_names
 from headstart.models.keras import ARCHITECTURES
 
@@ -52,8 +53,6 @@ def find(name: str, file: str | None) -> Weights:
         return Weights(_read(Path(file)), str(file))
     if is_embedded(name):
         return _embedded(name.partition(".")[0])
-    if name in ARCHITECTURES:
-        raise WeightsNotFound(f"{name}: give its file (--weights FILE.h5), or --weights random")
     local = places.weights() / f"{name}.safetensors"
     return Weights(_read(local), str(local)) if local.exists() else _from_hub(name, local)
 
@@ -61,7 +60,7 @@ def find(name: str, file: str | None) -> Weights:
 def at_hand(name: str) -> bool:
     """Whether the weights of ``name`` can be had without a network."""
     if name in ARCHITECTURES:
-        return False  # they are given as files
+        return kept_at(name).exists()
     if is_embedded(name):
         return _package_file(EMBEDDED[name.partition(".")[0]]) is not None
     return (places.weights() / f"{name}.safetensors").exists() or _in_hub_cache(name)

@@ -165,12 +165,12 @@ class Candidate:
         return Solution(weight, bias) if weight.any() else None
 
 
-def open_candidate(name: str, settings: FitSettings, *, classes: int) -> Candidate:
+def open_candidate(name: str, settings: FitSettings, *, classes: int, progress: Progress | None = None) -> Candidate:
     """Load a network, give it a new head as ``fit`` does, and open its place in the store.
 
     :raises ModelError: there is no such network, its weights cannot be had, or its head is not one linear layer.
     """
-    backbone = load_backbone(name, weights_file=settings.weights, seed=settings.seed)
+    backbone = load_backbone(name, weights_file=settings.weights, seed=settings.seed, progress=progress)
     if settings.framing == "whole":
         backbone = replace(backbone, spec=backbone.spec.whole())
     network, spec = backbone.module, backbone.spec

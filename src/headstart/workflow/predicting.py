@@ -20,6 +20,7 @@ from headstart.errors import DataError
 from headstart.evaluate import class_table, worst
 from headstart.evaluate import evaluate as measure
 from headstart.files import write_bytes, write_json, write_text
+from headstart.models.fetched import is_handle
 from headstart.models.keras import is_keras_file
 from headstart.models.names import align
 from headstart.progress import Progress
@@ -30,10 +31,10 @@ from headstart.workflow.runs import write_predictions
 __all__ = ["Predictions", "evaluate", "evaluation_lines", "open_classifier", "predict", "save_evaluation"]
 
 
-def open_classifier(name: str) -> Classifier:
-    """A run folder, a saved classifier, or a pretrained network: by name, or a file of Keras or TF Hub."""
-    if is_keras_file(name) or not (Path(name).exists() or "/" in name):
-        return Classifier.pretrained(name)
+def open_classifier(name: str, *, progress: Progress | None = None) -> Classifier:
+    """A run folder, a saved classifier, or a pretrained network: by name, or a file or handle of Keras or TF Hub."""
+    if is_keras_file(name) or is_handle(name) or not (Path(name).exists() or "/" in name):
+        return Classifier.pretrained(name, progress=progress)
     return load(name)
 
 

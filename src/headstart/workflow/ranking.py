@@ -170,7 +170,7 @@ class _Ranking:
                 self.skip(name, "not reached within the budget")
                 continue
             try:
-                candidate = open_candidate(name, self.settings, classes=len(self.classes))
+                candidate = open_candidate(name, self.settings, classes=len(self.classes), progress=self.progress)
                 self.measure(candidate, parts, 1)
             except (ModelError, StoreError) as failure:
                 self.skip(name, str(failure))
