@@ -229,7 +229,11 @@ class EngineSettings(Settings):
 class FitSettings(EngineSettings):
     """How a classifier is made from labelled images."""
 
-    model: str = _knob("tf_efficientnet_lite0", "Pretrained network, by timm's name.", kw_only=False)
+    model: str = _knob(
+        "tf_efficientnet_lite0",
+        "Pretrained network: timm's name, keras:MobileNetV2, a file of Keras, or a handle of TF Hub.",
+        kw_only=False,
+    )
     train: str = _knob(
         "head",
         "What is trained: head, last:N blocks, from:MODULE on, or all. What comes before is computed once.",
