@@ -19,7 +19,7 @@ from headstart.errors import ModelError, WeightsNotFound
 from headstart.models import fetched as module
 from headstart.models.backbone import digest, load_backbone
 from headstart.models.catalog import require
-from headstart.models.fetched import fetched, is_handle, kept_at
+from headstart.models.fetched import as_published, fetched, is_handle, kept_at
 from headstart.models.published import published
 from headstart.models.weights import at_hand
 from headstart.progress import Progress
@@ -67,6 +67,7 @@ def test_keras_s_network_is_fetched_once_and_then_at_hand(server: Any, published
     assert first.classes is not None
     assert first.classes[0] == "tench, Tinca tinca"
     assert at_hand(SMALL)
+    assert as_published(SMALL)
     server.files.clear()
     again = load_backbone(SMALL)
     assert (digest(again.module), again.source) == (digest(first.module), first.source)
@@ -106,6 +107,7 @@ def test_a_file_put_there_by_hand_is_used_and_is_nobody_s_published_one(
     assert published(require(name)).top1 == 71.3
     places.weights().mkdir(parents=True)
     path = made.write_h5(kept_at(name), made.variables(1.0, classes=1000))
+    assert published(require(name)).top1 is None
     assert load_backbone(name).source == str(path)
     assert published(require(name)).top1 is None
     assert server.asked == []

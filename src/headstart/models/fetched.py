@@ -45,9 +45,9 @@ def kept_at(name: str) -> Path:
 
 
 def as_published(name: str) -> bool:
-    """Whether what the name loads is what was published: False for a file that somebody put there."""
+    """Whether what the name loads is what was published: False for a file that somebody put there, used or not."""
     path = kept_at(name)
-    return not path.exists() or not _note(path).exists() or _noted(path)[1] != _BY_HAND
+    return not path.exists() or (_note(path).exists() and _noted(path)[1] != _BY_HAND)
 
 
 def fetched(name: str, *, progress: Progress | None = None) -> tuple[Path, str]:
