@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import json
 from dataclasses import fields
 from typing import Any
@@ -11,7 +12,11 @@ from hypothesis import strategies as st
 
 from headstart.data.spec import InputSpec
 from headstart.errors import SettingsError
+<<<<<<< HEAD
 from headstart.settings import RECIPES, EngineSettings, FitSettings, InputSettings, Knob, ReadSettings, Settings, knobs
+=======
+from headstart.settings import EngineSettings, FitSettings, Knob, ReadSettings, Settings, knobs, seconds
+>>>>>>> catalog
 
 KINDS: list[type[Settings]] = [ReadSettings, EngineSettings, InputSettings, FitSettings]
 ALL = [pytest.param(kind, knob, id=f"{kind.__name__}.{knob.name}") for kind in KINDS for knob in knobs(kind)]
@@ -238,6 +243,7 @@ def test_values_of_numpy_become_plain() -> None:
     json.dumps(values)
 
 
+<<<<<<< HEAD
 # -- the input --------------------------------------------------------------------------------------------------------
 
 
@@ -269,3 +275,29 @@ def test_what_is_given_changes_the_input() -> None:
 def test_recipes_are_settings(name: str) -> None:
     values = FitSettings.of(**RECIPES[name]).values()
     assert {key: values[key] for key in RECIPES[name]} == dict(RECIPES[name])
+=======
+# -- lengths of time --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "length"),
+    [("60", 60), ("60s", 60), ("45 sec", 45), ("10min", 600), ("2m", 120), ("1.5h", 5400), (" 0.5 MIN ", 30)],
+)
+def test_times_are_read_as_they_are_written(text: str, length: float) -> None:
+    assert seconds(text) == length
+
+
+@pytest.mark.parametrize(
+    "text", ["", "0", "0s", "-3s", "nan", "inf", "1e3s", "s", "ten", "5 days", "1h30", "1,5h", "٣s"]
+)
+def test_what_is_no_time_is_told(text: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        seconds(text)
+    assert str(caught.value) == f"a time must be a number with s, min or h, such as 60s or 10min, got {text!r}"
+
+
+@given(st.text(max_size=12))
+def test_any_text_is_a_time_above_nothing_or_refused(text: str) -> None:
+    with contextlib.suppress(SettingsError):
+        assert 0 < seconds(text) < float("inf")
+>>>>>>> catalog

@@ -62,12 +62,12 @@ class Classifier:
     facts: dict[str, Any] = field(default_factory=dict)  # where the weights came from, versions
 
     @classmethod
-    def pretrained(cls, model: str, *, weights: str | None = None) -> Classifier:
+    def pretrained(cls, model: str, *, weights: str | None = None, progress: Progress | None = None) -> Classifier:
         """A network with its own pretrained head; classes whose names are not known are called "class 0" and so on.
 
         :raises ModelError: no such model, or it has no head.
         """
-        backbone = load_backbone(model, weights_file=weights)
+        backbone = load_backbone(model, weights_file=weights, progress=progress)
         size: int = backbone.module.num_classes  # type: ignore[assignment]
         if not size:
             raise ModelError(

@@ -16,10 +16,14 @@ from headstart import __version__, places
 from headstart.console import Console
 from headstart.errors import HeadstartError, SettingsError
 <<<<<<< HEAD
+<<<<<<< HEAD
 from headstart.settings import RECIPES, EngineSettings, FitSettings, InputSettings, Knob, ReadSettings, Settings, knobs
 =======
 from headstart.settings import EngineSettings, FitSettings, ImageNetV2Settings, Knob, ReadSettings, Settings, knobs
 >>>>>>> datasets
+=======
+from headstart.settings import EngineSettings, FitSettings, Knob, ReadSettings, Settings, knobs, seconds
+>>>>>>> catalog
 
 __all__ = ["cli", "main"]
 
@@ -117,29 +121,66 @@ def fit(photos: str, out: Path | None, recipe: str | None, **given: str | None) 
     "--top", metavar="N", type=click.IntRange(1), default=5, show_default=True, help="Classes told of each image."
 )
 @click.option("--csv", "table", metavar="FILE", type=Path, help="Write a table instead of printing.")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["top", "kaggle"]),
+    default="top",
+    show_default=True,
+    help="Of the table: the likeliest classes; or kaggle, id and the probabilities of all classes, in submission.csv "
+    "where no --csv is given.",
+)
+@click.option(
+    "--sample",
+    metavar="FILE",
+    type=Path,
+    help="Whose columns and rows a kaggle table has.  [default: sample_submission.csv in IMAGES or beside it]",
+)
 @click.option("--plot", metavar="PNG", type=Path, help="Draw the one image with its likeliest classes as bars.")
 @click.option("--true", "label", metavar="LABEL", help="The true class of the one image, drawn in green.")
+<<<<<<< HEAD
 @options(EngineSettings, InputSettings)
+=======
+@options(ReadSettings, only=("labels", "id_column", "label_column"))
+@options(EngineSettings)
+>>>>>>> catalog
 def predict(
     run: str,
     images: tuple[str, ...],
     top: int,
     table: Path | None,
+    form: str,
+    sample: Path | None,
     plot: Path | None,
     label: str | None,
     **given: str | None,
 ) -> None:
     """Tell the likeliest classes of IMAGES (files or folders), by a run folder or a pretrained network's name."""
+<<<<<<< HEAD
     settings, seen = _parsed(given, EngineSettings), _parsed(given, InputSettings)
     from headstart.workflow import checking, predicting, reporting
 
     found = predicting.predict(
         predicting.open_classifier(run, seen),
         checking.pictures(images),
+=======
+    settings, reading = EngineSettings.parse(given, ReadSettings), ReadSettings.parse(given, EngineSettings)
+    from headstart.workflow import checking, predicting, reporting, submission
+
+    found = predicting.predict(
+        predicting.open_classifier(run, progress=Console()),
+        checking.pictures(images, reading),
+>>>>>>> catalog
         settings,
         progress=Console(),
     )
-    if plot:
+    if form == "kaggle":
+        submitted = submission.submission(found, sample or submission.find_sample(images))
+        submitted.write(table or Path("submission.csv"))
+        click.echo(
+            "\n".join([*submission.lines(submitted, submission.log_loss(found)), str(table or "submission.csv")])
+        )
+    elif plot:
         click.echo(reporting.plot(found, plot, k=top, label=label))
     elif table:
         found.write_csv(table, top)
@@ -161,13 +202,18 @@ def evaluate(run: str, photos: str, out: Path | None, **given: str | None) -> No
     seen = _parsed(given, InputSettings)
     from headstart.workflow import checking, predicting, reporting, runs
 
+<<<<<<< HEAD
     classifier = predicting.open_classifier(run, seen)
+=======
+    classifier = predicting.open_classifier(run, progress=Console())
+>>>>>>> catalog
     found, evaluation = predicting.evaluate(classifier, checking.read(photos, reading), settings, progress=Console())
     folder = out or runs.evaluation_folder(run, photos)
     predicting.save_evaluation(
         found, evaluation, folder, command={"classifier": run, "photos": photos, **settings.values(), **seen.values()}
     )
-    click.echo(f"{_headline(evaluation)}\nreport: {reporting.report(folder)}")
+    told = [_headline(evaluation), *predicting.evaluation_lines(evaluation), f"report: {reporting.report(folder)}"]
+    click.echo("\n".join(told))
 
 
 @cli.command("verify-input")
@@ -222,6 +268,43 @@ def report(run: str) -> None:
     from headstart.workflow import reporting
 
     click.echo(reporting.report(Path(run)))
+
+
+@cli.command()
+@PHOTOS
+@click.option(
+    "--models",
+    "asked",
+    metavar="NAMES",
+    default="embedded",
+    show_default=True,
+    help='Networks, separated by commas: names; patterns such as "mobilenet*", of those whose weights are on this '
+    "machine; embedded, those whose weights are in a package.",
+)
+@click.option(
+    "--budget", metavar="TIME", help="Such as 60s or 10min: no larger sample is tried that would take longer."
+)
+@click.option(
+    "--out",
+    metavar="FOLDER",
+    type=Path,
+    help="Where to write rank.json and rank.png.  [default: PHOTOS' name in ranks/]",
+)
+@options(ReadSettings)
+@options(EngineSettings)
+@options(FitSettings, only=("framing", "pretrained_head", "validation", "test", "seed", "store", "store_as"))
+def rank(photos: str, asked: str, budget: str | None, out: Path | None, **given: str | None) -> None:
+    """Tell which network suits PHOTOS best: heads solved on a growing sample, the hopeless dropped early."""
+    settings, reading = FitSettings.parse(given, ReadSettings), ReadSettings.parse(given, FitSettings)
+    length = seconds(budget) if budget is not None else None
+    from headstart.workflow import checking, ranking
+
+    names = [name for each in asked.split(",") if (name := each.strip())]
+    found = ranking.rank(checking.read(photos, reading), names, settings, budget=length, progress=Console())
+    folder = out or Path("ranks") / Path(photos).resolve().name
+    command = {"photos": photos, "models": names, "budget": length, **settings.values()}
+    picture = ranking.save(found, folder, command=command)
+    click.echo("\n".join([*ranking.lines(found), f"picture: {picture}"]))
 
 
 @cli.command()

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 <<<<<<< HEAD
+<<<<<<< HEAD
 __all__ = [
     "RECIPES",
     "EngineSettings",
@@ -35,6 +36,13 @@ __all__ = ["EngineSettings", "FitSettings", "ImageNetV2Settings", "Knob", "ReadS
 >>>>>>> datasets
 
 _TRAIN = re.compile(r"head|all|(last|layers):[1-9][0-9]*|from:\S+")
+=======
+__all__ = ["EngineSettings", "FitSettings", "Knob", "ReadSettings", "Settings", "knobs", "seconds"]
+
+_TRAIN = re.compile(r"head|all|last:[1-9][0-9]*|from:\S+")
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([a-z]*)", re.ASCII)
+_SECONDS_IN = {"": 1, "s": 1, "sec": 1, "m": 60, "min": 60, "h": 3600}
+>>>>>>> catalog
 
 
 @dataclass(frozen=True)
@@ -141,6 +149,24 @@ def _mistake_in_std(value: Any) -> str | None:
         right = False
     wanted = "three numbers above 0 of red, green and blue, such as 0.229,0.224,0.225"
     return None if right else f"std must be {wanted}, got {value!r}"
+
+
+def seconds(text: str) -> float:
+    """A length of time as a person writes it, in seconds: "60s", "10min", "1.5h"; a bare number is of seconds.
+
+    :raises SettingsError: it is none, or nothing at all.
+
+    >>> seconds("90"), seconds("1.5 min"), seconds("2h")
+    (90.0, 90.0, 7200.0)
+    >>> seconds("soon")
+    Traceback (most recent call last):
+    headstart.errors.SettingsError: a time must be a number with s, min or h, such as 60s or 10min, got 'soon'
+    """
+    found = _DURATION.fullmatch(text.strip().lower())
+    length = float(found[1]) * _SECONDS_IN.get(found[2], 0) if found else 0
+    if not 0 < length < math.inf:
+        raise SettingsError(f"a time must be a number with s, min or h, such as 60s or 10min, got {text!r}")
+    return length
 
 
 def _knob(default: Any, text: str, *, kw_only: bool = True, **facts: Any) -> Any:
@@ -307,7 +333,11 @@ class FitSettings(InputSettings, EngineSettings):
 
     model: str = _knob(
         "tf_efficientnet_lite0",
+<<<<<<< HEAD
         "Pretrained network: timm's name, or a file (ONNX, Keras, or a SavedModel of TensorFlow).",
+=======
+        "Pretrained network: timm's name, keras:MobileNetV2, a file of Keras, or a handle of TF Hub.",
+>>>>>>> catalog
         kw_only=False,
     )
     train: str = _knob(

@@ -6,6 +6,7 @@ import timm
 from headstart.data.spec import InputSpec
 from headstart.errors import ModelError
 from headstart.models.catalog import ModelInfo, list_models, require
+from headstart.models.keras import ARCHITECTURES
 
 
 def test_facts_are_those_of_timm() -> None:
@@ -32,7 +33,7 @@ def test_a_tag_has_its_own_facts() -> None:
 
 def test_every_model_of_timm_has_facts() -> None:
     found = list(list_models())
-    assert [info.name for info in found] == timm.list_models()
+    assert [info.name for info in found] == [*timm.list_models(), *ARCHITECTURES]
     assert {info.spec.crop_mode for info in found} == {"center", "squash"}
     assert {info.spec.interpolation for info in found} <= {"bilinear", "bicubic", "nearest", "lanczos"}
     assert all(isinstance(info.head, str) and info.licence for info in found)
@@ -59,6 +60,8 @@ def test_patterns() -> None:
         "mobilenetv4_conv_small_050",
     ]
     assert list(list_models("nothing*")) == []
+    assert [info.name for info in list_models("*mobilenetv2*1.4")] == ["keras:MobileNetV2-1.4"]
+    assert [info.name for info in list_models("resnet50.tv*")] == ["resnet50.tv2_in1k", "resnet50.tv_in1k"]
 
 
 LISTS = '"headstart models" lists them, with patterns such as "mobilenet*"'

@@ -261,3 +261,14 @@ def test_importing_it_is_light():
     code = f"import sys, headstart.report; print(sorted({heavy} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+def test_the_worst_classes_are_shown_with_pictures(make_run, page_of):
+    page = page_of(make_run(["cat", "dog", "owl"], skill=0.2))
+    assert "The worst, with what was missed" in page.text
+    missed = [attributes["alt"] for attributes in page.all("img") if attributes["alt"].endswith(", missed")]
+    assert {"cat, missed", "dog, missed", "owl, missed"} >= set(missed) != set()
+
+
+def test_without_mistakes_there_is_no_worst(make_run, page_of):
+    assert "The worst" not in page_of(make_run(["cat", "dog"], skill=50.0)).text

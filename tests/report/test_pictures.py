@@ -88,3 +88,10 @@ def test_what_is_gone_has_a_reason(tmp_path):
     found = list(thumbnails(uris).values())
     assert [thumbnail.data for thumbnail in found] == [None] * 3
     assert [thumbnail.reason for thumbnail in found] == ["no such file", "empty file", "it was in memory only"]
+
+
+def test_the_worst_classes_have_their_surest_mistakes():
+    rows = [{"class": "a", "images": 4, "recall": {"value": 0.5, "low": 0.2, "high": 0.8}, "taken_for": [("b", 2)]}]
+    images = Manifest.from_rows(PREDICTIONS.uris, labels=["a", "a", "a", "a", "b"])
+    (one,) = choose(images, PREDICTIONS, [], rows, seed=0).worst
+    assert (one.name, one.taken_for, one.mistaken) == ("a", [("b", 2)], ["a3", "a2"])

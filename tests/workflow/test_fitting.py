@@ -56,6 +56,7 @@ def test_the_whole_line(photos: Photos, fitted: Fit, told: Any, tmp_path: Path, 
 
     run = save_run(found, tmp_path / "run")
     assert sorted(path.name for path in run.iterdir()) == [
+        "classes.csv",
         "classifier",
         "evaluation.json",
         "history.jsonl",

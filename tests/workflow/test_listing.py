@@ -22,10 +22,16 @@ def store(photos: Photos, fitted: Fit, tmp_path: Path) -> Path:
 
 
 def test_models_that_fit_a_pattern() -> None:
-    head, *lines = models("tf_efficientnet_lite?")
-    assert head.split() == ["model", "input", "classes", "weights", "licence"]
+    head, *lines, told = models("tf_efficientnet_lite?")
+    assert head.split() == ["model", "params", "input", "classes", "top-1", "top-5", "V2", "weights", "licence"]
     assert [line.split()[0] for line in lines] == [f"tf_efficientnet_lite{number}" for number in range(5)]
-    assert lines[0].split()[1:4] == ["224x224", "1000", "here"]
+    assert lines[0].split()[1:] == ["4.65", "M", "224x224", "1000", "75.1", "-", "-", "here", "apache-2.0"]
+    assert lines[4].split()[5:] == ["81.5", "95.7", "70.3", "hub", "apache-2.0"]
+    assert "published accuracy on ImageNet" in told
+    _, one, *_ = models("keras:*")
+    assert one.split() == [
+        *("keras:MobileNetV2", "3.50", "M", "224x224", "1000", "71.3", "90.1", "-", "keras", "apache-2.0")
+    ]
     with pytest.raises(ModelError) as caught:
         list(models("nothing*"))
     assert str(caught.value) == ("no model's name fits nothing*; patterns are those of a shell, such as mobilenet*")

@@ -15,7 +15,14 @@ from headstart.data.sources import read_images
 from headstart.errors import DataError, ModelError, RunError
 from headstart.settings import EngineSettings
 from headstart.workflow.fitting import Fitted
-from headstart.workflow.predicting import Predictions, evaluate, open_classifier, predict, save_evaluation
+from headstart.workflow.predicting import (
+    Predictions,
+    evaluate,
+    evaluation_lines,
+    open_classifier,
+    predict,
+    save_evaluation,
+)
 from headstart.workflow.reporting import report
 from headstart.workflow.runs import save_run
 
@@ -134,3 +141,18 @@ def test_an_evaluation_has_a_report_of_its_own(photos: Photos, fitted: Fit, tmp_
     assert report(place).stat().st_size > 1000
     assert (place / "problems.csv").read_text().splitlines()[1:] == [f"{folder / 'red' / 'bad.png'},empty file"]
     assert len(Manifest.read(place / "manifest.parquet")) == 9
+    with (place / "classes.csv").open(newline="") as file:
+        assert [(row["class"], row["images"]) for row in csv.DictReader(file)] == [("green", "4"), ("red", "4")]
+
+
+def test_lines_tell_speed_and_the_worst_classes(classifier: Classifier, photos: Photos) -> None:
+    manifest = read_images(photos("new", seed=2, red=3, green=3))
+    wrong = ["blue" if label == "red" else label for label in manifest.labels]
+    _, evaluation = evaluate(classifier, manifest.with_column("label", wrong), PLAIN)
+    speed, head, row, *more = evaluation_lines(evaluation)
+    assert float(speed.split()[0].replace(",", "")) == pytest.approx(evaluation["summary"]["images_a_second"], abs=0.51)
+    assert head.split() == ["worst", "classes", "images", "recall", "(95", "%", "interval)", "taken", "for"]
+    assert row.split() == ["blue", "3", "0.0%", "(0.0%", "to", "56.1%)", "red", "(3)"]
+    assert more == []
+    top = {**evaluation, "top5": {"value": 0.9, "low": 0.8, "high": 0.95}}
+    assert evaluation_lines(top)[0] == "top-5 accuracy 90.0% (80.0% to 95.0%)"

@@ -1,10 +1,15 @@
 """How good probabilities are, with how sure one can be of it: plain NumPy and SciPy, no torch."""
 
+<<<<<<< HEAD
 from headstart.evaluate.conformal import conformal_threshold, prediction_sets, sets_section
+=======
+from headstart.evaluate.classes import class_table, worst
+>>>>>>> catalog
 from headstart.evaluate.evaluation import evaluate
 from headstart.evaluate.novelty import Novelty, auroc, fit_novelty, novelty_section
 from headstart.evaluate.temperature import fit_temperature, scaled, scaled_out_of_fold, temperature_section
 
+<<<<<<< HEAD
 __all__ = [
     "Novelty",
     "auroc",
@@ -19,3 +24,6 @@ __all__ = [
     "sets_section",
     "temperature_section",
 ]
+=======
+__all__ = ["class_table", "evaluate", "worst"]
+>>>>>>> catalog

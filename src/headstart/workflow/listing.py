@@ -10,22 +10,41 @@ from headstart.features.store import FeatureStore, Space
 from headstart.models import catalog, weights
 from headstart.models.backbone import load_backbone
 from headstart.models.cut import cut
+from headstart.models.published import published
 from headstart.models.summary import summarise
 
 __all__ = ["models", "prune", "spaces", "summary", "verified"]
 
 
 def models(pattern: str) -> Iterator[str]:
-    """A line a model: input, classes, licence, whether its weights are on this machine."""
+    """A line a model: parameters, input, classes, published accuracy, whether its weights are here, licence."""
     found = list(catalog.list_models(pattern))
     if not found:
         raise ModelError(f"no model's name fits {pattern}; patterns are those of a shell, such as mobilenet*")
     width = max(len(info.name) for info in found)
-    yield f"{'model':{width}}  {'input':>9}  {'classes':>7}  {'weights':7}  licence"
+    yield f"{'model':{width}}      params      input  classes  top-1  top-5     V2  weights  licence"
     for info in found:
-        here = "here" if weights.at_hand(info.name) else "hub" if info.hub_id else "none"
-        size = f"{info.spec.height}x{info.spec.width}"
-        yield f"{info.name:{width}}  {size:>9}  {info.classes:>7}  {here:7}  {info.licence}"
+        size, known = f"{info.spec.height}x{info.spec.width}", published(info)
+        figures = "  ".join(_figure(each) for each in (known.top1, known.top5, known.v2_top1))
+        count = "-" if known.parameters is None else f"{known.parameters:,.2f} M"
+        line = f"{info.name:{width}}  {count:>10}  {size:>9}  {info.classes:>7}  {figures}"
+        yield f"{line}  {_where(info):7}  {info.licence}"
+    yield (
+        "top-1 and top-5: published accuracy on ImageNet in percent, V2: top-1 on ImageNetV2, of the very weights that "
+        "the name loads (sources: headstart/models/published.csv)"
+    )
+
+
+def _where(info: catalog.ModelInfo) -> str:
+    if weights.at_hand(info.name):
+        return "here"
+    if weights.is_embedded(info.name):
+        return "package"
+    return "hub" if info.hub_id else "keras" if info.name.startswith("keras:") else "none"
+
+
+def _figure(percent: float | None) -> str:
+    return f"{'-' if percent is None else format(percent, '.1f'):>5}"
 
 
 def summary(model: str, *, weights_file: str | None, train: str, classes: int | None) -> list[str]:

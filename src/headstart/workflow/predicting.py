@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import csv
 import io
+<<<<<<< HEAD
 from dataclasses import dataclass, replace
+=======
+import time
+from dataclasses import dataclass
+>>>>>>> catalog
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +21,23 @@ from headstart.classifier import Classifier, load
 from headstart.data.manifest import Manifest
 from headstart.data.uri import to_path
 from headstart.errors import DataError
+from headstart.evaluate import class_table, worst
 from headstart.evaluate import evaluate as measure
+<<<<<<< HEAD
 from headstart.files import write_bytes, write_json
 from headstart.models.backbone import is_network_file
+=======
+from headstart.files import write_bytes, write_json, write_text
+from headstart.models.fetched import is_handle
+from headstart.models.keras import is_keras_file
+>>>>>>> catalog
 from headstart.models.names import align
 from headstart.progress import Progress
 from headstart.settings import EngineSettings, InputSettings
 from headstart.workflow.checking import inspected
 from headstart.workflow.runs import write_predictions
 
+<<<<<<< HEAD
 __all__ = ["Predictions", "evaluate", "labelled_for", "open_classifier", "predict", "save_evaluation"]
 
 
@@ -43,6 +56,15 @@ def open_classifier(name: str) -> Classifier:
     """A run folder, a saved classifier, or a pretrained network: by name, or a file of one."""
     if is_network_file(name) or not (Path(name).exists() or "/" in name):
         return Classifier.pretrained(name)
+=======
+__all__ = ["Predictions", "evaluate", "evaluation_lines", "open_classifier", "predict", "save_evaluation"]
+
+
+def open_classifier(name: str, *, progress: Progress | None = None) -> Classifier:
+    """A run folder, a saved classifier, or a pretrained network: by name, or a file or handle of Keras or TF Hub."""
+    if is_keras_file(name) or is_handle(name) or not (Path(name).exists() or "/" in name):
+        return Classifier.pretrained(name, progress=progress)
+>>>>>>> catalog
     return load(name)
 >>>>>>> foreign
 
@@ -132,7 +154,9 @@ def evaluate(
     settings.check()
     labelled = labelled_for(classifier, manifest)
     seen = inspected(labelled, settings, progress=progress).with_column("split", ["test"] * len(labelled))
+    start = time.monotonic()
     found = predict(classifier, seen.usable, settings, progress=progress)
+    seconds = time.monotonic() - start
     problems = iter(found.manifest.problems)
     seen = seen.with_column("problem", [problem or next(problems) for problem in seen.problems])
     usable = seen.usable
@@ -142,6 +166,8 @@ def evaluate(
         "model": classifier.model,
         "images": {"test": len(usable)},
         "problems": len(labelled) - len(usable),
+        "images_a_second": round(len(usable) / max(seconds, 1e-9), 1),
+        "seconds": {"predicting": round(seconds, 2)},
     }
     evaluation["note"] = "These images were given for evaluation; whether training saw them, only who gave them knows."
     return Predictions(classifier.classes, seen, found.probabilities), evaluation
@@ -155,4 +181,26 @@ def save_evaluation(found: Predictions, evaluation: dict[str, Any], folder: Path
     found.manifest.write_problems(folder / "problems.csv")
     write_predictions(folder / "predictions.parquet", found.manifest.usable, found.probabilities, found.classes)
     write_json(folder / "evaluation.json", evaluation)
+    write_text(folder / "classes.csv", class_table(evaluation))
     return folder
+
+
+def evaluation_lines(evaluation: dict[str, Any]) -> list[str]:
+    """For a terminal, after the headline: top-5, speed, and the worst classes."""
+    told = []
+    if "top5" in evaluation:
+        told.append(f"top-5 accuracy {_share(evaluation['top5'])}")
+    speed = evaluation["summary"]["images_a_second"]
+    told.append(f"{speed:,.0f} images a second in this run, decoding and the network's preparation included")
+    rows = worst(evaluation)
+    if rows:
+        width = max(len(row["class"]) for row in rows)
+        told.append(f"{'worst classes':{width}}  images  recall (95 % interval)     taken for")
+    for row in rows:
+        others = ", ".join(f"{name} ({images})" for name, images in row["taken_for"])
+        told.append(f"{row['class']:{width}}  {row['images']:6,}  {_share(row['recall']):25}  {others}")
+    return told
+
+
+def _share(figure: dict[str, float]) -> str:
+    return f"{figure['value']:.1%} ({figure['low']:.1%} to {figure['high']:.1%})"

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from headstart import __version__
 from headstart.data.manifest import Manifest
+from headstart.evaluate import class_table
 from headstart.files import replacing, write_json, write_text
 from headstart.workflow.fitting import Fitted
 
@@ -33,6 +34,7 @@ def save_run(fitted: Fitted, folder: Path) -> Path:
     part = fitted.manifest.usable.part(fitted.part)
     write_predictions(folder / "predictions.parquet", part, fitted.probabilities, fitted.classifier.classes)
     write_json(folder / "evaluation.json", fitted.evaluation)
+    write_text(folder / "classes.csv", class_table(fitted.evaluation))
     return folder
 
 

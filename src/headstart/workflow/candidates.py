@@ -1,0 +1,193 @@
+"""A pretrained network that may be chosen: what it gives for images, from the store that ``fit`` reads too."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from headstart import places
+from headstart.data.manifest import Manifest
+from headstart.data.views import read_views
+from headstart.errors import DataError, ModelError
+from headstart.features.extract import extract
+from headstart.features.key import FeatureSpace
+from headstart.features.store import FeatureStore, Space
+from headstart.models import catalog, weights
+from headstart.models.backbone import Backbone, digest, load_backbone
+from headstart.models.cut import Cut, cut
+from headstart.models.engine import Engine, choose_device, choose_precision, open_engine
+from headstart.models.names import match
+from headstart.progress import Progress
+from headstart.settings import FitSettings
+from headstart.train.head import Solution
+
+__all__ = ["Candidate", "named", "open_candidate"]
+
+EMBEDDED = "embedded"
+_RUNS = 3  # of a batch, for the time
+
+
+def named(asked: Sequence[str]) -> list[str]:
+    """Names of models, each once: as they stand; of a pattern and of "embedded", those whose weights are at hand.
+
+    :raises ModelError: a pattern fits no model, or none whose weights are on this machine.
+
+    >>> named(["embedded", "resnet18"])[0], named(["embedded", "resnet18"])[-1]
+    ('tf_efficientnet_lite0', 'resnet18')
+    """
+    return list(dict.fromkeys(name for each in asked for name in _named(each)))
+
+
+def _named(asked: str) -> Iterator[str]:
+    if asked == EMBEDDED:
+        yield from (name for name in weights.EMBEDDED if weights.at_hand(name))
+        return
+    if not any(sign in asked for sign in "*?["):
+        yield asked
+        return
+    fitting = [info.name for info in catalog.list_models(asked)]
+    # A pattern must not download a hundred networks that nobody has named.
+    found = [name for name in fitting if weights.at_hand(name)]
+    if not found:
+        raise ModelError(
+            f"{asked}: no weights of such a model are on this machine (by name it is {len(fitting):,}); "
+            "name those to be fetched, one by one"
+            if fitting
+            else f"no model's name fits {asked}; patterns are those of a shell, such as mobilenet*"
+        )
+    yield from found
+
+
+@dataclass
+class Candidate:
+    """A network cut before its head."""
+
+    backbone: Backbone
+    parts: Cut
+    space: Space
+    old_head: nn.Module  # the pretrained network's own
+    settings: FitSettings
+    device: str
+    seconds_an_image: float = 0.0  # of extraction, decoding included, as last seen
+    timed: list[float] = field(default_factory=list)  # seconds of a full batch in the engine alone
+
+    @property
+    def parameters(self) -> int:
+        """Of the whole network, its new head included."""
+        return sum(each.numel() for each in self.backbone.module.parameters())
+
+    @cached_property
+    def engine(self) -> Engine:
+        """What runs it, opened when it is first needed."""
+        settings = self.settings
+        return open_engine(
+            self.parts.prefix,
+            self.backbone.spec,
+            batch=settings.extract_batch,
+            device=settings.device,
+            precision=settings.precision,
+            engine=settings.engine,
+        )
+
+    def missing(self, images: Manifest) -> int:
+        """How many of these images the store has no features of."""
+        return len(self.space.missing([str(each) for each in images.hashes]))
+
+    def features(self, images: Manifest, *, progress: Progress) -> NDArray[Any]:
+        """Features (N, D) of inspected, usable images; what is missing is computed and kept.
+
+        :raises DataError: an image changed after it was inspected.
+        """
+        settings, new, start = self.settings, self.missing(images), time.monotonic()
+        seen = extract(
+            images,
+            self.space,
+            self.backbone.spec,
+            open_run=lambda: self.engine,
+            batch=settings.extract_batch,
+            max_pixels=settings.max_pixels,
+            workers=settings.workers,
+            progress=progress,
+        )
+        if len(seen.unusable):
+            raise DataError(
+                f"{seen.unusable.uris[0]}: {seen.unusable.problems[0]}; images must stay as they are while "
+                "models are ranked: start again"
+            )
+        if new:
+            self.seconds_an_image = (time.monotonic() - start) / new
+        return self.space.rows([str(each) for each in images.hashes]).take(np.arange(len(images)))
+
+    def milliseconds(self, images: Manifest) -> float:
+        """Milliseconds an image in the engine alone, by the batch: the median of some runs, decoding not counted.
+
+        Measured apart from extraction, so that it is the same whether features were in the store or not, and whatever
+        the threads that decode leave of the processor.
+        """
+        if not self.timed:
+            batch, settings = self._batch(images), self.settings
+            self.engine(batch)  # the first run is slower
+            for _ in range(_RUNS):
+                start = time.monotonic()
+                self.engine(batch)
+                self.timed.append((time.monotonic() - start) / settings.extract_batch)
+        return 1000 * statistics.median(self.timed)
+
+    def _batch(self, images: Manifest) -> NDArray[np.uint8]:
+        settings = self.settings
+        rows = range(min(len(images), settings.extract_batch))
+        (views,) = read_views(
+            images, rows, self.backbone.spec, batch=len(rows), max_pixels=settings.max_pixels, workers=settings.workers
+        )
+        return np.stack(views.images)
+
+    def pretrained(self, classes: Sequence[str], features: Tensor, targets: Tensor) -> Solution | None:
+        """The rows of the pretrained head whose classes have the names of ours, as ``fit`` starts from; else None."""
+        names, old = self.backbone.classes, self.old_head
+        if self.settings.pretrained_head == "off" or names is None or not isinstance(old, nn.Linear):
+            return None
+        weight, bias = features.new_zeros(len(classes), features.shape[1]), features.new_zeros(len(classes))
+        old = old.to(features.device)
+        with torch.no_grad():
+            for target, candidates in match(classes, names).items():
+                scores = old(features[targets == target]).mean(0)[candidates]
+                chosen = candidates[int(scores.argmax())]
+                weight[target], bias[target] = old.weight[chosen], old.bias[chosen]
+        return Solution(weight, bias) if weight.any() else None
+
+
+def open_candidate(name: str, settings: FitSettings, *, classes: int, progress: Progress | None = None) -> Candidate:
+    """Load a network, give it a new head as ``fit`` does, and open its place in the store.
+
+    :raises ModelError: there is no such network, its weights cannot be had, or its head is not one linear layer.
+    """
+    backbone = load_backbone(name, weights_file=settings.weights, seed=settings.seed, progress=progress)
+    if settings.framing == "whole":
+        backbone = replace(backbone, spec=backbone.spec.whole())
+    network, spec = backbone.module, backbone.spec
+    old_head = network.get_classifier()  # type: ignore[operator]
+    network.reset_classifier(classes)  # type: ignore[operator]
+    parts = cut(network, "head", input_shape=(3, spec.height, spec.width))
+    if len(parts.feature_shape) != 1 or not isinstance(network.get_classifier(), nn.Linear):  # type: ignore[operator]
+        raise ModelError(f"{name}: its head is not one linear layer, so that it cannot be solved for")
+    device = choose_device(settings.device)
+    space = FeatureSpace(
+        model=backbone.name,
+        weights=digest(parts.prefix),
+        cut=parts.name,
+        spec=spec,
+        precision=choose_precision(settings.precision, device),
+        dtype=settings.store_as,
+        shape=parts.feature_shape,
+    )
+    kept = FeatureStore(places.features(settings.store)).space(space)
+    return Candidate(backbone, parts, kept, old_head, settings, device)
