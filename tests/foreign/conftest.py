@@ -54,7 +54,7 @@ def network() -> nn.Module:
 
 @pytest.fixture(scope="session")
 def exported(network: nn.Module, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
-    """Write ``network``, or another of ``side`` pixels, as ONNX by torch's exporter: exported(dynamic=True) -> the path."""
+    """Write ``network``, or another of ``side`` pixels, as ONNX by torch: exported(dynamic=True) -> the path."""
 
     def write(other: nn.Module | None = None, *, dynamic: bool = False, side: int = 64) -> Path:
         path = tmp_path_factory.mktemp("onnx") / "net.onnx"

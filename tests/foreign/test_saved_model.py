@@ -71,3 +71,15 @@ def test_what_openvino_cannot_read(write: Callable[..., Path], tensorflow_made: 
     (folder / "saved_model.pb").rename(folder / "other.pb")
     with pytest.raises(ModelError, match=r"not a TensorFlow SavedModel: saved_model\.pb is not in it"):
         load_foreign(tensorflow_made.write_tar(tmp_path / "module.tar.gz", folder))
+
+
+@pytest.mark.shared
+def test_the_reason_is_told_and_not_the_page_around_it(shared: Path) -> None:
+    """A module that is read as MobileNetV2; OpenVINO does not find the variables that its signature is called with."""
+    path = shared.parent / "weights" / "tf2-preview_mobilenet_v2_classification"
+    with pytest.raises(ModelError) as raised:
+        load_foreign(path)
+    assert str(raised.value) == (
+        f"{path}: OpenVINO cannot read the SavedModel ([TensorFlow Frontend] Internal error: Cannot find requested "
+        "variable.; Conversion is failed for: VarHandleOp)"
+    )

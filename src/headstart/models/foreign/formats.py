@@ -28,6 +28,7 @@ __all__ = ["Source", "is_foreign_file", "read"]
 _IMAGENET = InputSpec(crop=0.875, interpolation="bilinear")  # torchvision's own, whose networks are exported most
 _UNIT = replace(_IMAGENET, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))  # RGB in [0, 1], which TF Hub agreed on
 _ARCHIVES = (".tar.gz", ".tgz", ".tar")
+_TELLING = ("[TensorFlow Frontend]", "[ONNX Frontend]", "Conversion is failed", "No conversion rule")
 _LIMIT = 4 << 30  # bytes that an archive may hold unpacked
 
 
@@ -118,8 +119,8 @@ def _openvino_told(what: str) -> Iterator[None]:
 
 
 def _reason(failure: RuntimeError) -> str:
-    """The line that tells something, of a page."""
-    lines = [line.strip() for line in str(failure).splitlines() if line.strip()]
-    telling = [line for line in lines if not line.startswith(("Exception from", "Check ", "Summary", "FrontEnd API"))]
-    chosen = next((line for line in telling if "operation" in line.lower() and ":" in line and "log" not in line), None)
-    return (chosen or (telling or lines or ["no reason given"])[0]).removeprefix("-- ")[:300]
+    """The lines that tell something, of a page."""
+    lines = [line.strip().removeprefix("-- ") for line in str(failure).splitlines() if line.strip()]
+    telling = [line for line in lines if line.startswith(_TELLING)]
+    others = [line for line in lines if not line.startswith(("Exception from", "Check ", "Summary", "FrontEnd API"))]
+    return "; ".join(dict.fromkeys(telling[-2:] or others[:1] or ["no reason given"]))[:300]
