@@ -215,8 +215,6 @@ def test_pictures_of_pictures(run: Run, photos: Path, tmp_path: Path) -> None:
     assert run(*words, picture)[2].endswith("error: --plot draws one image, got 2\n")
 
 
-<<<<<<< HEAD
-<<<<<<< HEAD
 def test_the_classic_recipe_with_one_thing_changed(run: Run, photos: Path, store: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     recipe = ("--recipe", "classic", "--epochs", 1, "--train", "head", "--split", "drawn", "--channels", "BGR")
@@ -225,7 +223,8 @@ def test_the_classic_recipe_with_one_thing_changed(run: Run, photos: Path, store
     settings = json.loads((out / "settings.json").read_text())["settings"]
     assert (settings["optimizer"], settings["lr"], settings["epochs"], settings["split"]) == ("sgd", 0.01, 1, "drawn")
     assert json.loads((out / "classifier" / "model.json").read_text())["input"]["channels"] == "BGR"
-=======
+
+
 def test_what_is_in_a_data_set(run: Run, photos: Path) -> None:
     code, out, _ = run("info", photos)
     assert (code, out.splitlines()[0]) == (0, f"{photos}: 40 images, 2 classes")
@@ -272,8 +271,8 @@ def test_imagenet_v2_must_be_as_published(run: Run, tmp_path: Path) -> None:
         "error: variant must be one of top-images, matched-frequency, threshold-0.7, got 'topimages'; "
         "did you mean top-images?\n",
     )
->>>>>>> datasets
-=======
+
+
 def test_which_network_to_take(run: Run, photos: Path, store: Path, tmp_path: Path) -> None:
     words = ("rank", photos, "--out", tmp_path / "rank", "--store", store, "--engine", "torch")
     code, out, err = run(*words, "--models", "tf_efficientnet_lite0, resnot50", "--budget", "5min")
@@ -318,4 +317,3 @@ def test_a_submission(run: Run, photos: Path, store: Path, tmp_path: Path, monke
     assert run("predict", folder, test, "--format", "kaggle")[2].endswith(
         "asks for pictures that are not among the 2 given, 1 of 3: picture1; give the folder that has them all\n"
     )
->>>>>>> catalog

@@ -12,11 +12,17 @@ from hypothesis import strategies as st
 
 from headstart.data.spec import InputSpec
 from headstart.errors import SettingsError
-<<<<<<< HEAD
-from headstart.settings import RECIPES, EngineSettings, FitSettings, InputSettings, Knob, ReadSettings, Settings, knobs
-=======
-from headstart.settings import EngineSettings, FitSettings, Knob, ReadSettings, Settings, knobs, seconds
->>>>>>> catalog
+from headstart.settings import (
+    RECIPES,
+    EngineSettings,
+    FitSettings,
+    InputSettings,
+    Knob,
+    ReadSettings,
+    Settings,
+    knobs,
+    seconds,
+)
 
 KINDS: list[type[Settings]] = [ReadSettings, EngineSettings, InputSettings, FitSettings]
 ALL = [pytest.param(kind, knob, id=f"{kind.__name__}.{knob.name}") for kind in KINDS for knob in knobs(kind)]
@@ -243,7 +249,6 @@ def test_values_of_numpy_become_plain() -> None:
     json.dumps(values)
 
 
-<<<<<<< HEAD
 # -- the input --------------------------------------------------------------------------------------------------------
 
 
@@ -275,7 +280,8 @@ def test_what_is_given_changes_the_input() -> None:
 def test_recipes_are_settings(name: str) -> None:
     values = FitSettings.of(**RECIPES[name]).values()
     assert {key: values[key] for key in RECIPES[name]} == dict(RECIPES[name])
-=======
+
+
 # -- lengths of time --------------------------------------------------------------------------------------------------
 
 
@@ -300,4 +306,3 @@ def test_what_is_no_time_is_told(text: str) -> None:
 def test_any_text_is_a_time_above_nothing_or_refused(text: str) -> None:
     with contextlib.suppress(SettingsError):
         assert 0 < seconds(text) < float("inf")
->>>>>>> catalog

@@ -15,15 +15,18 @@ import click
 from headstart import __version__, places
 from headstart.console import Console
 from headstart.errors import HeadstartError, SettingsError
-<<<<<<< HEAD
-<<<<<<< HEAD
-from headstart.settings import RECIPES, EngineSettings, FitSettings, InputSettings, Knob, ReadSettings, Settings, knobs
-=======
-from headstart.settings import EngineSettings, FitSettings, ImageNetV2Settings, Knob, ReadSettings, Settings, knobs
->>>>>>> datasets
-=======
-from headstart.settings import EngineSettings, FitSettings, Knob, ReadSettings, Settings, knobs, seconds
->>>>>>> catalog
+from headstart.settings import (
+    RECIPES,
+    EngineSettings,
+    FitSettings,
+    ImageNetV2Settings,
+    InputSettings,
+    Knob,
+    ReadSettings,
+    Settings,
+    knobs,
+    seconds,
+)
 
 __all__ = ["cli", "main"]
 
@@ -138,12 +141,8 @@ def fit(photos: str, out: Path | None, recipe: str | None, **given: str | None) 
 )
 @click.option("--plot", metavar="PNG", type=Path, help="Draw the one image with its likeliest classes as bars.")
 @click.option("--true", "label", metavar="LABEL", help="The true class of the one image, drawn in green.")
-<<<<<<< HEAD
-@options(EngineSettings, InputSettings)
-=======
 @options(ReadSettings, only=("labels", "id_column", "label_column"))
-@options(EngineSettings)
->>>>>>> catalog
+@options(EngineSettings, InputSettings)
 def predict(
     run: str,
     images: tuple[str, ...],
@@ -156,21 +155,13 @@ def predict(
     **given: str | None,
 ) -> None:
     """Tell the likeliest classes of IMAGES (files or folders), by a run folder or a pretrained network's name."""
-<<<<<<< HEAD
     settings, seen = _parsed(given, EngineSettings), _parsed(given, InputSettings)
-    from headstart.workflow import checking, predicting, reporting
-
-    found = predicting.predict(
-        predicting.open_classifier(run, seen),
-        checking.pictures(images),
-=======
-    settings, reading = EngineSettings.parse(given, ReadSettings), ReadSettings.parse(given, EngineSettings)
+    reading = _parsed(given, ReadSettings)
     from headstart.workflow import checking, predicting, reporting, submission
 
     found = predicting.predict(
-        predicting.open_classifier(run, progress=Console()),
+        predicting.open_classifier(run, seen, progress=Console()),
         checking.pictures(images, reading),
->>>>>>> catalog
         settings,
         progress=Console(),
     )
@@ -202,11 +193,7 @@ def evaluate(run: str, photos: str, out: Path | None, **given: str | None) -> No
     seen = _parsed(given, InputSettings)
     from headstart.workflow import checking, predicting, reporting, runs
 
-<<<<<<< HEAD
-    classifier = predicting.open_classifier(run, seen)
-=======
-    classifier = predicting.open_classifier(run, progress=Console())
->>>>>>> catalog
+    classifier = predicting.open_classifier(run, seen, progress=Console())
     found, evaluation = predicting.evaluate(classifier, checking.read(photos, reading), settings, progress=Console())
     folder = out or runs.evaluation_folder(run, photos)
     predicting.save_evaluation(

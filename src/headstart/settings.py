@@ -18,31 +18,23 @@ from headstart.errors import SettingsError
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-<<<<<<< HEAD
-<<<<<<< HEAD
 __all__ = [
     "RECIPES",
     "EngineSettings",
     "FitSettings",
+    "ImageNetV2Settings",
     "InputSettings",
     "Knob",
     "ReadSettings",
     "Settings",
     "knobs",
+    "seconds",
     "three_numbers",
 ]
-=======
-__all__ = ["EngineSettings", "FitSettings", "ImageNetV2Settings", "Knob", "ReadSettings", "Settings", "knobs"]
->>>>>>> datasets
 
 _TRAIN = re.compile(r"head|all|(last|layers):[1-9][0-9]*|from:\S+")
-=======
-__all__ = ["EngineSettings", "FitSettings", "Knob", "ReadSettings", "Settings", "knobs", "seconds"]
-
-_TRAIN = re.compile(r"head|all|last:[1-9][0-9]*|from:\S+")
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([a-z]*)", re.ASCII)
 _SECONDS_IN = {"": 1, "s": 1, "sec": 1, "m": 60, "min": 60, "h": 3600}
->>>>>>> catalog
 
 
 @dataclass(frozen=True)
@@ -333,11 +325,7 @@ class FitSettings(InputSettings, EngineSettings):
 
     model: str = _knob(
         "tf_efficientnet_lite0",
-<<<<<<< HEAD
-        "Pretrained network: timm's name, or a file (ONNX, Keras, or a SavedModel of TensorFlow).",
-=======
-        "Pretrained network: timm's name, keras:MobileNetV2, a file of Keras, or a handle of TF Hub.",
->>>>>>> catalog
+        "Pretrained network: timm's name, keras:MobileNetV2, a handle of TF Hub, or a file (ONNX, Keras, SavedModel).",
         kw_only=False,
     )
     train: str = _knob(

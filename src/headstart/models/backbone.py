@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-<<<<<<< HEAD
-from dataclasses import dataclass
-from pathlib import Path
-=======
 from dataclasses import dataclass, replace
->>>>>>> catalog
+from pathlib import Path
 
 import timm
 import torch
@@ -18,14 +14,10 @@ from torch import Tensor, nn
 from headstart.data.spec import InputSpec
 from headstart.errors import ModelError
 from headstart.models import catalog, weights
-<<<<<<< HEAD
+from headstart.models.fetched import fetched, is_handle
 from headstart.models.foreign import is_foreign_file, load_foreign
 from headstart.models.keras import ARCHITECTURES, OtherNetwork, build_keras, is_keras_file, load_keras
-=======
-from headstart.models.fetched import fetched, is_handle
-from headstart.models.keras import ARCHITECTURES, build_keras, is_keras_file, load_keras
 from headstart.progress import Progress
->>>>>>> catalog
 
 __all__ = ["Backbone", "build", "digest", "is_network_file", "load_backbone"]
 
@@ -62,29 +54,18 @@ def load_backbone(
 ) -> Backbone:
     """Build a network and load its pretrained weights.
 
-<<<<<<< HEAD
-    :param name: timm's name, with or without a tag, for example "tf_efficientnet_lite0" or "resnet50.a1_in1k"; or the
-        path of a whole network: ONNX, a TensorFlow SavedModel, Keras.
-=======
     :param name: timm's name, with or without a tag, for example "tf_efficientnet_lite0" or "resnet50.a1_in1k"; one of
-        Keras's, "keras:MobileNetV2"; a file of Keras or TensorFlow; a handle of TF Hub.
->>>>>>> catalog
+        Keras's, "keras:MobileNetV2"; a handle of TF Hub; or the path of a whole network: ONNX, SavedModel, Keras.
     :param weights_file: a ``.safetensors`` or ``.pth`` file; "random" for none; else what the model's name stands for.
     :raises ModelError: no such model, or the file does not fit it.
     :raises WeightsNotFound: the weights are not at hand and cannot be fetched; the text says which file to put where.
     """
-<<<<<<< HEAD
-    file = name if is_network_file(name) else weights_file
-    if file is not None and is_network_file(file):
-        return _from_file(name, file, seed)
-=======
     if is_handle(name) or (name in ARCHITECTURES and weights_file is None):
         path, origin = fetched(name, progress=progress)
         return replace(_from_keras(name if name in ARCHITECTURES else str(path), str(path), seed), source=origin)
-    file = name if is_keras_file(name) else weights_file
-    if file is not None and is_keras_file(file):
-        return _from_keras(name, file, seed)
->>>>>>> catalog
+    file = name if is_network_file(name) else weights_file
+    if file is not None and is_network_file(file):
+        return _from_file(name, file, seed)
     info = catalog.require(name)
     found = weights.find(name, weights_file)
     with torch.random.fork_rng(devices=[]):

@@ -123,16 +123,10 @@ class _Fitting:
         """Load the network: first, since a wrong name or device shall not be told after minutes of reading."""
         settings = self.settings
         self.device = choose_device(settings.device)
-<<<<<<< HEAD
-        backbone = load_backbone(settings.model, weights_file=settings.weights, seed=settings.seed)
-        backbone = replace(backbone, spec=backbone.spec.changed(**settings.input_changes()))
-=======
         backbone = load_backbone(
             settings.model, weights_file=settings.weights, seed=settings.seed, progress=self.progress
         )
-        if settings.framing == "whole":
-            backbone = replace(backbone, spec=backbone.spec.whole())
->>>>>>> catalog
+        backbone = replace(backbone, spec=backbone.spec.changed(**settings.input_changes()))
         self.backbone, self.old_head = backbone, backbone.module.get_classifier()  # type: ignore[operator]
 
     def cut(self) -> None:

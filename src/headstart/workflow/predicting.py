@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
-<<<<<<< HEAD
-from dataclasses import dataclass, replace
-=======
 import time
-from dataclasses import dataclass
->>>>>>> catalog
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,50 +19,35 @@ from headstart.data.uri import to_path
 from headstart.errors import DataError
 from headstart.evaluate import class_table, worst
 from headstart.evaluate import evaluate as measure
-<<<<<<< HEAD
-from headstart.files import write_bytes, write_json
-from headstart.models.backbone import is_network_file
-=======
 from headstart.files import write_bytes, write_json, write_text
+from headstart.models.backbone import is_network_file
 from headstart.models.fetched import is_handle
-from headstart.models.keras import is_keras_file
->>>>>>> catalog
 from headstart.models.names import align
 from headstart.progress import Progress
 from headstart.settings import EngineSettings, InputSettings
 from headstart.workflow.checking import inspected
 from headstart.workflow.runs import write_predictions
 
-<<<<<<< HEAD
-__all__ = ["Predictions", "evaluate", "labelled_for", "open_classifier", "predict", "save_evaluation"]
+__all__ = [
+    "Predictions",
+    "evaluate",
+    "evaluation_lines",
+    "labelled_for",
+    "open_classifier",
+    "predict",
+    "save_evaluation",
+]
 
 
-<<<<<<< HEAD
-def open_classifier(name: str, seen: InputSettings | None = None) -> Classifier:
-    """A run folder, a saved classifier, or a pretrained network: by name, or a file of Keras or TF Hub.
+def open_classifier(name: str, seen: InputSettings | None = None, *, progress: Progress | None = None) -> Classifier:
+    """A run folder, a saved classifier, or a pretrained network: by name, or a file or handle of one.
 
     :param seen: what the network is shown, where not what its own configuration says.
     """
-    pretrained = is_keras_file(name) or not (Path(name).exists() or "/" in name)
-    classifier = Classifier.pretrained(name) if pretrained else load(name)
+    pretrained = is_network_file(name) or is_handle(name) or not (Path(name).exists() or "/" in name)
+    classifier = Classifier.pretrained(name, progress=progress) if pretrained else load(name)
     changes = seen.input_changes() if seen else {}
     return replace(classifier, spec=classifier.spec.changed(**changes)) if changes else classifier
-=======
-def open_classifier(name: str) -> Classifier:
-    """A run folder, a saved classifier, or a pretrained network: by name, or a file of one."""
-    if is_network_file(name) or not (Path(name).exists() or "/" in name):
-        return Classifier.pretrained(name)
-=======
-__all__ = ["Predictions", "evaluate", "evaluation_lines", "open_classifier", "predict", "save_evaluation"]
-
-
-def open_classifier(name: str, *, progress: Progress | None = None) -> Classifier:
-    """A run folder, a saved classifier, or a pretrained network: by name, or a file or handle of Keras or TF Hub."""
-    if is_keras_file(name) or is_handle(name) or not (Path(name).exists() or "/" in name):
-        return Classifier.pretrained(name, progress=progress)
->>>>>>> catalog
-    return load(name)
->>>>>>> foreign
 
 
 @dataclass
