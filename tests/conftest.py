@@ -140,7 +140,7 @@ class Server:
 
 
 @pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+def web(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     """A server of this machine."""
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     served = Server()
