@@ -147,7 +147,7 @@ def test_too_many_problems_stop_before_any_work(run: Run, photos: Path, store: P
 @pytest.mark.parametrize(
     ("words", "text"),
     [
-        (("--epoch", "3"), "No such option '--epoch'. Did you mean '--epochs'?"),
+        (("--epoch", "3"), "No such option '--epoch'. (Did you mean one of: '--epochs'"),
         (("--train", "laste:2"), "got 'laste:2'; did you mean last:1?"),
         (("--engine", "openvno", "--epochs", "ten"), "epochs must be a whole number of at least 1, got 'ten'"),
         (("--model", "mobilenetv2_10"), "no model is called mobilenetv2_10; did you mean mobilenetv2_1"),
@@ -258,3 +258,13 @@ def test_a_submission(run: Run, photos: Path, store: Path, tmp_path: Path, monke
     assert run("predict", folder, test, "--format", "kaggle")[2].endswith(
         "asks for pictures that are not among the 2 given, 1 of 3: picture1; give the folder that has them all\n"
     )
+
+
+def test_the_classic_recipe_with_one_thing_changed(run: Run, photos: Path, store: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    recipe = ("--recipe", "classic", "--epochs", 1, "--train", "head", "--split", "drawn", "--channels", "BGR")
+    code, _, err = run("fit", photos, "--store", store, "--out", out, *TINY, *recipe)
+    assert code == 0, err
+    settings = json.loads((out / "settings.json").read_text())["settings"]
+    assert (settings["optimizer"], settings["lr"], settings["epochs"], settings["split"]) == ("sgd", 0.01, 1, "drawn")
+    assert json.loads((out / "classifier" / "model.json").read_text())["input"]["channels"] == "BGR"

@@ -10,10 +10,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from headstart.data.spec import InputSpec
 from headstart.errors import SettingsError
-from headstart.settings import EngineSettings, FitSettings, Knob, ReadSettings, Settings, knobs, seconds
+from headstart.settings import (
+    RECIPES,
+    EngineSettings,
+    FitSettings,
+    InputSettings,
+    Knob,
+    ReadSettings,
+    Settings,
+    knobs,
+    seconds,
+)
 
-KINDS: list[type[Settings]] = [ReadSettings, EngineSettings, FitSettings]
+KINDS: list[type[Settings]] = [ReadSettings, EngineSettings, InputSettings, FitSettings]
 ALL = [pytest.param(kind, knob, id=f"{kind.__name__}.{knob.name}") for kind in KINDS for knob in knobs(kind)]
 NUMBERS = [knob for knob in knobs(FitSettings) if knob.type in ("int", "float")]
 
@@ -35,9 +46,9 @@ def test_each_knob_tells_what_it_is(kind: type[Settings], knob: Knob) -> None:
     assert knob.type in ("int", "float", "str")
     assert knob.mistake(knob.default) is None
     assert knob.option == "--" + knob.name.replace("_", "-")
-    assert (knob.default is None) == knob.optional
+    assert knob.optional or knob.default is not None
     if knob.choices:
-        assert knob.default in knob.choices
+        assert knob.default is None or knob.default in knob.choices
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -82,17 +93,17 @@ def test_what_stands_on_the_command_line_is_read(kind: type[Settings], knob: Kno
         ({"model": 18}, "model must be text, got 18"),
         (
             {"train": "last"},
-            "train must be head, last:N (N blocks, at least 1), from:MODULE or all, got 'last'; did you mean last:1?",
+            "train must be head, last:N (blocks), layers:N, from:MODULE or all, got 'last'; did you mean last:1?",
         ),
         (
             {"train": "last:0"},
-            "train must be head, last:N (N blocks, at least 1), from:MODULE or all, got 'last:0'; did you mean last:1?",
+            "train must be head, last:N (blocks), layers:N, from:MODULE or all, got 'last:0'; did you mean last:1?",
         ),
         (
             {"train": "haed"},
-            "train must be head, last:N (N blocks, at least 1), from:MODULE or all, got 'haed'; did you mean head?",
+            "train must be head, last:N (blocks), layers:N, from:MODULE or all, got 'haed'; did you mean head?",
         ),
-        ({"train": 3}, "train must be head, last:N (N blocks, at least 1), from:MODULE or all, got 3"),
+        ({"train": 3}, "train must be head, last:N (blocks), layers:N, from:MODULE or all, got 3"),
         ({"train": None}, "train must be text, got None"),
         ({"epoch": 3}, "no setting is called epoch; did you mean epochs?"),
         ({"zzz": 3}, "no setting is called zzz"),
@@ -107,7 +118,7 @@ def test_every_mistake_is_told_at_once() -> None:
     assert text == (
         "no setting is called epoch; did you mean epochs?\n"
         "no setting is called modle; did you mean model?\n"
-        "train must be head, last:N (N blocks, at least 1), from:MODULE or all, got 'heads'; did you mean head?\n"
+        "train must be head, last:N (blocks), layers:N, from:MODULE or all, got 'heads'; did you mean head?\n"
         "epochs must be a whole number of at least 1, got 0; the nearest is 1\n"
         "lr must be a number of at least 0, got 'high'"
     )
@@ -262,3 +273,36 @@ def test_what_is_no_time_is_told(text: str) -> None:
 def test_any_text_is_a_time_above_nothing_or_refused(text: str) -> None:
     with contextlib.suppress(SettingsError):
         assert 0 < seconds(text) < float("inf")
+
+
+# -- the input --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("values", "text"),
+    [
+        ({"mean": "0.5"}, "mean must be three numbers of red, green and blue"),
+        ({"mean": "0.5,0.5,nan"}, "mean must be three numbers"),
+        ({"std": "0.5,0.5,0"}, "std must be three numbers above 0"),
+        ({"std": 3}, "std must be three numbers above 0"),
+        ({"range": "0:1", "mean": "0,0,0"}, "give either range, or mean and std"),
+        ({"channels": "GBR"}, "channels must be one of RGB, BGR, got 'GBR'; did you mean"),
+    ],
+)
+def test_a_wrong_input_is_told(values: dict[str, Any], text: str) -> None:
+    assert text in told(**values)
+
+
+def test_what_is_given_changes_the_input() -> None:
+    spec = InputSpec()
+    changes = FitSettings.of(mean="0.1, 0.2,0.3", size=96, channels="BGR").input_changes()
+    changed = spec.changed(**changes)
+    assert (changed.mean, changed.std) == ((0.1, 0.2, 0.3), spec.std)
+    assert (changed.height, changed.width, changed.channels, changed.crop_mode) == (96, 96, "BGR", "squash")
+    assert InputSettings().input_changes() == {}
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_recipes_are_settings(name: str) -> None:
+    values = FitSettings.of(**RECIPES[name]).values()
+    assert {key: values[key] for key in RECIPES[name]} == dict(RECIPES[name])

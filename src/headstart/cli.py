@@ -8,14 +8,24 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
 from headstart import __version__, places
 from headstart.console import Console
 from headstart.errors import HeadstartError, SettingsError
-from headstart.settings import EngineSettings, FitSettings, Knob, ReadSettings, Settings, knobs, seconds
+from headstart.settings import (
+    RECIPES,
+    EngineSettings,
+    FitSettings,
+    InputSettings,
+    Knob,
+    ReadSettings,
+    Settings,
+    knobs,
+    seconds,
+)
 
 __all__ = ["cli", "main"]
 
@@ -78,22 +88,25 @@ def check(photos: str, out: Path | None, **given: str | None) -> None:
     """Read every image of PHOTOS once: manifest.parquet, and problems.csv with what cannot be used."""
     from headstart.workflow import checking
 
-    settings = EngineSettings.parse(given, ReadSettings)
+    settings = _parsed(given, EngineSettings)
     folder = out or Path("checks") / Path(photos).resolve().name
-    seen = checking.check(
-        checking.read(photos, ReadSettings.parse(given, EngineSettings)), folder, settings, progress=Console()
-    )
+    seen = checking.check(checking.read(photos, _parsed(given, ReadSettings)), folder, settings, progress=Console())
     click.echo(f"{len(seen):,} images, {len(seen.classes):,} classes, {len(seen.unusable):,} with a problem: {folder}")
 
 
 @cli.command()
 @PHOTOS
 @click.option("--out", metavar="RUN", type=Path, help="The run folder.  [default: PHOTOS' name in runs/]")
+@click.option(
+    "--recipe",
+    type=click.Choice(list(RECIPES)),
+    help="Settings that belong together; those given beside it win. classic: as tutorials of 2020 do with Keras.",
+)
 @options(ReadSettings, FitSettings)
-def fit(photos: str, out: Path | None, **given: str | None) -> None:
+def fit(photos: str, out: Path | None, recipe: str | None, **given: str | None) -> None:
     """Make a classifier from PHOTOS: a folder a class, or pictures and a table of labels."""
-    settings = FitSettings.parse(given, ReadSettings)
-    reading = ReadSettings.parse(given, FitSettings)
+    settings = _parsed({**_recipe(recipe), **_given(given)}, FitSettings)
+    reading = _parsed(given, ReadSettings)
     from headstart.workflow import checking, fitting, reporting, runs
 
     folder = out or Path("runs") / Path(photos).resolve().name
@@ -128,7 +141,7 @@ def fit(photos: str, out: Path | None, **given: str | None) -> None:
 @click.option("--plot", metavar="PNG", type=Path, help="Draw the one image with its likeliest classes as bars.")
 @click.option("--true", "label", metavar="LABEL", help="The true class of the one image, drawn in green.")
 @options(ReadSettings, only=("labels", "id_column", "label_column"))
-@options(EngineSettings)
+@options(EngineSettings, InputSettings)
 def predict(
     run: str,
     images: tuple[str, ...],
@@ -141,11 +154,12 @@ def predict(
     **given: str | None,
 ) -> None:
     """Tell the likeliest classes of IMAGES (files or folders), by a run folder or a pretrained network's name."""
-    settings, reading = EngineSettings.parse(given, ReadSettings), ReadSettings.parse(given, EngineSettings)
+    settings, reading = _parsed(given, EngineSettings), _parsed(given, ReadSettings)
+    seen = _parsed(given, InputSettings)
     from headstart.workflow import checking, predicting, reporting, submission
 
     found = predicting.predict(
-        predicting.open_classifier(run, progress=Console()),
+        predicting.open_classifier(run, seen, progress=Console()),
         checking.pictures(images, reading),
         settings,
         progress=Console(),
@@ -171,20 +185,42 @@ def predict(
 @click.option(
     "--out", metavar="FOLDER", type=Path, help="Where to write.  [default: evaluations/ in the run, by PHOTOS' name]"
 )
-@options(ReadSettings, EngineSettings)
+@options(ReadSettings, EngineSettings, InputSettings)
 def evaluate(run: str, photos: str, out: Path | None, **given: str | None) -> None:
     """Tell what a classifier is worth on PHOTOS with labels, with a report."""
-    settings, reading = EngineSettings.parse(given, ReadSettings), ReadSettings.parse(given, EngineSettings)
+    settings, reading = _parsed(given, EngineSettings), _parsed(given, ReadSettings)
+    seen = _parsed(given, InputSettings)
     from headstart.workflow import checking, predicting, reporting, runs
 
-    classifier = predicting.open_classifier(run, progress=Console())
+    classifier = predicting.open_classifier(run, seen, progress=Console())
     found, evaluation = predicting.evaluate(classifier, checking.read(photos, reading), settings, progress=Console())
     folder = out or runs.evaluation_folder(run, photos)
     predicting.save_evaluation(
-        found, evaluation, folder, command={"classifier": run, "photos": photos, **settings.values()}
+        found, evaluation, folder, command={"classifier": run, "photos": photos, **settings.values(), **seen.values()}
     )
     told = [_headline(evaluation), *predicting.evaluation_lines(evaluation), f"report: {reporting.report(folder)}"]
     click.echo("\n".join(told))
+
+
+@cli.command("verify-input")
+@RUN
+@PHOTOS
+@click.option(
+    "--sample", metavar="N", type=click.IntRange(20), default=500, show_default=True, help="Images to try with."
+)
+@options(ReadSettings, EngineSettings, InputSettings)
+def verify_input(run: str, photos: str, sample: int, **given: str | None) -> None:
+    """Try the usual mistakes of input (BGR, another range, no crop) on PHOTOS with labels; tell which reading fits.
+
+    The classifier's own reading, or the one that is given, is told apart from the others.
+    """
+    settings, reading = _parsed(given, EngineSettings), _parsed(given, ReadSettings)
+    from headstart.workflow import checking, predicting, verifying
+
+    classifier = predicting.open_classifier(run, _parsed(given, InputSettings), progress=Console())
+    images = checking.read(photos, reading)
+    found = verifying.verify_input(classifier, images, settings, sample=sample, progress=Console())
+    click.echo("\n".join(found.lines()))
 
 
 @cli.command()
@@ -194,7 +230,7 @@ def evaluate(run: str, photos: str, out: Path | None, **given: str | None) -> No
 @options(ReadSettings)
 def show(photos: str, count: int, out: Path, **given: str | None) -> None:
     """Draw a sheet of some of PHOTOS with their labels."""
-    reading = ReadSettings.parse(given)
+    reading = _parsed(given, ReadSettings)
     from headstart.workflow import checking, reporting
 
     click.echo(reporting.draw_sheet(checking.read(photos, reading), out, count=count))
@@ -207,6 +243,12 @@ def report(run: str) -> None:
     from headstart.workflow import reporting
 
     click.echo(reporting.report(Path(run)))
+
+
+_RANKING = (
+    *(knob.name for knob in knobs(InputSettings)),  # with the defaults that fit has
+    *("pretrained_head", "validation", "test", "seed", "store", "store_as"),
+)
 
 
 @cli.command()
@@ -231,10 +273,10 @@ def report(run: str) -> None:
 )
 @options(ReadSettings)
 @options(EngineSettings)
-@options(FitSettings, only=("framing", "pretrained_head", "validation", "test", "seed", "store", "store_as"))
+@options(FitSettings, only=_RANKING)
 def rank(photos: str, asked: str, budget: str | None, out: Path | None, **given: str | None) -> None:
     """Tell which network suits PHOTOS best: heads solved on a growing sample, the hopeless dropped early."""
-    settings, reading = FitSettings.parse(given, ReadSettings), ReadSettings.parse(given, FitSettings)
+    settings, reading = _parsed(given, FitSettings), _parsed(given, ReadSettings)
     length = seconds(budget) if budget is not None else None
     from headstart.workflow import checking, ranking
 
@@ -261,7 +303,7 @@ def models(pattern: str) -> None:
 @options(FitSettings, only=("train", "weights"))
 def summary(model: str, classes: int | None, **given: str | None) -> None:
     """Tell MODEL's layers, their output and parameters, and where --train cuts it."""
-    settings = FitSettings.parse(given)
+    settings = _parsed(given, FitSettings)
     from headstart.workflow import listing
 
     lines = listing.summary(model, weights_file=settings.weights, train=settings.train, classes=classes)
@@ -305,6 +347,23 @@ def cache_prune(store: str | None, model: str | None, everything: bool) -> None:
     from headstart.workflow import listing
 
     click.echo(listing.prune(places.features(store), model=model, everything=everything))
+
+
+_KINDS = (ReadSettings, EngineSettings, InputSettings, FitSettings)
+_Kind = TypeVar("_Kind", bound=Settings)
+
+
+def _parsed(given: dict[str, str | None], kind: type[_Kind]) -> _Kind:
+    """One kind of settings out of all that stands on the command line."""
+    return kind.parse(given, *_KINDS)
+
+
+def _recipe(name: str | None) -> dict[str, str | None]:
+    return {key: str(value) for key, value in RECIPES[name].items()} if name else {}
+
+
+def _given(values: dict[str, str | None]) -> dict[str, str | None]:
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def _headline(evaluation: dict[str, Any]) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import difflib
 import math
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any
@@ -18,9 +18,20 @@ from headstart.errors import SettingsError
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-__all__ = ["EngineSettings", "FitSettings", "Knob", "ReadSettings", "Settings", "knobs", "seconds"]
+__all__ = [
+    "RECIPES",
+    "EngineSettings",
+    "FitSettings",
+    "InputSettings",
+    "Knob",
+    "ReadSettings",
+    "Settings",
+    "knobs",
+    "seconds",
+    "three_numbers",
+]
 
-_TRAIN = re.compile(r"head|all|last:[1-9][0-9]*|from:\S+")
+_TRAIN = re.compile(r"head|all|(last|layers):[1-9][0-9]*|from:\S+")
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([a-z]*)", re.ASCII)
 _SECONDS_IN = {"": 1, "s": 1, "sec": 1, "m": 60, "min": 60, "h": 3600}
 
@@ -38,6 +49,7 @@ class Knob:
     low: float | None = None
     high: float | None = None
     optional: bool = False  # None is a value
+    check: Callable[[Any], str | None] | None = None  # for what no range says: what is wrong with a value
 
     @property
     def option(self) -> str:
@@ -48,8 +60,8 @@ class Knob:
         """What is wrong with ``value``, or None."""
         if value is None:
             return None if self.optional else f"{self.name} must be {self._wanted()}, got None"
-        if self.name == "train":
-            return _mistake_in_train(value)
+        if self.check is not None:
+            return self.check(value)
         if not self._has_type(value) or not self._in_range(value):
             return f"{self.name} must be {self._wanted()}, got {value!r}{self._nearest(value)}"
         return None
@@ -93,10 +105,41 @@ class Knob:
 def _mistake_in_train(value: Any) -> str | None:
     if isinstance(value, str) and _TRAIN.fullmatch(value):
         return None
-    near = difflib.get_close_matches(str(value).partition(":")[0], ["head", "last", "from", "all"], n=1)
-    rest = {"last": "last:1", "from": "from:MODULE"}
+    near = difflib.get_close_matches(str(value).partition(":")[0], ["head", "last", "layers", "from", "all"], n=1)
+    rest = {"last": "last:1", "layers": "layers:20", "from": "from:MODULE"}
     hint = f"; did you mean {rest.get(near[0], near[0])}?" if near else ""
-    return f"train must be head, last:N (N blocks, at least 1), from:MODULE or all, got {value!r}{hint}"
+    return f"train must be head, last:N (blocks), layers:N, from:MODULE or all, got {value!r}{hint}"
+
+
+def three_numbers(text: str) -> tuple[float, float, float]:
+    """Red, green and blue.
+
+    :raises ValueError: the text is not three finite numbers with commas between them.
+
+    >>> three_numbers("0.485, 0.456, 0.406")
+    (0.485, 0.456, 0.406)
+    """
+    red, green, blue = (float(part) for part in text.split(","))
+    if not all(map(math.isfinite, (red, green, blue))):
+        raise ValueError(text)
+    return red, green, blue
+
+
+def _mistake_in_mean(value: Any) -> str | None:
+    try:
+        three_numbers(value)
+    except (ValueError, AttributeError):
+        return f"mean must be three numbers of red, green and blue, such as 0.485,0.456,0.406, got {value!r}"
+    return None
+
+
+def _mistake_in_std(value: Any) -> str | None:
+    try:
+        right = min(three_numbers(value)) > 0
+    except (ValueError, AttributeError):
+        right = False
+    wanted = "three numbers above 0 of red, green and blue, such as 0.229,0.224,0.225"
+    return None if right else f"std must be {wanted}, got {value!r}"
 
 
 def seconds(text: str) -> float:
@@ -226,7 +269,46 @@ class EngineSettings(Settings):
 
 
 @dataclass(kw_only=True)
-class FitSettings(EngineSettings):
+class InputSettings(Settings):
+    """What the network is shown, where it shall not be what its own configuration says."""
+
+    framing: str | None = _knob(
+        None,
+        "Part of a picture that the network sees: whole (resized without keeping its shape), or the model's own crop.",
+        choices=("whole", "model"),
+    )
+    size: int | None = _knob(None, "Height and width of the network's input in pixels.", low=16, high=4096)
+    crop: float | None = _knob(None, "Share of the shorter side that the centre crop keeps.", low=0.05, high=1)
+    interpolation: str | None = _knob(
+        None, "How pictures are resized.", choices=("nearest", "bilinear", "bicubic", "lanczos")
+    )
+    channels: str | None = _knob(None, "Order of the colours; BGR is what OpenCV reads.", choices=("RGB", "BGR"))
+    range: str | None = _knob(
+        None,
+        "Values of the pixels: from 0 to 1, -1 to 1 or 0 to 255, or by ImageNet's mean and deviation.",
+        choices=("0:1", "-1:1", "0:255", "imagenet"),
+    )
+    mean: str | None = _knob(
+        None, "Of red, green and blue in [0, 1], subtracted first.", metavar="R,G,B", check=_mistake_in_mean
+    )
+    std: str | None = _knob(
+        None, "Of red, green and blue in [0, 1], divided by then.", metavar="R,G,B", check=_mistake_in_std
+    )
+
+    def input_changes(self) -> dict[str, Any]:
+        """Those that are given, by the names that :meth:`headstart.InputSpec.changed` has for them."""
+        mine = {knob.name for knob in knobs(InputSettings)}
+        return {name: value for name, value in self.values().items() if name in mine and value is not None}
+
+    def _mistakes_together(self, wrong: Collection[str]) -> list[str]:
+        told = super()._mistakes_together(wrong)
+        if self.range is not None and (self.mean is not None or self.std is not None):
+            told.append("range stands for a mean and a std: give either range, or mean and std")
+        return told
+
+
+@dataclass(kw_only=True)
+class FitSettings(InputSettings, EngineSettings):
     """How a classifier is made from labelled images."""
 
     model: str = _knob(
@@ -236,13 +318,15 @@ class FitSettings(EngineSettings):
     )
     train: str = _knob(
         "head",
-        "What is trained: head, last:N blocks, from:MODULE on, or all. What comes before is computed once.",
+        "What is trained: head, the last:N blocks or layers:N, from:MODULE on, or all. What comes before is computed "
+        "once.",
         metavar="WHAT",
+        check=_mistake_in_train,
     )
     weights: str | None = _knob(
         None, "File of weights (.safetensors, .pth), or random; else the model's own.", metavar="FILE"
     )
-    framing: str = _knob(
+    framing: str | None = _knob(
         "whole",
         "Part of a picture that the network sees: the whole, resized without keeping its shape (about a point more "
         "accurate on two data sets), or the model's own crop.",
@@ -255,6 +339,15 @@ class FitSettings(EngineSettings):
     )
     validation: float = _knob(0.2, "Share of the images that settings are chosen on.", low=0, high=0.9)
     test: float = _knob(0.0, "Share of the images that no choice sees.", low=0, high=0.9)
+    split: str = _knob(
+        "drawn",
+        "Who validates: drawn by chance, each class with its share and no picture on both sides; or the last rows of "
+        "the table, which is right only where the table has been shuffled.",
+        choices=("drawn", "last"),
+    )
+    class_order: str = _knob(
+        "sorted", "How classes are numbered: by name, or as they appear in the table.", choices=("sorted", "appearance")
+    )
     seed: int = _knob(0, "Of the split, the shuffling and the new head.", low=0)
     store: str | None = _knob(
         None, "Folder of the feature store; else HEADSTART_CACHE, else the platform's.", metavar="FOLDER"
@@ -273,11 +366,45 @@ class FitSettings(EngineSettings):
         "Statistics of trained BatchNorm layers: frozen as pretrained, or train, as Keras does.",
         choices=("frozen", "train"),
     )
+    keep: str = _knob(
+        "best",
+        "Which epoch's weights are kept, for more than the head: those that validated best, or the last.",
+        choices=("best", "last"),
+    )
 
     def _mistakes_together(self, wrong: Collection[str]) -> list[str]:
-        if "validation" in wrong or "test" in wrong or 0 < self.validation + self.test < 1:
-            return []
-        return [
-            "validation and test must together lie between 0 and 1 (0.2 is a fifth), "
-            f"got validation={self.validation} and test={self.test}"
-        ]
+        told = super()._mistakes_together(wrong)
+        if "validation" not in wrong and "test" not in wrong and not 0 < self.validation + self.test < 1:
+            told.append(
+                "validation and test must together lie between 0 and 1 (0.2 is a fifth), "
+                f"got validation={self.validation} and test={self.test}"
+            )
+        return told
+
+
+RECIPES: Mapping[str, Mapping[str, Any]] = {
+    "classic": {
+        "train": "layers:20",
+        "pretrained_head": "off",
+        "split": "last",
+        "validation": 0.25,
+        "class_order": "appearance",
+        "epochs": 10,
+        "batch": 32,
+        "optimizer": "sgd",
+        "lr": 0.01,
+        "momentum": 0.0,
+        "weight_decay": 0.0,
+        "schedule": "constant",
+        "batchnorm": "train",
+        "keep": "last",
+    },
+}
+"""Settings that belong together, by name.
+
+"classic" is what a tutorial of 2020 does with Keras: the last quarter of the table validates, a new softmax head and
+the last 20 layers are trained with their BatchNorm in training mode, by plain SGD at 0.01; the last epoch is kept.
+
+>>> FitSettings.of(**RECIPES["classic"]).optimizer
+'sgd'
+"""

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headstart.data.manifest import Manifest
-from headstart.data.split import assign_split
+from headstart.data.split import assign_split, last_rows
 from headstart.errors import DataError, SettingsError
 
 
@@ -163,3 +163,14 @@ def test_shares_that_leave_nothing(validation: float, test: float) -> None:
         "validation and test must be shares of at least 0 that together lie between 0 and 1 (0.2 is a fifth), "
         f"got validation={validation} and test={test}"
     )
+
+
+def test_the_last_rows_validate_in_the_table_s_order() -> None:
+    manifest = _manifest(["a", "b", None, "a", "b", "a", "b", "a"])
+    found = last_rows(manifest, validation=0.25, test=0.25)
+    assert found.splits == ["train", "train", None, "train", "validation", "validation", "test", "test"]
+
+
+def test_as_many_rows_as_keras_takes() -> None:
+    found = last_rows(_manifest(["a"] * 10_222), validation=0.25)
+    assert found.splits.count("train") == int(10_222 * 0.75) == 7_666

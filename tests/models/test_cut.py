@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from headstart.errors import CutError
-from headstart.models.backbone import digest
+from headstart.models.backbone import build, digest
 from headstart.models.cut import Cut, cut
 from headstart.models.trainable import blocks
 
@@ -383,9 +383,9 @@ def test_a_trace_that_gives_other_values_is_not_used() -> None:
             "did you mean layer4.1.conv2?",
         ),
         ("last:99", "--train last:99: this network has 9 blocks; use last:1 to last:9, or all"),
-        ("last:0", "--train last:0: must be head, last:N (N blocks, at least 1), from:MODULE or all"),
-        ("heads", "--train heads: must be head, last:N (N blocks, at least 1), from:MODULE or all"),
-        ("head:2", "--train head:2: must be head, last:N (N blocks, at least 1), from:MODULE or all"),
+        ("last:0", "--train last:0: must be head, last:N (blocks), layers:N, from:MODULE or all"),
+        ("heads", "--train heads: must be head, last:N (blocks), layers:N, from:MODULE or all"),
+        ("head:2", "--train head:2: must be head, last:N (blocks), layers:N, from:MODULE or all"),
     ],
 )
 def test_wrong_choices(train: str, text: str) -> None:
@@ -416,3 +416,26 @@ def test_what_never_runs_cannot_be_trained() -> None:
     with pytest.raises(CutError) as failure:
         cut(Idle(), "head", input_shape=(3, 2, 2))
     assert str(failure.value) == "what is to be trained has no part in what this network gives"
+
+
+def test_the_last_twenty_layers_are_those_that_keras_counts() -> None:
+    network = build("keras:MobileNetV2", classes=120)
+    counted = cut(network, "layers:20", input_shape=(3, 224, 224))
+    by_name = cut(network, "from:blocks.5.2.conv_dw", input_shape=(3, 224, 224))
+    assert (counted.trainable, counted.name) == (by_name.trainable, by_name.name)
+    sizes = {name: each.numel() for name, each in network.named_parameters()}
+    assert sum(sizes[name] for name in counted.trainable) == 1_204_280
+
+
+@pytest.mark.parametrize(
+    ("train", "first"),
+    [("layers:1", "fc.weight"), ("layers:3", "fc.weight"), ("layers:5", "layer4.0.downsample.2.weight")],
+)
+def test_an_activation_is_a_layer_and_an_addition_too(train: str, first: str) -> None:
+    # From the end: head, pooling, activation, addition, the shortcut's norm.
+    assert cut(build("test_resnet", classes=3), train, input_shape=(3, 64, 64)).trainable[0] == first
+
+
+def test_more_layers_than_there_are() -> None:
+    with pytest.raises(CutError, match=r"this network has \d+ layers; use layers:1 to"):
+        cut(build("test_resnet", classes=3), "layers:999", input_shape=(3, 64, 64))

@@ -103,6 +103,29 @@ def test_a_history_line_is_named(make_run):
         ({"top1": {"value": 1}}, "damaged: 'top1' must have high, low, value."),
         ({"ece": 0.5}, "damaged: 'ece' must have high, low, value."),
         ({"reliability": [{"low": 0}]}, "damaged: 'reliability' must have accuracy, confidence, high, images, low."),
+        (
+            {"calibration": {"temperature": 1}},
+            "damaged: 'calibration' must have after, before, cross_fitted, temperature.",
+        ),
+        (
+            {"calibration": {"temperature": 1, "cross_fitted": True, "before": {}, "after": {}}},
+            "damaged: 'calibration.before.log_loss' must have high, low, value.",
+        ),
+        (
+            {
+                "novelty": {
+                    "inside": 0.9,
+                    "threshold": 1,
+                    "cross_fitted": True,
+                    "bars": [],
+                    "strange": {"value": 0, "low": 0, "high": 0},
+                }
+            },
+            "damaged: 'novelty.bars' must have high, images, low.",
+        ),
+        ({"ladder": {}}, "damaged: 'ladder' must have accuracy, chosen, rung."),
+        ({"ladder": [{"rung": "head"}]}, "damaged: 'ladder' must have accuracy, chosen, rung."),
+        ({"seeds": [1]}, "damaged: 'seeds' must have accuracy, log_loss, mean, sd, seeds."),
         ({"confusion": [[1]]}, "damaged: per_class and confusion must have 2 rows, one a class."),
     ],
 )

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headstart.report import figures, svg
+from headstart.report import figures, histograms, svg
 
 
 class Texts(HTMLParser):
@@ -103,6 +103,36 @@ def test_what_the_history_does_not_tell_is_left_out():
     assert "validation" not in texts
     assert figures.curves([]) == []
     assert figures.curves([line("head", 1, loss=0.5, l2=0.0)]) == []  # 0 has no place on a logarithmic axis
+
+
+def test_rungs_of_the_ladder_are_not_joined():
+    history = [line("head", n, loss=n, val_loss=n, l2=10.0**-n, rung="head") for n in (1, 2)]
+    history += [line("tail", n, loss=n, val_loss=n, rung="block") for n in (1, 2, 3)]
+    history += [line("tail", n, loss=n / 2, val_loss=n / 2, rung="all") for n in (1, 2)]
+    assert [row["rung"] for row in figures.one_rung(history, "block")] == ["head"] * 2 + ["block"] * 3
+    assert [row["rung"] for row in figures.one_rung(history, "head")] == ["head"] * 2 + ["all"] * 2  # the best
+    assert [row["rung"] for row in figures.one_rung(history)] == ["head"] * 2 + ["all"] * 2
+    plain = [line("tail", n, loss=n) for n in (1, 2)]
+    assert figures.one_rung(plain) == plain
+    assert [(curve.stage, curve.rung) for curve in figures.curves(history)] == [("head", "head"), ("tail", "all")]
+    tail = figures.curves(history)[1]
+    assert "3" not in Texts(tail.svg).texts  # no third epoch: that one is of another rung
+
+
+def test_sizes_of_sets_are_counted():
+    rows = [{"size": 1, "images": 1200, "covered": 1100}, {"size": 3, "images": 40, "covered": 40}]
+    texts = Texts(histograms.set_sizes(rows)).texts
+    assert {"1,200", "40", "1", "2", "3", "classes in the set"} <= set(texts)
+    many = [{"size": size, "images": 5, "covered": 4} for size in range(1, 101)]
+    assert "5" not in Texts(histograms.set_sizes(many)).texts  # no room for numbers
+
+
+@pytest.mark.parametrize(("threshold", "red"), [(0.6, 2), (2.0, 1), (9.0, 0)])
+def test_what_is_strange_is_red(threshold, red):
+    bars = [{"low": low, "high": low + 1.0, "images": 3} for low in (0.0, 1.0, 2.0)]
+    source = histograms.strangeness(bars, threshold=threshold)
+    assert source.count("fill: var(--bad)") == red
+    assert "strange from here" in Texts(source).texts
 
 
 def test_labels_of_lines_that_meet_are_apart():

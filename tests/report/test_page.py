@@ -6,8 +6,10 @@ import sys
 import time
 from html.parser import HTMLParser
 
+import numpy as np
 import pytest
 
+from headstart.evaluate import novelty_section, sets_section, temperature_section
 from headstart.report import collect, render, write_report
 from headstart.report.page import _percent, _plain
 
@@ -28,7 +30,7 @@ class Page(HTMLParser):
 
     def handle_starttag(self, tag, attributes):
         self.elements.append((tag, dict(attributes)))
-        self.text += " " if tag in {"td", "th", "li", "p", "dt", "dd"} else ""
+        self.text += " " if tag in {"td", "th", "li", "p", "dt", "dd", "small"} else ""
         if tag not in VOID:
             self.open.append(tag)
 
@@ -131,6 +133,73 @@ def test_notes_and_summary(make_run, page_of, change):
         "fit 1.2 s",
         "torch 2.6.0",
         "Made 2025-03-01",
+    ):
+        assert expected in text
+
+
+@pytest.fixture
+def doubt():
+    """The sections that an evaluation may have besides, of a bold model of three classes."""
+    rng = np.random.default_rng(0)
+    targets = rng.integers(0, 3, 300)
+    logits = rng.normal(size=(300, 3)) * 3
+    logits[np.arange(300), targets] += 3
+    shares = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    names = ["cat", "<dog>", "owl"]
+    return {
+        "calibration": temperature_section(logits, targets, temperature=3.456, cross_fitted=True),
+        "sets": sets_section(shares, targets, names, threshold=0.99, cross_fitted=True),
+        "novelty": novelty_section(rng.normal(size=300) + 4, threshold=5.6, cross_fitted=False),
+    }
+
+
+def test_when_it_is_in_doubt(make_run, page_of, change, doubt):
+    run = make_run(["cat", "<dog>", "owl"])
+    assert "When it is in doubt" not in page_of(run).text
+    change(run / "evaluation.json", **doubt)
+    page = page_of(run)
+    assert len(page.all("svg")) == 8
+    sets, novelty = doubt["sets"], doubt["novelty"]
+    for expected in (
+        "It was surer than it was right: a temperature of 3.46.",
+        f"Log loss {doubt['calibration']['before']['log_loss']['value']:.3f}",
+        f"A set of {sets['mean_size']['value']:.2f} classes on average holds the true one in "
+        f"{_percent(sets['covered']['value'])}; 90\u202f% was asked for.",
+        f"least often held is {sets['least']['class']}",
+        f"{_percent(novelty['strange']['value'])} of images that do belong to a class are called strange",
+        "Each image is examined with what the other images asked for.",
+        "Chosen on the validation part, examined on these validation images.",
+    ):
+        assert " ".join(expected.split()) in page.text
+
+
+@pytest.mark.parametrize("key", ["calibration", "sets", "novelty"])
+def test_each_stands_alone(make_run, page_of, change, doubt, key):
+    run = make_run(["cat", "<dog>", "owl"])
+    change(run / "evaluation.json", **{key: doubt[key]})
+    text = page_of(run).text
+    titles = {"calibration": "Percentages put right", "sets": "Several names", "novelty": "None of these"}
+    assert [title for title in titles.values() if title in text] == [titles[key]]
+
+
+def test_the_ladder_and_the_seeds(make_run, page_of, change):
+    history = [{"stage": "head", "epoch": 1, "loss": 1, "val_loss": 1.0, "l2": 0.1, "rung": "head", "chosen": True}]
+    history += [{"stage": "tail", "epoch": n, "loss": 1, "val_loss": 1.5, "rung": "block"} for n in (1, 2)]
+    history += [{"stage": "tail", "epoch": n, "loss": 1, "val_loss": 0.5, "rung": "<all>"} for n in (1, 2)]
+    run = make_run(["cat", "dog"], history=history)
+    row = {"what": "the last layer", "low": 0.7, "high": 0.9, "log_loss": 0.5, "seconds": 1.25, "note": "worse"}
+    bare = {"rung": "<all>", "accuracy": 0.9, "chosen": False}
+    ladder = [{"rung": "head", "accuracy": 0.8, "chosen": False, **row}, bare]
+    ladder += [{**bare, "rung": "block", "chosen": True, "note": "best"}]
+    seeds = {"seeds": [3, 4], "accuracy": [0.8, 0.9], "log_loss": [0.5, 0.7], "mean": 0.85, "sd": 0.0707}
+    change(run / "evaluation.json", ladder=ladder, seeds=seeds)
+    text = page_of(run).text
+    for expected in (
+        "head the last layer 70.0 % to 90.0 % 80.0 % 0.5000 1.2 worse",
+        "<all> 90.0 % – – block 90.0 % – – chosen; best",
+        "3 80.0 % 0.5000 4 90.0 % 0.7000 mean ± standard deviation 85.0 % ± 7.07 % 0.6000 ± 0.1414",
+        "Loss by epoch, block",
+        "Not drawn, but in history.jsonl: <all>.",
     ):
         assert expected in text
 

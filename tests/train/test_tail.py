@@ -322,3 +322,18 @@ def test_logits_do_not_depend_on_how_many_are_asked_for() -> None:
 def test_float16_features_are_computed_with_in_float32() -> None:
     tail, x = mlp(), numbers(10).astype(np.float16)
     assert np.array_equal(logits(tail, Kept(x)), logits(tail, Kept(x.astype(np.float32))))
+
+
+def test_the_last_epoch_is_kept_where_asked_for(case: Make, pixels: Pixels) -> None:
+    kept = {}
+    for keep in ("best", "last"):
+        made = case("test_resnet", "last:1")
+        features = made.parts.prefix(torch.from_numpy(pixels(made, 40)).permute(0, 3, 1, 2) / 255.0).detach().numpy()
+        train, validation = halves(features)
+        history = train_tail(made.parts.tail, train, validation, Loop(epochs=6, batch=8, lr=0.05, keep=keep))
+        kept[keep] = [line["epoch"] for line in history if line["chosen"]]
+        given = logits(made.parts.tail, validation.inputs)
+        loss = F.cross_entropy(torch.from_numpy(given), torch.from_numpy(validation.targets))
+        assert math.isclose(loss, history[kept[keep][0] - 1]["val_loss"], rel_tol=1e-5)
+    assert kept["last"] == [6]
+    assert kept["best"] != [6]

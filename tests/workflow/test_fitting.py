@@ -18,7 +18,7 @@ from headstart.data.checkup import inspect_all
 from headstart.data.manifest import Manifest
 from headstart.data.sources import read_images
 from headstart.errors import CutError, DataError, ModelError, SettingsError, TooManyProblems
-from headstart.settings import EngineSettings
+from headstart.settings import RECIPES, EngineSettings
 from headstart.workflow import predicting
 from headstart.workflow.fitting import Fitted
 from headstart.workflow.reporting import report
@@ -288,7 +288,7 @@ def refused(fitted: Fit, source: Path | Manifest, kind: type[Exception] = DataEr
 def test_settings_are_checked_first(fitted: Fit, tmp_path: Path) -> None:
     text = refused(fitted, Manifest.from_rows([tmp_path / "no.png"]), SettingsError, epochs=0, train="heads")
     assert text == (
-        "train must be head, last:N (N blocks, at least 1), from:MODULE or all, got 'heads'; did you mean head?\n"
+        "train must be head, last:N (blocks), layers:N, from:MODULE or all, got 'heads'; did you mean head?\n"
         "epochs must be a whole number of at least 1, got 0; the nearest is 1"
     )
 
@@ -345,3 +345,20 @@ def test_a_manifest_that_was_inspected_before_is_as_good(fitted: Fit, photos: Ph
     folder = photos(red=6, green=6)
     one, other = fitted(folder), fitted(inspect_all(read_images(folder)))
     assert figures(one) == figures(other)
+
+
+def test_the_classic_recipe_splits_and_numbers_by_the_table(photos: Photos, fitted: Fit, told: Any) -> None:
+    manifest = read_images(photos(red=8, green=8, blue=8))
+    order = np.random.default_rng(0).permutation(len(manifest))
+    shuffled = manifest.select(order)
+    found = fitted(shuffled, told(), **RECIPES["classic"] | {"train": "layers:3", "epochs": 2})
+    assert found.classifier.classes == tuple(dict.fromkeys(shuffled.labels))
+    assert found.manifest.splits == ["train"] * 18 + ["validation"] * 6
+    assert [line["chosen"] for line in found.history] == [False, True]
+
+
+def test_what_the_network_is_shown_may_be_set(photos: Photos, fitted: Fit) -> None:
+    found = fitted(photos(red=6, blue=6), channels="BGR", range="0:1", size=48, framing="model", crop=0.9)
+    spec = found.classifier.spec
+    assert (spec.channels, spec.mean, spec.std, spec.height) == ("BGR", (0, 0, 0), (1, 1, 1), 48)
+    assert (spec.crop, spec.crop_mode) == (0.9, "center")

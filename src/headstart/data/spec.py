@@ -6,7 +6,18 @@ import json
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from headstart.settings import three_numbers
+
 __all__ = ["InputSpec"]
+
+_IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+_RANGES = {
+    "0:1": ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
+    "-1:1": ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
+    "0:255": ((0.0, 0.0, 0.0), (1 / 255, 1 / 255, 1 / 255)),
+    "imagenet": _IMAGENET,
+}
+"""The mean and deviation that bring pixels in [0, 1] to a range."""
 
 
 @dataclass(frozen=True)
@@ -25,8 +36,8 @@ class InputSpec:
     crop: float = 0.875  # share of the shorter side that is kept
     crop_mode: str = "center"  # "center", or "squash": both sides resized, the shape of the picture given up
     interpolation: str = "bicubic"  # "nearest", "bilinear", "bicubic", "lanczos" (Pillow's, with antialiasing)
-    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
-    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+    mean: tuple[float, float, float] = _IMAGENET[0]
+    std: tuple[float, float, float] = _IMAGENET[1]
     channels: str = "RGB"  # or "BGR", as OpenCV reads
 
     @property
@@ -37,6 +48,36 @@ class InputSpec:
     def whole(self) -> InputSpec:
         """The same network shown the whole picture, resized to the input with its shape given up."""
         return replace(self, crop=1.0, crop_mode="squash")
+
+    def changed(
+        self,
+        *,
+        framing: str | None = None,
+        size: int | None = None,
+        range: str | None = None,
+        mean: str | None = None,
+        std: str | None = None,
+        **others: Any,
+    ) -> InputSpec:
+        """The same but for what is given: fields by their names, and the settings of :class:`InputSettings`.
+
+        :param framing: "whole" or "model", which changes nothing.
+        :param range: of the values, "0:1", "-1:1", "0:255" or "imagenet".
+        :param mean: and ``std``: "R,G,B".
+
+        >>> InputSpec().changed(range="-1:1", channels="BGR").mean
+        (0.5, 0.5, 0.5)
+        """
+        spec = self.whole() if framing == "whole" else self
+        if size is not None:
+            others |= {"height": size, "width": size}
+        if range is not None:
+            others["mean"], others["std"] = _RANGES[range]
+        if mean is not None:
+            others["mean"] = three_numbers(mean)
+        if std is not None:
+            others["std"] = three_numbers(std)
+        return replace(spec, **others)
 
     def as_dict(self) -> dict[str, Any]:
         """As plain JSON values."""

@@ -9,7 +9,7 @@ from collections import Counter
 from headstart.data.manifest import Manifest
 from headstart.errors import DataError, SettingsError
 
-__all__ = ["assign_split"]
+__all__ = ["assign_split", "last_rows"]
 
 
 def assign_split(manifest: Manifest, *, validation: float = 0.2, test: float = 0.0, seed: int = 0) -> Manifest:
@@ -49,6 +49,23 @@ def assign_split(manifest: Manifest, *, validation: float = 0.2, test: float = 0
             for i in pool[number]:
                 splits[i] = part
     return manifest.with_column("split", splits)
+
+
+def last_rows(manifest: Manifest, *, validation: float = 0.2, test: float = 0.0) -> Manifest:
+    """Set the split by the order of rows: those to train on first, then validation, then test.
+
+    As Keras's ``validation_split`` does. Right only where the order means nothing; the same picture may stand on both
+    sides. Rows that cannot be used count, and are of no part.
+
+    >>> rows = Manifest.from_rows(["a.jpg", "b.jpg", "c.jpg", "d.jpg"], labels=["cat", "dog", "cat", "dog"])
+    >>> last_rows(rows, validation=0.25).splits
+    ['train', 'train', 'train', 'validation']
+    """
+    count = len(manifest)
+    first, second = int(count * (1 - validation - test)), int(count * (1 - test))
+    parts = ["train"] * first + ["validation"] * (second - first) + ["test"] * (count - second)
+    usable = [bad is None and label is not None for bad, label in zip(manifest.problems, manifest.labels, strict=True)]
+    return manifest.with_column("split", [part if can else None for part, can in zip(parts, usable, strict=True)])
 
 
 def _components(manifest: Manifest, rows: list[int], seed: int) -> list[list[int]]:

@@ -12,10 +12,10 @@ from numpy.typing import ArrayLike, NDArray
 from headstart.errors import DataError
 from headstart.evaluate import intervals, metrics
 from headstart.evaluate.calibration import calibration_error, reliability
+from headstart.evaluate.checks import check_probabilities, check_targets
 
 __all__ = ["evaluate"]
 
-SUM_TOLERANCE = 1e-3  # float16 softmax over 1,000 classes stays within it
 MOST_PAIRS = 20
 
 Floats = NDArray[np.float64]
@@ -129,34 +129,6 @@ def _checked(targets: ArrayLike, probabilities: ArrayLike, names: list[str]) -> 
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
         raise DataError(f"classes must be distinct; {twice!r} is there {names.count(twice)} times.")
-    _check_targets(true, names)
-    _check_probabilities(shares)
+    check_targets(true, len(names))
+    check_probabilities(shares)
     return true.astype(np.int64), shares.astype(np.float64)
-
-
-def _check_targets(true: NDArray[Any], names: list[str]) -> None:
-    if not np.issubdtype(true.dtype, np.integer):
-        raise DataError(f"targets must be integers, the indices of classes, not {true.dtype}.")
-    wrong = np.flatnonzero((true < 0) | (true >= len(names)))
-    if len(wrong):
-        where = wrong[0]
-        raise DataError(f"targets must be 0 to {len(names) - 1}; targets[{where}] is {true[where]}.")
-
-
-def _check_probabilities(shares: NDArray[Any]) -> None:
-    if not np.issubdtype(shares.dtype, np.floating):
-        raise DataError(f"probabilities must be floats between 0 and 1, not {shares.dtype}.")
-    wrong = np.argwhere(~((shares >= -SUM_TOLERANCE) & (shares <= 1 + SUM_TOLERANCE)))  # NaN is wrong too
-    if len(wrong):
-        row, column = wrong[0]
-        raise DataError(
-            f"probabilities must be between 0 and 1; probabilities[{row}, {column}] is {shares[row, column]:.6g}. "
-            "Logits must go through a softmax first."
-        )
-    sums = shares.sum(axis=1, dtype=np.float64)
-    row = int(np.abs(sums - 1).argmax())
-    if abs(sums[row] - 1) > SUM_TOLERANCE:
-        raise DataError(
-            f"Each row of probabilities must sum to 1; row {row} sums to {sums[row]:.6g}. "
-            "Put in all classes, and normalise (softmax, not sigmoid)."
-        )

@@ -49,7 +49,7 @@ class Cut:
 def cut(network: nn.Module, train: str, *, input_shape: Sequence[int]) -> Cut:
     """Put ``network`` into evaluation mode, and cut it before the first parameter that ``train`` names.
 
-    :param train: "head", "last:N" blocks, "from:MODULE", or "all".
+    :param train: "head", "last:N" blocks, "layers:N", "from:MODULE", or "all".
     :param input_shape: of one image, (3, H, W).
     :raises CutError: the network cannot be cut there; the text says what can.
 
@@ -64,7 +64,7 @@ def cut(network: nn.Module, train: str, *, input_shape: Sequence[int]) -> Cut:
         return _at_image(network, select(network, train), input_shape)
     try:
         traced = trace(network, input_shape)
-        trainable = select(network, train, order=traced.order)
+        trainable = select(network, train, order=traced.order, layers=traced.layers)
         parts = _split(traced, _latest_point(traced, trainable), trainable)
         if not _is_whole(parts, network, input_shape):
             raise Untraceable("what was traced gives other values")

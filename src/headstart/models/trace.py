@@ -39,6 +39,22 @@ class Trace:
             dict.fromkeys(str(each.target) for each in self.graph.nodes if each.op in ("call_module", "get_attr"))
         )
 
+    @property
+    def layers(self) -> list[tuple[str, int]]:
+        """Modules in the order in which they run, and how many layers each is as Keras counts.
+
+        An activation that a normalisation brings along is a second layer, an addition is one without a module ("");
+        what only passes on or flattens is none.
+        """
+        counted: list[tuple[str, int]] = []
+        for node in self.graph.nodes:
+            if node.op == "call_module":
+                module = self.network.get_submodule(str(node.target))
+                counted.append((str(node.target), _layers(module)))
+            elif node.op == "call_function" and getattr(node.target, "__name__", "") in ("add", "iadd"):
+                counted.append(("", 1))
+        return [(name, count) for name, count in counted if count]
+
     def parameters(self, node: fx.Node) -> Iterator[nn.Parameter]:
         """The parameters that an operation uses by itself."""
         if node.op not in ("call_module", "get_attr"):
@@ -103,6 +119,12 @@ class _Tracer(fx.Tracer):
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         return isinstance(m, self.whole) or super().is_leaf_module(m, module_qualified_name)
+
+
+def _layers(module: nn.Module) -> int:
+    if isinstance(module, nn.Identity | nn.Flatten | nn.Dropout):
+        return 0
+    return 1 + isinstance(module, nn.modules.batchnorm._BatchNorm) * _layers(getattr(module, "act", nn.Identity()))
 
 
 def _graph(network: nn.Module) -> fx.Graph:

@@ -12,12 +12,15 @@ from headstart.errors import CutError
 __all__ = ["blocks", "head_names", "select"]
 
 
-def select(network: nn.Module, train: str, *, order: Sequence[str] = ()) -> list[str]:
+def select(
+    network: nn.Module, train: str, *, order: Sequence[str] = (), layers: Sequence[tuple[str, int]] = ()
+) -> list[str]:
     """Names of the parameters to be trained.
 
-    :param train: "head", "last:N", "from:MODULE" or "all".
+    :param train: "head", "last:N", "layers:N", "from:MODULE" or "all".
     :param order: for "from:MODULE", names of modules (and of parameters used by themselves) in the order in which
         they run.
+    :param layers: for "layers:N", names of modules in the order in which they run, and how many layers each is.
     :raises CutError: ``train`` names nothing of this network.
     """
     kind, _, value = train.partition(":")
@@ -27,9 +30,11 @@ def select(network: nn.Module, train: str, *, order: Sequence[str] = ()) -> list
         return [name for name, _ in network.named_parameters()]
     if kind == "last" and value.isdecimal() and int(value):
         return _last_blocks(network, int(value))
+    if kind == "layers" and value.isdecimal() and int(value):
+        return _last_layers(network, int(value), layers)
     if kind == "from" and value:
         return _from_module(network, value, order)
-    raise CutError(f"--train {train}: must be head, last:N (N blocks, at least 1), from:MODULE or all")
+    raise CutError(f"--train {train}: must be head, last:N (blocks), layers:N, from:MODULE or all")
 
 
 def head_names(network: nn.Module) -> list[str]:
@@ -66,6 +71,22 @@ def _last_blocks(network: nn.Module, count: int) -> list[str]:
         raise CutError(f"--train last:{count}: this network has {most} blocks; use last:1 to last:{most}, or all")
     chosen = {name for group in groups[most - count :] for name in group}.union(head_names(network))
     return [name for name, _ in network.named_parameters() if name in chosen]
+
+
+def _last_layers(network: nn.Module, count: int, layers: Sequence[tuple[str, int]]) -> list[str]:
+    most = sum(size for _, size in layers)
+    if count > most:
+        raise CutError(f"--train layers:{count}: this network has {most} layers; use layers:1 to layers:{most}, or all")
+    left, chosen = count, set()
+    for name, size in reversed(layers):
+        left -= size
+        if left < 0:
+            break
+        chosen.add(name)
+    names = [name for name, _ in network.named_parameters() if name.rpartition(".")[0] in chosen]
+    if not names:
+        raise CutError(f"--train layers:{count}: none of these layers has parameters; use a larger number")
+    return names
 
 
 def _from_module(network: nn.Module, start: str, order: Sequence[str]) -> list[str]:

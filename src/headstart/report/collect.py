@@ -36,6 +36,28 @@ ROWS = {
     "confused_pairs": {"true", "predicted", "images", "share"},
     "reliability": {"low", "high", "images", "confidence", "accuracy"},
 }
+# What not every evaluation has.
+SECTIONS = {
+    "calibration": {"temperature", "cross_fitted", "before", "after"},
+    "sets": {"coverage", "cross_fitted", "covered", "mean_size", "sizes", "least"},
+    "novelty": {"inside", "threshold", "cross_fitted", "strange", "bars"},
+    "seeds": {"seeds", "accuracy", "log_loss", "mean", "sd"},
+}
+LADDER = {"rung", "accuracy", "chosen"}
+SECTION_ROWS = (
+    ("sets", "sizes", {"size", "images", "covered"}),
+    ("novelty", "bars", {"low", "high", "images"}),
+)
+INTERVALS = (
+    ("calibration", "before", "log_loss"),
+    ("calibration", "before", "ece"),
+    ("calibration", "after", "log_loss"),
+    ("calibration", "after", "ece"),
+    ("sets", "covered"),
+    ("sets", "mean_size"),
+    ("sets", "least", "covered"),
+    ("novelty", "strange"),
+)
 
 
 @dataclass(frozen=True)
@@ -129,10 +151,32 @@ def _evaluation(path: Path) -> dict[str, Any]:
     for key, row, columns in checks:
         if not isinstance(row, dict) or not columns <= row.keys():
             raise RunError(f"{path}: damaged: {key!r} must have {', '.join(sorted(columns))}. {AGAIN}")
+    _check_sections(path, found)
     classes = len(found["classes"])
     if len(found["per_class"]) != classes or [len(row) for row in found["confusion"]] != [classes] * classes:
         raise RunError(f"{path}: damaged: per_class and confusion must have {classes} rows, one a class. {AGAIN}")
     return found
+
+
+def _check_sections(path: Path, found: dict[str, Any]) -> None:
+    """Look at the sections that are there; the others are not missed."""
+    ladder = found.get("ladder", [])
+    checks = [(key, found[key], columns) for key, columns in SECTIONS.items() if key in found]
+    checks += [("ladder", row, LADDER) for row in (ladder if isinstance(ladder, list) else [ladder])]
+    for key, section, columns in checks:
+        if not isinstance(section, dict) or not columns <= section.keys():
+            raise RunError(f"{path}: damaged: {key!r} must have {', '.join(sorted(columns))}. {AGAIN}")
+    for key, *rest in INTERVALS:
+        figure = found.get(key)
+        for name in rest:
+            figure = figure.get(name) if isinstance(figure, dict) else None
+        if key in found and not (isinstance(figure, dict) and figure.keys() >= {"value", "low", "high"}):
+            raise RunError(f"{path}: damaged: {'.'.join([key, *rest])!r} must have high, low, value. {AGAIN}")
+    for key, name, columns in SECTION_ROWS:
+        rows = found[key][name] if key in found else [dict.fromkeys(columns)]
+        fit = isinstance(rows, list) and all(isinstance(row, dict) and columns <= row.keys() for row in rows)
+        if not fit or not rows:
+            raise RunError(f"{path}: damaged: '{key}.{name}' must have {', '.join(sorted(columns))}. {AGAIN}")
 
 
 def _manifest(path: Path) -> Manifest:

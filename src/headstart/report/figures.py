@@ -30,7 +30,7 @@ from headstart.report.svg import (
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["Curve", "confusion", "curves", "hardest", "reliability", "similarity_order"]
+__all__ = ["Curve", "confusion", "curves", "hardest", "one_rung", "reliability", "similarity_order"]
 
 Counts = NDArray[np.int64]
 STAGES = {"head": ("l2", "L2 strength"), "tail": ("epoch", "epoch")}
@@ -49,10 +49,40 @@ class Curve:
     title: str
     axis: str
     svg: str
+    rung: str | None = None  # of the ladder, where the history tells of several
+
+
+def one_rung(history: Sequence[dict[str, Any]], chosen: str | None = None) -> list[dict[str, Any]]:
+    """Of each stage the lines of one rung of the ladder, since lines of two are no curve.
+
+    It is the ``chosen`` one where that has lines of the stage, else the one with the lowest validation loss. Lines
+    without a rung belong together.
+    """
+    kept = []
+    for stage in STAGES:
+        rungs: dict[Any, list[dict[str, Any]]] = {}
+        for row in history:
+            if row["stage"] == stage:
+                rungs.setdefault(row.get("rung"), []).append(row)
+        if rungs:
+            kept += rungs[
+                chosen
+                if chosen is not None and chosen in rungs
+                else min(rungs, key=lambda rung: _best_loss(rungs[rung]))
+            ]
+    return kept
+
+
+def _best_loss(rows: Sequence[dict[str, Any]]) -> float:
+    return min((row["val_loss"] for row in rows if _finite(row.get("val_loss"))), default=math.inf)
 
 
 def curves(history: Sequence[dict[str, Any]]) -> list[Curve]:
-    """Loss and accuracy of each stage that the history tells of; a stage or a measure that is not in it is left out."""
+    """Loss and accuracy of each stage that the history tells of; a stage or a measure that is not in it is left out.
+
+    Of several rungs of the ladder in one stage, one is drawn: :func:`one_rung` chooses it.
+    """
+    history = one_rung(history)
     found = []
     for stage, (key, axis) in STAGES.items():
         rows = _of_the_chosen_start([row for row in history if row["stage"] == stage])
@@ -61,7 +91,7 @@ def curves(history: Sequence[dict[str, Any]]) -> list[Curve]:
             if any(points.values()):
                 chosen = [row for row in rows if row.get("chosen") and _finite(row.get(key))]
                 svg = _curve(points, measure, stage=stage, chosen=chosen[-1][key] if chosen else None)
-                found.append(Curve(stage, title, axis, svg))
+                found.append(Curve(stage, title, axis, svg, rows[0].get("rung")))
     return found
 
 

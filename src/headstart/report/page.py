@@ -15,7 +15,7 @@ from markupsafe import Markup
 from numpy.typing import NDArray
 
 from headstart.files import write_text
-from headstart.report import figures
+from headstart.report import figures, histograms
 from headstart.report.collect import ReportData, collect
 
 __all__ = ["render", "write_report"]
@@ -57,6 +57,8 @@ def render(data: ReportData) -> str:
     environment.filters.update(percent=_percent, count="{:,}".format, plain=_plain, name=_name)
     evaluation = data.evaluation
     matrix = np.array(evaluation["confusion"], dtype=np.int64)
+    ladder = evaluation.get("ladder", [])
+    drawn = figures.one_rung(data.history, next((row["rung"] for row in ladder if row["chosen"]), None))
     return environment.get_template("report.html.jinja").render(
         data=data,
         evaluation=evaluation,
@@ -64,8 +66,12 @@ def render(data: ReportData) -> str:
         notes=[note for note in (evaluation.get("note"), *evaluation["notes"]) if note],
         majority=int(matrix.sum(axis=1).max()) / evaluation["images"],
         headline=_headline(evaluation),
-        curves=figures.curves(data.history),
-        chosen=[row for row in data.history if row.get("chosen")],
+        curves=figures.curves(drawn),
+        chosen=[row for row in drawn if row.get("chosen")],
+        not_drawn=_rungs(data.history, drawn),
+        ladder=ladder,
+        seeds=_seeds(evaluation.get("seeds")),
+        doubt=_doubt(evaluation),
         matrices=_matrices(matrix, evaluation["classes"]),
         random=[_case(data, row) for row in data.choice.random],
         surest_wrong=[_case(data, row) for row in data.choice.surest_wrong],
@@ -165,6 +171,36 @@ def _trust(bins: Sequence[dict[str, Any]]) -> dict[str, float]:
     """Mean confidence and accuracy over all images."""
     weights = [row["images"] for row in bins]
     return {key: float(np.average([row[key] for row in bins], weights=weights)) for key in ("confidence", "accuracy")}
+
+
+def _doubt(evaluation: dict[str, Any]) -> dict[str, Any]:
+    """What the page shows of temperature, sets and novelty: those that the evaluation has, with their figures."""
+    found: dict[str, Any] = {key: evaluation[key] for key in ("calibration", "sets", "novelty") if key in evaluation}
+    if "sets" in found:
+        found["sets"] = found["sets"] | {"svg": histograms.set_sizes(found["sets"]["sizes"])}
+    if "novelty" in found:
+        section = found["novelty"]
+        svg = histograms.strangeness(section["bars"], threshold=section["threshold"])
+        found["novelty"] = section | {"svg": svg}
+    return found
+
+
+def _rungs(history: Sequence[dict[str, Any]], drawn: Sequence[dict[str, Any]]) -> list[str]:
+    """The rungs of the ladder whose lines are not drawn, in the order of the history."""
+    shown = {(row["stage"], row.get("rung")) for row in drawn}
+    left = [str(row.get("rung", row["stage"])) for row in history if (row["stage"], row.get("rung")) not in shown]
+    return list(dict.fromkeys(left))
+
+
+def _seeds(seeds: dict[str, Any] | None) -> dict[str, Any] | None:
+    """A row a seed, and the mean with its spread."""
+    if not seeds:
+        return None
+    rows = list(zip(seeds["seeds"], seeds["accuracy"], seeds["log_loss"], strict=False))
+    losses = [loss for *_, loss in rows]
+    spread = float(np.std(losses, ddof=1)) if len(losses) > 1 else 0.0
+    mean = float(np.mean(losses)) if losses else 0.0
+    return {"rows": rows, "accuracy": (seeds["mean"], seeds["sd"]), "log_loss": (mean, spread)}
 
 
 def _problems(data: ReportData) -> dict[str, Any]:

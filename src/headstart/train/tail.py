@@ -36,6 +36,7 @@ class Loop:
     momentum: float = 0.9
     schedule: str = "cosine"
     batchnorm: str = "frozen"
+    keep: str = "best"  # epoch whose weights stay, or "last"
     seed: int = 0
 
     @property
@@ -53,7 +54,8 @@ def train_tail(
     device: str = "cpu",
     on_epoch: Callable[[dict[str, Any]], object] | None = None,
 ) -> list[dict[str, Any]]:
-    """Train in place the parameters that require a gradient; keep the epoch with the lowest validation log-loss.
+    """Train in place the parameters that require a gradient; keep the epoch with the lowest validation log-loss, or
+    the last.
 
     What does not require a gradient stays the same to the byte: parameters, and the statistics of BatchNorm layers.
 
@@ -76,14 +78,16 @@ def train_tail(
             _refuse_what_is_not_finite(told, epoch, loop)
             seconds = round(time.monotonic() - start, 3)
             line = {"stage": "tail", "epoch": epoch, **told, "seconds": seconds, "chosen": False}
-            if not history or line["val_loss"] < min(each["val_loss"] for each in history):
+            better = not history or line["val_loss"] < min(each["val_loss"] for each in history)
+            if better and loop.keep == "best":
                 best = _changing(tail)
             history.append(line)
             if on_epoch is not None:
                 on_epoch(line)
     tail.load_state_dict(best, strict=False)
     tail.eval()
-    min(history, key=lambda line: float(line["val_loss"]))["chosen"] = True
+    kept = min(history, key=lambda line: float(line["val_loss"])) if loop.keep == "best" else history[-1]
+    kept["chosen"] = True
     return history
 
 

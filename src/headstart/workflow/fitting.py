@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from headstart import __version__, places
 from headstart.classifier import Classifier, softmax
 from headstart.data.checkup import refuse_if_too_many
 from headstart.data.manifest import Manifest
-from headstart.data.split import assign_split
+from headstart.data.split import assign_split, last_rows
 from headstart.errors import DataError
 from headstart.evaluate import evaluate
 from headstart.features.extract import extract
@@ -109,8 +109,13 @@ class _Fitting:
             self.progress.say(f"{unlabelled:,} images have no label and are left out")
             manifest = manifest.select(np.array([label is not None for label in manifest.labels]))
         seen = inspected(manifest, self.settings, progress=self.progress)
-        data = assign_split(seen, validation=self.settings.validation, test=self.settings.test, seed=self.settings.seed)
+        shares = {"validation": self.settings.validation, "test": self.settings.test}
+        by_chance = self.settings.split == "drawn"
+        data = assign_split(seen, **shares, seed=self.settings.seed) if by_chance else last_rows(seen, **shares)
         self.classes = data.usable.part("train").classes
+        if self.settings.class_order == "appearance":
+            known = set(self.classes)
+            self.classes = tuple(label for label in dict.fromkeys(data.labels) if label in known)
         _refuse_what_cannot_be_learned(data.usable, self.classes)
         return data
 
@@ -121,8 +126,7 @@ class _Fitting:
         backbone = load_backbone(
             settings.model, weights_file=settings.weights, seed=settings.seed, progress=self.progress
         )
-        if settings.framing == "whole":
-            backbone = replace(backbone, spec=backbone.spec.whole())
+        backbone = replace(backbone, spec=backbone.spec.changed(**settings.input_changes()))
         self.backbone, self.old_head = backbone, backbone.module.get_classifier()  # type: ignore[operator]
 
     def cut(self) -> None:
@@ -248,8 +252,7 @@ class _Fitting:
 
     def _loop(self, train: Part, validation: Part) -> None:
         settings = self.settings
-        names = ("epochs", "batch", "optimizer", "lr", "weight_decay", "momentum", "schedule", "batchnorm", "seed")
-        loop = Loop(**{name: getattr(settings, name) for name in names})
+        loop = Loop(**{each.name: getattr(settings, each.name) for each in fields(Loop)})
         with self.progress.stage("training", total=settings.epochs, unit="epoch") as advance:
 
             def on_epoch(line: dict[str, Any]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,18 +24,30 @@ from headstart.models.fetched import is_handle
 from headstart.models.keras import is_keras_file
 from headstart.models.names import align
 from headstart.progress import Progress
-from headstart.settings import EngineSettings
+from headstart.settings import EngineSettings, InputSettings
 from headstart.workflow.checking import inspected
 from headstart.workflow.runs import write_predictions
 
-__all__ = ["Predictions", "evaluate", "evaluation_lines", "open_classifier", "predict", "save_evaluation"]
+__all__ = [
+    "Predictions",
+    "evaluate",
+    "evaluation_lines",
+    "labelled_for",
+    "open_classifier",
+    "predict",
+    "save_evaluation",
+]
 
 
-def open_classifier(name: str, *, progress: Progress | None = None) -> Classifier:
-    """A run folder, a saved classifier, or a pretrained network: by name, or a file or handle of Keras or TF Hub."""
-    if is_keras_file(name) or is_handle(name) or not (Path(name).exists() or "/" in name):
-        return Classifier.pretrained(name, progress=progress)
-    return load(name)
+def open_classifier(name: str, seen: InputSettings | None = None, *, progress: Progress | None = None) -> Classifier:
+    """A run folder, a saved classifier, or a pretrained network: by name, or a file or handle of Keras or TF Hub.
+
+    :param seen: what the network is shown, where not what its own configuration says.
+    """
+    pretrained = is_keras_file(name) or is_handle(name) or not (Path(name).exists() or "/" in name)
+    classifier = Classifier.pretrained(name, progress=progress) if pretrained else load(name)
+    changes = seen.input_changes() if seen else {}
+    return replace(classifier, spec=classifier.spec.changed(**changes)) if changes else classifier
 
 
 @dataclass
@@ -96,6 +108,18 @@ def predict(
     return Predictions(classifier.classes, manifest.with_column("problem", told), probabilities)
 
 
+def labelled_for(classifier: Classifier, manifest: Manifest) -> Manifest:
+    """The images with a label, which becomes the name that the classifier has for it.
+
+    :raises DataError: no image has a label, or a label is none of the classifier's classes.
+    """
+    labelled = manifest.select(np.array([label is not None for label in manifest.labels], bool))
+    if not len(labelled):
+        raise DataError("no image has a label: give a folder a class, or a table of labels (--labels TABLE)")
+    meant = align(labelled.classes, classifier.classes)
+    return labelled.with_column("label", [meant[str(label)] for label in labelled.labels])
+
+
 def evaluate(
     classifier: Classifier,
     manifest: Manifest,
@@ -109,11 +133,7 @@ def evaluate(
     """
     settings, progress = settings or EngineSettings(), progress or Progress()
     settings.check()
-    labelled = manifest.select(np.array([label is not None for label in manifest.labels], bool))
-    if not len(labelled):
-        raise DataError("no image has a label: give a folder a class, or a table of labels (--labels TABLE)")
-    meant = align(labelled.classes, classifier.classes)
-    labelled = labelled.with_column("label", [meant[str(label)] for label in labelled.labels])
+    labelled = labelled_for(classifier, manifest)
     seen = inspected(labelled, settings, progress=progress).with_column("split", ["test"] * len(labelled))
     start = time.monotonic()
     found = predict(classifier, seen.usable, settings, progress=progress)
