@@ -12,10 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 
-from harness import HEADSTART, SHARED, emptied, keep, peer, run, spread
-
-WEIGHTS = SHARED.parent / "weights" / "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224.h5"
-SEED = SHARED.parent / "bench" / "seed_keras.py"
+from harness import HEADSTART, SEED, SHARED, WEIGHTS, emptied, keep, peer, run, spread
 
 
 def keras(epochs: int) -> dict[str, object]:

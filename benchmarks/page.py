@@ -1,0 +1,360 @@
+"""README.md's last part and the plots, from the figures in results/.
+
+    python benchmarks/page.py [--results FOLDER] [--out FOLDER]
+
+Whoever measures runs this after it, and commits both.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from harness import HERE, RESULTS
+
+MARK = "<!-- What follows is written by page.py from results/: change it there. -->"
+OURS, OTHERS, INK = "#1f6fd6", "#9aa3ad", "#30363d"
+
+Json = dict[str, Any]
+
+
+def figure(value: Json | float | None, unit: str = "", scale: float = 1) -> str:
+    """Median with its range; a range that says nothing is left out."""
+    if value is None:
+        return "—"
+    if not isinstance(value, dict):
+        return f"{number(value * scale)}{unit}"
+    middle, low, high = (number(value[name] * scale) for name in ("median", "low", "high"))
+    return f"{middle}{unit}" + (f" ({low} to {high})" if low != high else "")
+
+
+def number(value: float) -> str:
+    """Three digits and no powers of ten."""
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+def table(head: list[str], rows: list[list[str]]) -> list[str]:
+    """As Markdown."""
+    return [f"| {' | '.join(head)} |", f"|{' --- |' * len(head)}", *(f"| {' | '.join(row)} |" for row in rows), ""]
+
+
+def heading(title: str, result: Json) -> list[str]:
+    """What was measured, how and on what."""
+    machine = result["machine"]
+    where = result.get("gpu") or f"{machine['cores']} cores of {machine['processor']}"
+    return [f"### {title}", "", f"`{result['command']}`, {result['date']}, {where}.", ""]
+
+
+# -- sections ---------------------------------------------------------------------------------------------------------
+
+
+def seed(result: Json, plots: Path) -> list[str]:
+    """The tutorial against headstart."""
+    last, second = result["to_the_last_epoch"], result["second_fit"]
+    better = result["better_than_the_best_of_keras"]
+    rows = [
+        [
+            f"from the JPEGs to the end of epoch {result['epochs']}, the same recipe",
+            figure(last["keras_s"], " s"),
+            figure(last["headstart_s"], " s"),
+            figure(last["times_faster"], " times"),
+        ],
+        [
+            "its peak memory",
+            figure(last["keras_peak_gb"], " GB"),
+            figure(last["headstart_peak_gb"], " GB"),
+            figure(last["times_less_memory"], " times less"),
+        ],
+        [
+            f"better on validation than Keras's best ({better['keras_best_val_accuracy']:.1%}), by the defaults",
+            figure(better["keras_s"], " s to its best"),
+            figure(better["headstart_s"], " s"),
+            figure(better["times_faster"], " times"),
+        ],
+        [
+            f"again with other settings ({second['classic_settings']}), the same recipe",
+            figure(last["keras_s"], " s"),
+            figure(second["classic_s"], " s"),
+            figure(second["classic_times_faster_than_keras"], " times"),
+        ],
+        [
+            f"again with other settings ({second['defaults_settings']}), by the defaults",
+            figure(last["keras_s"], " s"),
+            figure(second["defaults_s"], " s"),
+            figure(second["defaults_times_faster_than_keras"], " times"),
+        ],
+    ]
+    bars(
+        plots / "seed.png",
+        {
+            "Keras, 10 epochs": last["keras_s"],
+            "headstart, the same recipe": last["headstart_s"],
+            "headstart, the same recipe again": second["classic_s"],
+            "headstart's defaults": better["headstart_s"],
+            "headstart's defaults again": second["defaults_s"],
+        },
+        "seconds from the JPEGs of 10,222 dogs to a classifier",
+    )
+    return [
+        *heading("The 2020 tutorial and headstart", result),
+        *table(["", "Keras", "headstart", ""], rows),
+        "![Seconds of each](plots/seed.png)",
+        "",
+    ]
+
+
+def accuracy(result: Json, plots: Path) -> list[str]:
+    """Against peers."""
+    lines = heading("Accuracy", result)
+    lines += ["Of the test part, which nobody chose on; median over the seeds, with the lowest and highest.", ""]
+    groups: dict[tuple[str, str], list[Json]] = {}
+    for line in result["summary"]:
+        groups.setdefault((line["data"], line["part"]), []).append(line)
+    for (data, part), found in groups.items():
+        lines += [f"**{data}**, " + ("all pictures" if part == "all" else f"{part} pictures a class"), ""]
+        rows = [
+            [
+                line["peer"],
+                str(line["seeds"]),
+                figure(line["top1"], " %", 100),
+                figure(line["log_loss"]),
+                figure(line["ece"]),
+                figure(line["seconds"], " s"),
+                figure(line["peak_gb"], " GB"),
+            ]
+            for line in found
+        ]
+        lines += table(["", "seeds", "accuracy", "log-loss", "ECE", "seconds", "memory"], rows)
+        place = plots / f"accuracy-{data}-{part}.png"
+        scatter(place, found, f"{data}, {'all pictures' if part == 'all' else part + ' pictures a class'}")
+        lines += [f"![Accuracy over seconds](plots/{place.name})", ""]
+    return lines
+
+
+def predict(result: Json, plots: Path) -> list[str]:
+    """Prediction."""
+    cold, line = result["from_nothing"], result["headstart_predict_of_all"]
+    rows = [
+        [
+            name,
+            figure(each["top1"], " %", 100),
+            figure(each["per_s"]),
+            figure(each["latency_ms"]),
+            figure(each["peak_gb"], " GB"),
+            figure(result["headstart_times_faster"].get(name, {}).get("in_bulk"), " times"),
+        ]
+        for name, each in result["peers"].items()
+    ]
+    bars(plots / "predict.png", {name: each["per_s"] for name, each in result["peers"].items()}, "pictures a second")
+    return [
+        *heading("Prediction from files", result),
+        *table(["", "top-1", "pictures a second", "one when warm, ms", "memory", "headstart is faster by"], rows),
+        "![Pictures a second](plots/predict.png)",
+        "",
+        *table(
+            ["from nothing", "seconds"],
+            [
+                ["`headstart --help`", figure(cold["headstart_help_s"])],
+                ["`headstart predict` of one picture", figure(cold["headstart_predict_s"])],
+                ["a script that imports torch and timm and predicts one", figure(cold["torch_and_timm_alone_s"])],
+                ["`headstart predict` of all pictures", figure(line["process_s"])],
+            ],
+        ),
+    ]
+
+
+def extraction(result: Json, plots: Path) -> list[str]:
+    """The rate and its limits."""
+    bars(
+        plots / "extraction.png",
+        {
+            "decoding alone": result["decoding_alone_per_s"],
+            "the engine alone": result["forward_alone_per_s"],
+            "limit where both share the cores": result["limit_where_both_share_the_cores_per_s"],
+            "headstart, files to features": result["extraction_per_s"],
+        },
+        f"pictures a second ({result['engine']})",
+    )
+    rows = [
+        ["decoding alone", figure(result["decoding_alone_per_s"], " a second")],
+        ["the engine alone, on pictures in memory", figure(result["forward_alone_per_s"], " a second")],
+        ["files to features in the store", figure(result["extraction_per_s"], " a second")],
+        ["of the engine alone", f"{result['share_of_forward_alone']:.0%}"],
+        ["of what both can do on the same cores", f"{result['share_of_that_limit']:.0%}"],
+    ]
+    shares = result.get("profile_shares", {})
+    rows += [[f"time of the threads in: {step}", f"{share:.1%}"] for step, share in shares.items()]
+    return [
+        *heading("Extraction from files", result),
+        *table(["", ""], rows),
+        "![Pictures a second](plots/extraction.png)",
+        "",
+    ]
+
+
+def growth(result: Json, plots: Path) -> list[str]:
+    """Over sizes."""
+    grow(plots / "growth.png", result)
+    names = {
+        "append_rows_per_s": "appended a second",
+        "look_up_all_s": "look up all, s",
+        "take_all_s": "read all, s",
+        "take_1000_s": "read 1,000, s",
+        "prune_s": "prune, s",
+        "peak_gb": "memory, GB",
+    }
+    rows = [[f"{each['rows']:,}", *(number(each[name]) for name in names)] for each in result["store"]]
+    fits = [
+        [f"{each['pictures']:,}", *(number(each[name]) for name in ("from_nothing_s", "store_warm_s", "peak_gb"))]
+        for each in result["fit"]
+    ]
+    return [
+        *heading("Growth", result),
+        *table(["rows of 64 features", *names.values()], rows),
+        *table(["pictures", "fit from nothing, s", "with the store warm, s", "memory, GB"], fits),
+        "![Time and memory over size](plots/growth.png)",
+        "",
+    ]
+
+
+def gpu(result: Json, plots: Path) -> list[str]:
+    """Everything that is there; a part that failed or was left out says so itself."""
+    lines = heading("On a GPU", result)
+    frozen = result.get("frozen_part")
+    if isinstance(frozen, dict):
+        for name, variants in frozen.items():
+            rows = [[each, figure(found["per_s"])] for each, found in variants.items()]
+            lines += table([f"the frozen part of {name}", "pictures a second"], rows)
+        first = next(iter(frozen.values()))
+        bars(plots / "gpu.png", {name: each["per_s"] for name, each in first.items()}, "pictures a second")
+        lines += ["![Pictures a second](plots/gpu.png)", ""]
+    for part in ("ceilings", "from_files", "epoch"):
+        found = result.get(part)
+        if isinstance(found, dict):
+            rows = [[name.replace("_", " "), figure(value)] for name, value in found.items()]
+            lines += table([part.replace("_", " "), ""], rows)
+        else:
+            lines += [f"{part}: {found}", ""]
+    fit = result.get("from_nothing")
+    if isinstance(fit, dict):
+        rows = [[name, number(each["seconds"]), number(each["peak_gb"])] for name, each in fit.items()]
+        lines += table(["`headstart fit` from nothing", "seconds", "memory, GB"], rows)
+    return lines
+
+
+def floor(result: Json, _: Path) -> list[str]:
+    """Has a page of its own."""
+    return [
+        *heading("The floor", result),
+        "What the machine allows, the work of each stage and the share of the limit: [FLOOR.md](FLOOR.md).",
+        "",
+    ]
+
+
+# -- plots ------------------------------------------------------------------------------------------------------------
+
+
+def bars(place: Path, values: dict[str, Json | float | None], title: str) -> None:
+    """Horizontal, the value at its end, ours in colour."""
+    from matplotlib.figure import Figure
+
+    there = {name: value for name, value in values.items() if value is not None}
+    middles = [value["median"] if isinstance(value, dict) else value for value in there.values()]
+    drawn = Figure(figsize=(8, 0.6 + 0.38 * len(there)), layout="constrained")
+    axes = drawn.subplots()
+    colours = [OURS if "headstart" in name else OTHERS for name in there]
+    axes.barh(list(there), middles, color=colours, height=0.7)
+    for row, (value, middle) in enumerate(zip(there.values(), middles, strict=True)):
+        if isinstance(value, dict) and value["low"] != value["high"]:
+            axes.plot([value["low"], value["high"]], [row, row], color=INK, linewidth=1.2)
+        end = value["high"] if isinstance(value, dict) else middle
+        axes.annotate(number(middle), (end, row), (4, 0), textcoords="offset points", va="center", color=INK)
+    axes.invert_yaxis()
+    axes.set_title(title, loc="left", fontsize=10, color=INK)
+    axes.margins(x=0.12)
+    axes.set_xticks([])
+    axes.spines[["top", "right", "bottom"]].set_visible(False)
+    drawn.savefig(place, dpi=110)
+
+
+def scatter(place: Path, lines: list[Json], title: str) -> None:
+    """Accuracy over seconds, each with its range; the names beside the points."""
+    from matplotlib.figure import Figure
+
+    drawn = Figure(figsize=(8, 4.2), layout="constrained")
+    axes = drawn.subplots()
+    for line in lines:
+        x, y = line["seconds"], line["top1"]
+        colour = OURS if line["peer"].startswith("headstart") else OTHERS
+        axes.plot([x["low"], x["high"]], [100 * y["median"]] * 2, color=colour, linewidth=1)
+        axes.plot([x["median"]] * 2, [100 * y["low"], 100 * y["high"]], color=colour, linewidth=1)
+        axes.plot(x["median"], 100 * y["median"], "o", color=colour)
+        point = (x["median"], 100 * y["median"])
+        axes.annotate(line["peer"], point, (6, 4), textcoords="offset points", fontsize=9, color=INK)
+    axes.set_xscale("log")
+    axes.margins(x=0.2)
+    axes.set_xlabel("seconds from nothing, the whole process")
+    axes.set_ylabel("accuracy on test, %")
+    axes.set_title(title, loc="left", fontsize=10, color=INK)
+    axes.spines[["top", "right"]].set_visible(False)
+    drawn.savefig(place, dpi=110)
+
+
+def grow(place: Path, result: Json) -> None:
+    """Three panels: what the store takes, what a fit takes, memory."""
+    from matplotlib.figure import Figure
+
+    drawn = Figure(figsize=(11, 3.6), layout="constrained")
+    store, fit, memory = drawn.subplots(1, 3)
+    rows = [each["rows"] for each in result["store"]]
+    names = {"look_up_all_s": "look up all", "take_all_s": "read all", "take_1000_s": "read 1,000", "prune_s": "prune"}
+    for (name, label), style in zip(names.items(), ("-", "--", ":", "-."), strict=True):
+        store.plot(rows, [each[name] for each in result["store"]], style, marker="o", color=OURS, label=label)
+    store.set(xscale="log", yscale="log", xlabel="rows in the store", title="store, seconds")
+    pictures = [each["pictures"] for each in result["fit"]]
+    fit.plot(pictures, [each["from_nothing_s"] for each in result["fit"]], "o-", color=OURS, label="from nothing")
+    fit.plot(pictures, [each["store_warm_s"] for each in result["fit"]], "o--", color=OURS, label="store warm")
+    fit.set(xlabel="pictures", title="fit, seconds", ylim=(0, None))
+    memory.plot(rows, [each["peak_gb"] for each in result["store"]], "o--", color=OURS, label="store, over rows")
+    memory.plot(pictures, [each["peak_gb"] for each in result["fit"]], "o-", color=OURS, label="fit, over pictures")
+    memory.set(xscale="log", xlabel="rows or pictures", title="peak memory, GB", ylim=(0, None))
+    for axes in (store, fit, memory):
+        axes.legend(frameon=False, fontsize=8)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.title.set_fontsize(10)
+    drawn.savefig(place, dpi=110)
+
+
+SECTIONS: dict[str, Callable[[Json, Path], list[str]]] = {
+    "seed": seed,
+    "accuracy": accuracy,
+    "predict": predict,
+    "extraction": extraction,
+    "floor": floor,
+    "growth": growth,
+    "gpu": gpu,
+}
+
+
+def main() -> None:
+    """Write the part below the mark again."""
+    arguments = argparse.ArgumentParser()
+    arguments.add_argument("--results", type=Path, default=RESULTS)
+    arguments.add_argument("--out", type=Path, default=HERE, help="where README.md and plots/ go")
+    given = arguments.parse_args()
+    plots = given.out / "plots"
+    plots.mkdir(parents=True, exist_ok=True)
+    lines = [MARK, ""]
+    for name, section in SECTIONS.items():
+        place = given.results / f"{name}.json"
+        if place.exists():
+            lines += section(json.loads(place.read_text()), plots)
+    above = (HERE / "README.md").read_text().partition(MARK)[0].rstrip()
+    (given.out / "README.md").write_text("\n".join([above, "", *lines]).rstrip() + "\n")
+
+
+if __name__ == "__main__":
+    main()
