@@ -6,6 +6,7 @@ import csv
 import json
 import subprocess
 import sys
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -268,3 +269,51 @@ def test_the_classic_recipe_with_one_thing_changed(run: Run, photos: Path, store
     settings = json.loads((out / "settings.json").read_text())["settings"]
     assert (settings["optimizer"], settings["lr"], settings["epochs"], settings["split"]) == ("sgd", 0.01, 1, "drawn")
     assert json.loads((out / "classifier" / "model.json").read_text())["input"]["channels"] == "BGR"
+
+
+def test_what_is_in_a_data_set(run: Run, photos: Path) -> None:
+    code, out, _ = run("info", photos)
+    assert (code, out.splitlines()[0]) == (0, f"{photos}: 40 images, 2 classes")
+    assert "classes: 2; images a class: least 20, median 20, most 20" in out
+    assert "  width:  least 32, median 32, most 32" in out
+    assert run("info", photos, "--labels", "none.csv")[::2] == (
+        1,
+        f"error: {photos / 'none.csv'}: no such table of labels\n",
+    )
+
+
+@pytest.mark.slow
+def test_kaggle_s_dogs_from_a_zip(run: Run, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many rows as the competition has, all of one small picture; and one picture that is missing."""
+    monkeypatch.chdir(tmp_path)
+    picture = (photos / "dark" / "0.png").read_bytes()
+    rows = "".join(f"{number:032x},breed{number % 120}\n" for number in range(10_222))
+    for name, count in (("cut.zip", 5), ("kaggle.zip", 10_222)):
+        with zipfile.ZipFile(name, "w") as archive:
+            archive.writestr("labels.csv", f"id,breed\n{rows}")
+            for number in range(count):
+                archive.writestr(f"train/{number:032x}.jpg", picture)
+    code, out, err = run("data", "dog-breeds", "--zip", "cut.zip")
+    assert (code, out) == (1, "")
+    assert f"expected 10,222 rows whose picture is in train, found 5; missing is train/{5:032x}.jpg and 10,216" in err
+    assert not Path("dog-breeds").exists()
+    code, out, err = run("data", "dog-breeds", "--zip", "kaggle.zip")
+    told = "10,222 rows with their pictures, 120 breeds: dog-breeds\nnext: headstart fit dog-breeds\n"
+    assert (code, out) == (0, told), err
+    assert run("info", "dog-breeds")[1].startswith("dog-breeds: 10,222 images, 120 classes\n")
+
+
+def test_imagenet_v2_must_be_as_published(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "mine.tar.gz").write_bytes(b"mine")
+    code, out, err = run("data", "imagenetv2", "--archive", tmp_path / "mine.tar.gz", "--out", tmp_path / "v2")
+    assert (code, out) == (1, "")
+    assert err == (
+        f"error: {tmp_path / 'mine.tar.gz'} has 4 bytes, "
+        "but imagenetv2-top-images.tar.gz as published has 1,245,927,936\n"
+    )
+    code, _, err = run("data", "imagenetv2", "--variant", "topimages")
+    assert (code, err) == (
+        2,
+        "error: variant must be one of top-images, matched-frequency, threshold-0.7, got 'topimages'; "
+        "did you mean top-images?\n",
+    )

@@ -19,6 +19,7 @@ from headstart.settings import (
     RECIPES,
     EngineSettings,
     FitSettings,
+    ImageNetV2Settings,
     InputSettings,
     Knob,
     ReadSettings,
@@ -237,6 +238,17 @@ def show(photos: str, count: int, out: Path, **given: str | None) -> None:
 
 
 @cli.command()
+@PHOTOS
+@options(ReadSettings)
+def info(photos: str, **given: str | None) -> None:
+    """Tell what is in PHOTOS: the table of labels, the classes, the sizes of images, the files."""
+    reading = _parsed(given, ReadSettings)
+    from headstart.workflow import describing
+
+    click.echo("\n".join(describing.describe(photos, reading)))
+
+
+@cli.command()
 @RUN
 def report(run: str) -> None:
     """Write RUN's report.html again from its other files."""
@@ -311,6 +323,35 @@ def summary(model: str, classes: int | None, **given: str | None) -> None:
 
 
 @cli.group()
+def data() -> None:
+    """Data sets by name: fetch, unpack and check."""
+
+
+@data.command("imagenetv2")
+@options(ImageNetV2Settings)
+@click.option("--archive", metavar="FILE", type=Path, help="The published archive, where it is downloaded already.")
+@click.option(
+    "--out", metavar="FOLDER", type=Path, help="Where to put them.  [default: imagenetv2-VARIANT, in this folder]"
+)
+def data_imagenetv2(archive: Path | None, out: Path | None, **given: str | None) -> None:
+    """ImageNetV2: 10,000 pictures of ImageNet's 1,000 classes, to evaluate on. 1.25 GB."""
+    variant = _parsed(given, ImageNetV2Settings).variant
+    from headstart.workflow import getting
+
+    click.echo("\n".join(getting.imagenet_v2(variant, out, archive=archive, progress=Console())))
+
+
+@data.command("dog-breeds")
+@click.option("--zip", "archive", metavar="FILE", type=Path, help="Kaggle's zip, where it is downloaded already.")
+@click.option("--out", metavar="FOLDER", type=Path, help="Where to put them.  [default: dog-breeds, in this folder]")
+def data_dog_breeds(archive: Path | None, out: Path | None) -> None:
+    """Kaggle's dog breeds: 10,222 pictures of 120 breeds, fetched with your own credentials. 0.7 GB."""
+    from headstart.workflow import getting
+
+    click.echo("\n".join(getting.dog_breeds(out, archive=archive, progress=Console())))
+
+
+@cli.group()
 def cache() -> None:
     """The feature store: list, verify, prune."""
 
@@ -349,7 +390,7 @@ def cache_prune(store: str | None, model: str | None, everything: bool) -> None:
     click.echo(listing.prune(places.features(store), model=model, everything=everything))
 
 
-_KINDS = (ReadSettings, EngineSettings, InputSettings, FitSettings)
+_KINDS = (ReadSettings, ImageNetV2Settings, EngineSettings, InputSettings, FitSettings)
 _Kind = TypeVar("_Kind", bound=Settings)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-__all__ = ["Progress"]
+__all__ = ["Progress", "in_megabytes"]
 
 
 class Progress:
@@ -22,6 +22,25 @@ class Progress:
 
     def say(self, text: str) -> None:
         """Tell one line."""
+
+
+def in_megabytes(advance: Callable[[int], object]) -> Callable[[int], None]:
+    """For a stage whose unit is the megabyte (1 MiB): a function that takes bytes, and passes on what is whole.
+
+    >>> advance = in_megabytes(print)
+    >>> advance(1_000_000)
+    >>> advance(1_500_000)
+    2
+    """
+    rest = 0
+
+    def add(size: int) -> None:
+        nonlocal rest
+        whole, rest = divmod(rest + size, 1 << 20)
+        if whole:
+            advance(whole)
+
+    return add
 
 
 def _nothing(done: int) -> None:

@@ -22,6 +22,7 @@ __all__ = [
     "RECIPES",
     "EngineSettings",
     "FitSettings",
+    "ImageNetV2Settings",
     "InputSettings",
     "Knob",
     "ReadSettings",
@@ -243,6 +244,17 @@ class ReadSettings(Settings):
     id_column: str | None = _knob(None, "Column of the table with ids or paths; found by itself if plain.")
     label_column: str | None = _knob(None, "Column of the table with labels; found by itself if plain.")
     split_column: str | None = _knob(None, "Column of the table with train, validation or test.")
+
+
+@dataclass(kw_only=True)
+class ImageNetV2Settings(Settings):
+    """Which of the three test sets."""
+
+    variant: str = _knob(
+        "top-images",
+        "The ten pictures of each class that people were surest of, those as sure as ImageNet's, or those above 0.7.",
+        choices=("top-images", "matched-frequency", "threshold-0.7"),
+    )
 
 
 @dataclass(kw_only=True)

@@ -37,8 +37,8 @@ def made(load_module: Callable[[Path], ModuleType]) -> ModuleType:
 
 @pytest.fixture(autouse=True)
 def _from_here(server: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(module, "KERAS", f"{server.address}keras/")
-    monkeypatch.setattr(module, "TFHUB", f"{server.address}hub/")
+    monkeypatch.setattr(module, "KERAS", f"{server.url}/keras/")
+    monkeypatch.setattr(module, "TFHUB", f"{server.url}/hub/")
     monkeypatch.setenv("HEADSTART_CACHE", str(tmp_path / "cache"))
 
 
@@ -63,7 +63,7 @@ def test_keras_s_network_is_fetched_once_and_then_at_hand(server: Any, published
     assert not at_hand(SMALL)
     first = load_backbone(SMALL, progress=told)
     assert told.names == [f"fetching {FILE}"]
-    assert (first.name, first.source, first.licence) == (SMALL, f"{server.address}keras/{FILE}", "apache-2.0")
+    assert (first.name, first.source, first.licence) == (SMALL, f"{server.url}/keras/{FILE}", "apache-2.0")
     assert first.classes is not None
     assert first.classes[0] == "tench, Tinca tinca"
     assert at_hand(SMALL)
@@ -123,7 +123,7 @@ def test_without_a_network_the_file_and_its_place_are_named(server: Any) -> None
     ):
         with pytest.raises(WeightsNotFound) as caught:
             load_backbone(name)
-        address = f"{server.address}{server.asked[-1][0][1:]}"
+        address = server.url + server.asked[-1][0].removeprefix("GET ")
         assert str(caught.value) == (
             f"{name}: its weights are not on this machine, and could not be fetched ({address}: the server answers "
             f"404 Not Found). On a machine with a network, download {address}; then put it at "
@@ -138,7 +138,7 @@ def test_a_module_of_tf_hub_by_its_handle(server: Any, made: ModuleType, tmp_pat
     server.files[address] = archive.read_bytes()
     classifier = open_classifier(HANDLE)
     assert (classifier.model, len(classifier.classes), classifier.classes[0]) == (SMALL, 1001, "background")
-    assert classifier.facts["source"] == server.address + address[1:]
+    assert classifier.facts["source"] == server.url + address
     assert classifier.predict_proba([data.coffee()]).shape == (1, 1001)
     assert len(server.asked) == 1
     server.files.clear()
@@ -169,6 +169,6 @@ def test_kaggle_s_client_is_named_where_it_is_missing(monkeypatch: pytest.Monkey
     with pytest.raises(WeightsNotFound) as caught:
         open_classifier(handle)
     assert str(caught.value) == (
-        f'{handle} comes from Kaggle Models, whose client is not installed: run "pip install kagglehub", or '
-        "download it there by hand and give its folder or .tar.gz: --model FILE"
+        f'{handle} comes from Kaggle, whose client is not installed: pip install "headstart[kaggle]"; or download it '
+        "at https://www.kaggle.com/models/google/mobilenet-v2 and give its folder or .tar.gz: --model FILE"
     )

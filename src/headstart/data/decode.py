@@ -11,7 +11,7 @@ import stat
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, BinaryIO, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -22,7 +22,17 @@ from headstart.data.pixels import array_to_image, orientation, to_rgb, upright
 from headstart.data.uri import to_path, to_uri
 from headstart.errors import ImageProblem, SettingsError
 
-__all__ = ["MAX_BYTES", "MAX_PIXELS", "NOT_PICTURES", "Inspection", "content_hash", "decode", "inspect", "read_source"]
+__all__ = [
+    "MAX_BYTES",
+    "MAX_PIXELS",
+    "NOT_PICTURES",
+    "Inspection",
+    "content_hash",
+    "decode",
+    "header_size",
+    "inspect",
+    "read_source",
+]
 
 Source: TypeAlias = "Path | str | bytes | npt.NDArray[Any]"
 
@@ -101,6 +111,26 @@ def inspect(source: Source, *, max_pixels: int = MAX_PIXELS) -> Inspection:
         digest = None if content is None else content_hash(content)
         return Inspection(digest, None, None, _size(content), problem.reason)
     return Inspection(content_hash(content), width, height, _size(content), None)
+
+
+def header_size(path: Path) -> tuple[int, int]:
+    """Upright (width, height) in pixels by the file's header alone: little is read, and nothing is said of the rest.
+
+    ImageProblem where there is no such file, or no header of a picture.
+    """
+    _prepare_pillow()
+    try:
+        if reason := _not_a_file(path.stat()):
+            raise ImageProblem(_name(path), reason)
+        with path.open("rb") as file, _first_that_opens(file, file.read(256), _name(path)) as image:
+            width, height = image.size
+            return (height, width) if image.format != "TIFF" and orientation(image) >= 5 else (width, height)
+    except OSError as error:
+        raise ImageProblem(_name(path), _OS_REASONS.get(error.errno or 0, f"damaged: {error}")) from error
+    except ImageProblem:
+        raise
+    except Exception as error:  # on damaged headers decoders raise whatever comes up
+        raise ImageProblem(_name(path), f"damaged: {error}") from error
 
 
 def read_source(source: Path | str | bytes) -> bytes:
@@ -197,7 +227,14 @@ def _prepare_pillow() -> None:
 
 
 def _open(data: bytes, uri: str) -> ImageFile.ImageFile:
-    """``Image.open`` by content alone, without the formats of NOT_PICTURES and without its own limit of pixels."""
+    return _first_that_opens(io.BytesIO(data), data[:256], uri)
+
+
+def _first_that_opens(file: BinaryIO, data: bytes, uri: str) -> ImageFile.ImageFile:
+    """``Image.open`` by content alone, without the formats of NOT_PICTURES and without its own limit of pixels.
+
+    ``data`` is how the file begins.
+    """
     if not data:
         raise ImageProblem(uri, "empty file")
     Image.init()
@@ -208,7 +245,8 @@ def _open(data: bytes, uri: str) -> ImageFile.ImageFile:
         if name in NOT_PICTURES or isinstance(accepted, str) or not accepted:
             continue
         try:
-            return factory(io.BytesIO(data), "")
+            file.seek(0)
+            return factory(file, "")
         except Exception as error:  # another format may fit better
             if accept and not begins_as:
                 begins_as = f"truncated or damaged: begins as {name}, but its header cannot be read ({error})"

@@ -14,7 +14,7 @@ from headstart.data.tables import SUFFIXES, Labels, read_labels
 from headstart.data.uri import to_uri
 from headstart.errors import DataError
 
-__all__ = ["read_images"]
+__all__ = ["read_images", "read_with_table"]
 
 PathLike = str | os.PathLike[str]
 
@@ -42,23 +42,41 @@ def read_images(
     columns = {"id_column": id_column, "label_column": label_column, "split_column": split_column}
     if not isinstance(root, str | os.PathLike):
         return _manifest(_several([Path(item) for item in root]))
-    folder = Path(root)
+    return _read(Path(root), labels, columns)[0]
+
+
+def read_with_table(
+    root: PathLike,
+    labels: PathLike | None = None,
+    *,
+    id_column: str | None = None,
+    label_column: str | None = None,
+    split_column: str | None = None,
+) -> tuple[Manifest, Path | None]:
+    """As :func:`read_images`, with the table that the labels come from; None where they come from folders."""
+    columns = {"id_column": id_column, "label_column": label_column, "split_column": split_column}
+    return _read(Path(root), labels, columns)
+
+
+def _read(
+    folder: Path, labels: PathLike | Literal[False] | None, columns: dict[str, str | None]
+) -> tuple[Manifest, Path | None]:
     if folder.suffix.lower() in SUFFIXES and folder.is_file() and labels is None:
         folder, labels = folder.parent, folder.absolute()
     if labels:
         if not folder.is_dir():
             raise DataError(f"{folder} must be the folder of the images that {labels} names")
         table = Path(labels) if Path(labels).exists() else folder / labels
-        return _labelled(Lookup(folder), read_labels(table, **columns))
+        return _labelled(Lookup(folder), read_labels(table, **columns)), table
     if folder.is_file():
-        return _manifest([Found(folder)])
+        return _manifest([Found(folder)]), None
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder or file")
     found = None if labels is False else _own_table(folder, columns)
     if found is None and any(columns.values()):
         given = ", ".join(f"--{name.replace('_', '-')}" for name, value in columns.items() if value)
         raise DataError(f"{given} is given, but {folder} has no table of labels that fits: name one with --labels")
-    return _manifest(_pictures(folder)) if found is None else found
+    return (_manifest(_pictures(folder)), None) if found is None else found
 
 
 def _several(items: list[Path]) -> list[Found]:
@@ -81,10 +99,10 @@ def _manifest(rows: list[Found]) -> Manifest:
     )
 
 
-def _own_table(folder: Path, columns: dict[str, str | None]) -> Manifest | None:
-    """The rows of the one table in a folder that labels its pictures; None if there is none."""
+def _own_table(folder: Path, columns: dict[str, str | None]) -> tuple[Manifest, Path] | None:
+    """The rows of the one table in a folder that labels its pictures, and the table; None if there is none."""
     lookup = Lookup(folder)
-    fitting: dict[str, Manifest] = {}
+    fitting: dict[str, tuple[Manifest, Path]] = {}
     for path in sorted(folder.iterdir()):
         # Kaggle's sample_submission.csv names the test images, with a made-up label.
         if path.suffix.lower() not in SUFFIXES or path.name.startswith(".") or "submission" in path.name.lower():
@@ -94,7 +112,7 @@ def _own_table(folder: Path, columns: dict[str, str | None]) -> Manifest | None:
         except DataError:
             continue
         if any(lookup.fitting(name) for name in table.ids):
-            fitting[path.name] = _labelled(lookup, table)
+            fitting[path.name] = _labelled(lookup, table), path
     if len(fitting) > 1:
         raise DataError(f"{folder} holds more than one table of labels ({', '.join(fitting)}): name one with --labels")
     return next(iter(fitting.values()), None)

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from headstart.data.folders import split_named
 from headstart.errors import DataError
 
-__all__ = ["SUFFIXES", "Labels", "read_labels"]
+__all__ = ["SUFFIXES", "Labels", "read_columns", "read_labels"]
 
 SUFFIXES = (".csv", ".tsv", ".parquet")
 
@@ -53,7 +53,7 @@ def read_labels(
 
     Empty labels and splits are None. DataError: no such file, damaged, no rows, or columns that are not plain.
     """
-    columns = _read(path)
+    columns = read_columns(path)
     given = (("--id-column", id_column), ("--label-column", label_column), ("--split-column", split_column))
     for setting, name in given:
         if name is not None and name not in columns:
@@ -106,7 +106,11 @@ def _splits(path: Path, values: list[str | None], column: str) -> list[str | Non
     return [None if value is None else split_named(value) for value in values]
 
 
-def _read(path: Path) -> Columns:
+def read_columns(path: Path) -> Columns:
+    """All columns of a table as texts, by name; None where a cell is empty. Of Parquet, those that texts can stand for.
+
+    DataError: no such file, or damaged.
+    """
     try:
         if path.suffix.lower() == ".parquet":
             return _read_parquet(path)

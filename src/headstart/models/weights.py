@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import argparse
 import re
-import socket
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from urllib.parse import urlsplit
-from urllib.request import getproxies
 
 import timm
 import torch
@@ -19,6 +16,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from headstart import places
+from headstart.data.download import hub_answers
 from headstart.errors import ModelError, WeightsNotFound
 from headstart.models.fetched import kept_at
 from headstart.models.imagenet import imagenet_names
@@ -157,18 +155,6 @@ def _in_hub_cache(name: str) -> bool:
     return hub_id is not None and isinstance(try_to_load_from_cache(hub_id, "model.safetensors"), str)
 
 
-def _hub_answers() -> bool:
-    from huggingface_hub import constants
-
-    if getproxies():
-        return True  # names are the proxy's to look up
-    try:
-        socket.getaddrinfo(urlsplit(constants.ENDPOINT).hostname, 443)
-    except OSError:
-        return False
-    return True
-
-
 def _from_hub(name: str, local: Path) -> Weights:
     from huggingface_hub import hf_hub_download
 
@@ -178,7 +164,7 @@ def _from_hub(name: str, local: Path) -> Weights:
             f"{name}: no weights are published for it; give a file (--weights FILE), or --weights random"
         )
     try:
-        offline = not _hub_answers()  # asked first: the client would try again for half a minute
+        offline = not hub_answers()  # asked first: the client would try again for half a minute
         file = hf_hub_download(hub_id, "model.safetensors", local_files_only=offline)
     except Exception as failure:  # the client's errors for no network, no such file, no access have no common type
         raise WeightsNotFound(

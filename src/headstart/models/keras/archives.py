@@ -14,9 +14,10 @@ import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import BinaryIO
 
+from headstart.data.unpack import leads_outside
 from headstart.errors import ModelError
 
 __all__ = ["LIMIT", "read_folder", "read_tar", "read_zip"]
@@ -92,8 +93,7 @@ def _read_tar(stream: _Bounded, wanted: Wanted) -> dict[str, bytes]:
 
 
 def _refuse_outside(name: str) -> None:
-    path = PurePosixPath(name.replace("\\", "/"))
-    if path.is_absolute() or ".." in path.parts:
+    if leads_outside(name):
         raise ModelError(f"its member {name} leads outside of the archive, which is not followed")
 
 
