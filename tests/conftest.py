@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import threading
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -38,8 +36,9 @@ def nasty() -> ModuleType:
 
 
 @pytest.fixture
-def server() -> Iterator[Any]:
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """A server of tests/served.py: put bytes into server.files["/name"], and fetch server.url + "/name"."""
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
     running = _load(_HERE / "served.py").Server()
     yield running
     running.stop()
@@ -90,62 +89,6 @@ def photo(tmp_path: Path) -> Callable[..., Path]:
 def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A feature store for the whole session, so that tests of the same pictures share their features."""
     return tmp_path_factory.mktemp("store")
-
-
-class Server:
-    """Gives the files of a dict by path, in parts if asked; may break off, and counts what it was asked for."""
-
-    def __init__(self) -> None:
-        self.files: dict[str, bytes] = {}
-        self.versions: dict[str, str] = {}  # ETags, where there are any
-        self.break_after: list[int] = []  # bytes after which each next answer ends
-        self.asked: list[tuple[str, str | None]] = []  # path, Range
-        outer = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                part = self.headers.get("Range")
-                outer.asked.append((self.path, part))
-                content = outer.files.get(self.path)
-                if content is None:
-                    self.send_error(404)
-                    return
-                version = outer.versions.get(self.path)
-                start = int(part[6:-1]) if part and version and self.headers.get("If-Range") == version else 0
-                if start and start >= len(content):
-                    self.send_error(416)
-                    return
-                self.send_response(206 if start else 200)
-                self.send_header("Content-Length", str(len(content) - start))
-                if version:
-                    self.send_header("ETag", version)
-                if start:
-                    self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
-                self.end_headers()
-                until = start + outer.break_after.pop(0) if outer.break_after else None
-                self.wfile.write(content[start:until])
-
-            def log_message(self, *words: object) -> None:
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.address = f"http://127.0.0.1:{self._server.server_port}/"
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
-        self._thread.start()
-
-    def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
-
-
-@pytest.fixture
-def web(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
-    """A server of this machine."""
-    monkeypatch.setenv("no_proxy", "127.0.0.1")
-    served = Server()
-    yield served
-    served.close()
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -215,6 +215,52 @@ def test_pictures_of_pictures(run: Run, photos: Path, tmp_path: Path) -> None:
     assert run(*words, picture)[2].endswith("error: --plot draws one image, got 2\n")
 
 
+def test_which_network_to_take(run: Run, photos: Path, store: Path, tmp_path: Path) -> None:
+    words = ("rank", photos, "--out", tmp_path / "rank", "--store", store, "--engine", "torch")
+    code, out, err = run(*words, "--models", "tf_efficientnet_lite0, resnot50", "--budget", "5min")
+    assert code == 0, err
+    head, first, left_out, *_, picture = out.splitlines()
+    assert head.split()[:2] == ["model", "log-loss"]
+    assert first.split()[:3:2] == ["tf_efficientnet_lite0", "100.0%"]
+    assert left_out.startswith("resnot50")
+    assert picture == f"picture: {tmp_path / 'rank' / 'rank.png'}"
+    assert json.loads((tmp_path / "rank" / "rank.json").read_text())["command"]["budget"] == 300
+    assert run(*words, "--budget", "soon")[::2] == (
+        2,
+        "error: a time must be a number with s, min or h, such as 60s or 10min, got 'soon'\n",
+    )
+
+
+def test_a_submission(run: Run, photos: Path, store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "run"
+    assert run("fit", photos, "--out", folder, "--store", store, *TINY)[0] == 0
+    test = tmp_path / "competition" / "test"
+    test.mkdir(parents=True)
+    for number, label in enumerate(("dark", "밝은 🌞", "dark")):
+        (test / f"picture{number}.png").write_bytes((photos / label / f"{number}.png").read_bytes())
+    (test.parent / "sample_submission.csv").write_text(
+        "id,밝은 🌞,dark\n" + "".join(f"picture{number},0.5,0.5\n" for number in (2, 0, 1)), encoding="utf-8"
+    )
+    (tmp_path / "truth.csv").write_text("id,label\npicture0,dark\npicture1,밝은 🌞\npicture2,dark\n", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    code, out, err = run("predict", folder, test, "--format", "kaggle", "--labels", tmp_path / "truth.csv")
+    assert code == 0, err
+    first, loss, where = out.splitlines()
+    assert (first, where) == ("3 rows, 2 classes", "submission.csv")
+    assert loss.startswith("log-loss 0.")
+    with (tmp_path / "submission.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["id"], float(row["dark"]) > 0.5) for row in rows] == [
+        ("picture2", True),
+        ("picture0", True),
+        ("picture1", False),
+    ]
+    (test / "picture1.png").unlink()
+    assert run("predict", folder, test, "--format", "kaggle")[2].endswith(
+        "asks for pictures that are not among the 2 given, 1 of 3: picture1; give the folder that has them all\n"
+    )
+
+
 def test_the_classic_recipe_with_one_thing_changed(run: Run, photos: Path, store: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     recipe = ("--recipe", "classic", "--epochs", 1, "--train", "head", "--split", "drawn", "--channels", "BGR")
@@ -270,50 +316,4 @@ def test_imagenet_v2_must_be_as_published(run: Run, tmp_path: Path) -> None:
         2,
         "error: variant must be one of top-images, matched-frequency, threshold-0.7, got 'topimages'; "
         "did you mean top-images?\n",
-    )
-
-
-def test_which_network_to_take(run: Run, photos: Path, store: Path, tmp_path: Path) -> None:
-    words = ("rank", photos, "--out", tmp_path / "rank", "--store", store, "--engine", "torch")
-    code, out, err = run(*words, "--models", "tf_efficientnet_lite0, resnot50", "--budget", "5min")
-    assert code == 0, err
-    head, first, left_out, *_, picture = out.splitlines()
-    assert head.split()[:2] == ["model", "log-loss"]
-    assert first.split()[:3:2] == ["tf_efficientnet_lite0", "100.0%"]
-    assert left_out.startswith("resnot50")
-    assert picture == f"picture: {tmp_path / 'rank' / 'rank.png'}"
-    assert json.loads((tmp_path / "rank" / "rank.json").read_text())["command"]["budget"] == 300
-    assert run(*words, "--budget", "soon")[::2] == (
-        2,
-        "error: a time must be a number with s, min or h, such as 60s or 10min, got 'soon'\n",
-    )
-
-
-def test_a_submission(run: Run, photos: Path, store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = tmp_path / "run"
-    assert run("fit", photos, "--out", folder, "--store", store, *TINY)[0] == 0
-    test = tmp_path / "competition" / "test"
-    test.mkdir(parents=True)
-    for number, label in enumerate(("dark", "밝은 🌞", "dark")):
-        (test / f"picture{number}.png").write_bytes((photos / label / f"{number}.png").read_bytes())
-    (test.parent / "sample_submission.csv").write_text(
-        "id,밝은 🌞,dark\n" + "".join(f"picture{number},0.5,0.5\n" for number in (2, 0, 1)), encoding="utf-8"
-    )
-    (tmp_path / "truth.csv").write_text("id,label\npicture0,dark\npicture1,밝은 🌞\npicture2,dark\n", encoding="utf-8")
-    monkeypatch.chdir(tmp_path)
-    code, out, err = run("predict", folder, test, "--format", "kaggle", "--labels", tmp_path / "truth.csv")
-    assert code == 0, err
-    first, loss, where = out.splitlines()
-    assert (first, where) == ("3 rows, 2 classes", "submission.csv")
-    assert loss.startswith("log-loss 0.")
-    with (tmp_path / "submission.csv").open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    assert [(row["id"], float(row["dark"]) > 0.5) for row in rows] == [
-        ("picture2", True),
-        ("picture0", True),
-        ("picture1", False),
-    ]
-    (test / "picture1.png").unlink()
-    assert run("predict", folder, test, "--format", "kaggle")[2].endswith(
-        "asks for pictures that are not among the 2 given, 1 of 3: picture1; give the folder that has them all\n"
     )

@@ -249,6 +249,32 @@ def test_values_of_numpy_become_plain() -> None:
     json.dumps(values)
 
 
+# -- lengths of time --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "length"),
+    [("60", 60), ("60s", 60), ("45 sec", 45), ("10min", 600), ("2m", 120), ("1.5h", 5400), (" 0.5 MIN ", 30)],
+)
+def test_times_are_read_as_they_are_written(text: str, length: float) -> None:
+    assert seconds(text) == length
+
+
+@pytest.mark.parametrize(
+    "text", ["", "0", "0s", "-3s", "nan", "inf", "1e3s", "s", "ten", "5 days", "1h30", "1,5h", "٣s"]
+)
+def test_what_is_no_time_is_told(text: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        seconds(text)
+    assert str(caught.value) == f"a time must be a number with s, min or h, such as 60s or 10min, got {text!r}"
+
+
+@given(st.text(max_size=12))
+def test_any_text_is_a_time_above_nothing_or_refused(text: str) -> None:
+    with contextlib.suppress(SettingsError):
+        assert 0 < seconds(text) < float("inf")
+
+
 # -- the input --------------------------------------------------------------------------------------------------------
 
 
@@ -280,29 +306,3 @@ def test_what_is_given_changes_the_input() -> None:
 def test_recipes_are_settings(name: str) -> None:
     values = FitSettings.of(**RECIPES[name]).values()
     assert {key: values[key] for key in RECIPES[name]} == dict(RECIPES[name])
-
-
-# -- lengths of time --------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("text", "length"),
-    [("60", 60), ("60s", 60), ("45 sec", 45), ("10min", 600), ("2m", 120), ("1.5h", 5400), (" 0.5 MIN ", 30)],
-)
-def test_times_are_read_as_they_are_written(text: str, length: float) -> None:
-    assert seconds(text) == length
-
-
-@pytest.mark.parametrize(
-    "text", ["", "0", "0s", "-3s", "nan", "inf", "1e3s", "s", "ten", "5 days", "1h30", "1,5h", "٣s"]
-)
-def test_what_is_no_time_is_told(text: str) -> None:
-    with pytest.raises(SettingsError) as caught:
-        seconds(text)
-    assert str(caught.value) == f"a time must be a number with s, min or h, such as 60s or 10min, got {text!r}"
-
-
-@given(st.text(max_size=12))
-def test_any_text_is_a_time_above_nothing_or_refused(text: str) -> None:
-    with contextlib.suppress(SettingsError):
-        assert 0 < seconds(text) < float("inf")

@@ -155,8 +155,8 @@ def predict(
     **given: str | None,
 ) -> None:
     """Tell the likeliest classes of IMAGES (files or folders), by a run folder or a pretrained network's name."""
-    settings, seen = _parsed(given, EngineSettings), _parsed(given, InputSettings)
-    reading = _parsed(given, ReadSettings)
+    settings, reading = _parsed(given, EngineSettings), _parsed(given, ReadSettings)
+    seen = _parsed(given, InputSettings)
     from headstart.workflow import checking, predicting, reporting, submission
 
     found = predicting.predict(
@@ -218,7 +218,7 @@ def verify_input(run: str, photos: str, sample: int, **given: str | None) -> Non
     settings, reading = _parsed(given, EngineSettings), _parsed(given, ReadSettings)
     from headstart.workflow import checking, predicting, verifying
 
-    classifier = predicting.open_classifier(run, _parsed(given, InputSettings))
+    classifier = predicting.open_classifier(run, _parsed(given, InputSettings), progress=Console())
     images = checking.read(photos, reading)
     found = verifying.verify_input(classifier, images, settings, sample=sample, progress=Console())
     click.echo("\n".join(found.lines()))
@@ -242,7 +242,7 @@ def show(photos: str, count: int, out: Path, **given: str | None) -> None:
 @options(ReadSettings)
 def info(photos: str, **given: str | None) -> None:
     """Tell what is in PHOTOS: the table of labels, the classes, the sizes of images, the files."""
-    reading = ReadSettings.parse(given)
+    reading = _parsed(given, ReadSettings)
     from headstart.workflow import describing
 
     click.echo("\n".join(describing.describe(photos, reading)))
@@ -255,6 +255,12 @@ def report(run: str) -> None:
     from headstart.workflow import reporting
 
     click.echo(reporting.report(Path(run)))
+
+
+_RANKING = (
+    *(knob.name for knob in knobs(InputSettings)),  # with the defaults that fit has
+    *("pretrained_head", "validation", "test", "seed", "store", "store_as"),
+)
 
 
 @cli.command()
@@ -279,10 +285,10 @@ def report(run: str) -> None:
 )
 @options(ReadSettings)
 @options(EngineSettings)
-@options(FitSettings, only=("framing", "pretrained_head", "validation", "test", "seed", "store", "store_as"))
+@options(FitSettings, only=_RANKING)
 def rank(photos: str, asked: str, budget: str | None, out: Path | None, **given: str | None) -> None:
     """Tell which network suits PHOTOS best: heads solved on a growing sample, the hopeless dropped early."""
-    settings, reading = FitSettings.parse(given, ReadSettings), ReadSettings.parse(given, FitSettings)
+    settings, reading = _parsed(given, FitSettings), _parsed(given, ReadSettings)
     length = seconds(budget) if budget is not None else None
     from headstart.workflow import checking, ranking
 
@@ -329,7 +335,7 @@ def data() -> None:
 )
 def data_imagenetv2(archive: Path | None, out: Path | None, **given: str | None) -> None:
     """ImageNetV2: 10,000 pictures of ImageNet's 1,000 classes, to evaluate on. 1.25 GB."""
-    variant = ImageNetV2Settings.parse(given).variant
+    variant = _parsed(given, ImageNetV2Settings).variant
     from headstart.workflow import getting
 
     click.echo("\n".join(getting.imagenet_v2(variant, out, archive=archive, progress=Console())))
@@ -384,7 +390,7 @@ def cache_prune(store: str | None, model: str | None, everything: bool) -> None:
     click.echo(listing.prune(places.features(store), model=model, everything=everything))
 
 
-_KINDS = (ReadSettings, EngineSettings, InputSettings, FitSettings)
+_KINDS = (ReadSettings, ImageNetV2Settings, EngineSettings, InputSettings, FitSettings)
 _Kind = TypeVar("_Kind", bound=Settings)
 
 

@@ -3,7 +3,7 @@
 HeadstartError
 ├── SettingsError          a setting is unknown or has a value that it cannot have
 ├── DataError              the images or their labels cannot be used as they are
-│   ├── DownloadError      a published data set cannot be had, or is not what was published
+│   ├── DownloadError      a published file cannot be had, or is not what was published
 │   ├── ImageProblem       one image cannot be read; the run sets it aside and goes on
 │   └── TooManyProblems    so many images cannot be read that going on would mislead
 ├── ModelError             a network cannot be built or used as asked
@@ -49,7 +49,7 @@ class DataError(HeadstartError, ValueError):
 
 
 class DownloadError(DataError):
-    """A published data set cannot be had, or is not what was published."""
+    """A published file cannot be had, or is not what was published."""
 
 
 class ImageProblem(DataError):  # noqa: N818 - the manifest's column has this name

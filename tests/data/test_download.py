@@ -6,15 +6,22 @@ import hashlib
 import importlib.util
 import os
 import sys
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from headstart.data import download
-from headstart.data.download import Published, fetch, fetch_from_hub, fetch_from_kaggle, fetch_url, hub_answers, verify
+from headstart.data import download as module
+from headstart.data.download import (
+    Published,
+    download,
+    fetch,
+    fetch_from_hub,
+    fetch_from_kaggle,
+    hub_answers,
+    verify,
+)
 from headstart.errors import DataError, DownloadError
 
 DATA = os.urandom(3_000_000)
@@ -22,23 +29,27 @@ DATA = os.urandom(3_000_000)
 
 @pytest.fixture(autouse=True)
 def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(download, "_WAIT", 0.001)
+    monkeypatch.setattr(module, "_WAIT", 0.001)
 
 
 def published(data: bytes = DATA, **more: Any) -> Published:
     return Published("a.tar.gz", len(data), hashlib.sha256(data).hexdigest(), **more)
 
 
-def fails(*arguments: Any, kind: type[Exception] = DownloadError) -> str:
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def fails(url: str, path: Path, published: Published | None = None, kind: type[Exception] = DownloadError) -> str:
     with pytest.raises(kind) as caught:
-        fetch_url(*arguments)
+        download(url, path, published=published)
     return str(caught.value)
 
 
 def test_a_whole_file(server: Any, tmp_path: Path) -> None:
     server.files["/a.tar.gz"] = DATA
     path = tmp_path / "a.tar.gz"
-    assert fetch_url(f"{server.url}/a.tar.gz", path, published()) == path
+    assert download(f"{server.url}/a.tar.gz", path, published=published()) == path
     assert path.read_bytes() == DATA
     assert [each.name for each in tmp_path.iterdir()] == ["a.tar.gz"]
 
@@ -46,7 +57,7 @@ def test_a_whole_file(server: Any, tmp_path: Path) -> None:
 def test_broken_connections_are_made_again_where_they_stopped(server: Any, tmp_path: Path) -> None:
     server.files["/a.tar.gz"] = DATA
     server.breaks = [1_000_000, 500_000, 1]
-    path = fetch_url(f"{server.url}/a.tar.gz", tmp_path / "a.tar.gz", published())
+    path = download(f"{server.url}/a.tar.gz", tmp_path / "a.tar.gz", published=published())
     assert path.read_bytes() == DATA
     assert [asked for _, asked in server.asked] == [None, "bytes=1000000-", "bytes=1500000-", "bytes=1500001-"]
 
@@ -59,7 +70,7 @@ def test_what_came_is_kept_for_the_next_call(server: Any, tmp_path: Path) -> Non
     assert not path.exists()
     assert part.read_bytes() == DATA[:2_000_000]
     server.asked.clear()
-    fetch_url(url, path, published())
+    download(url, path, published=published())
     assert server.asked == [("GET /a.tar.gz", "bytes=2000000-")]
     assert path.read_bytes() == DATA
     assert not part.exists()
@@ -69,7 +80,7 @@ def test_a_server_that_knows_no_parts_begins_again(server: Any, tmp_path: Path) 
     server.files["/a.tar.gz"] = DATA
     server.with_ranges = False
     (tmp_path / "a.tar.gz.part").write_bytes(b"x" * 1_000)
-    fetch_url(f"{server.url}/a.tar.gz", tmp_path / "a.tar.gz", published())
+    download(f"{server.url}/a.tar.gz", tmp_path / "a.tar.gz", published=published())
     assert (tmp_path / "a.tar.gz").read_bytes() == DATA
 
 
@@ -88,7 +99,7 @@ def test_a_part_of_another_file_is_found_out_at_the_end(server: Any, tmp_path: P
     (tmp_path / "a.tar.gz.part").write_bytes(b"x" * 1_000)
     url, path = f"{server.url}/a.tar.gz", tmp_path / "a.tar.gz"
     assert "its SHA-256 is" in fails(url, path, published())
-    assert fetch_url(url, path, published()).read_bytes() == DATA
+    assert download(url, path, published=published()).read_bytes() == DATA
 
 
 def test_another_size_is_refused_before_it_is_fetched(server: Any, tmp_path: Path) -> None:
@@ -112,7 +123,7 @@ def test_a_server_that_says_no(server: Any, tmp_path: Path) -> None:
     assert len(server.asked) == 1
     server.files["/a.tar.gz"] = DATA
     server.codes = [503, 429, 200]
-    assert fetch_url(url, path, published()).read_bytes() == DATA
+    assert download(url, path, published=published()).read_bytes() == DATA
     path.unlink()
     server.codes = [503] * 5
     assert fails(url, path, published()) == f"{url}: the server answers 503 Service Unavailable"
@@ -131,6 +142,57 @@ def test_a_full_disk(server: Any, tmp_path: Path) -> None:
     (tmp_path / "a.tar.gz.part").symlink_to("/dev/full")
     text = fails(f"{server.url}/a.tar.gz", tmp_path / "a.tar.gz", published(), kind=DataError)
     assert "the disk is full; make room, and the same command goes on from there" in text
+
+
+# -- no checksum is published -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("with_versions", [True, False])
+def test_a_file_of_which_nothing_is_known(server: Any, tmp_path: Path, with_versions: bool) -> None:
+    server.files["/a.bin"], server.with_versions = DATA, with_versions
+    path = download(f"{server.url}/a.bin", tmp_path / "new" / "a.bin")
+    assert path.read_bytes() == DATA
+    assert names(tmp_path / "new") == ["a.bin"]
+    assert server.asked == [("GET /a.bin", None)]
+
+
+def test_without_a_length_the_end_is_the_end(server: Any, tmp_path: Path) -> None:
+    server.files["/a.bin"], server.with_length = DATA, False
+    assert download(f"{server.url}/a.bin", tmp_path / "a.bin").read_bytes() == DATA
+
+
+def test_the_same_version_is_gone_on_with(server: Any, tmp_path: Path) -> None:
+    server.files["/a.bin"] = DATA
+    server.breaks = [100_000, 50_000]
+    assert download(f"{server.url}/a.bin", tmp_path / "a.bin").read_bytes() == DATA
+    assert [asked for _, asked in server.asked] == [None, "bytes=100000-", "bytes=150000-"]
+
+
+def test_another_version_is_begun_again(server: Any, tmp_path: Path) -> None:
+    url, path, part = f"{server.url}/a.bin", tmp_path / "a.bin", tmp_path / "a.bin.part"
+    server.files["/a.bin"] = DATA
+    server.breaks = [100_000] + [0] * 8
+    assert fails(url, path) == f"{url}: the connection broke; the 0.1 MB that came are kept in {part}"
+    assert names(tmp_path) == ["a.bin.part", "a.bin.part.version"]
+    server.breaks, server.files["/a.bin"] = [], DATA[::-1]
+    assert download(url, path).read_bytes() == DATA[::-1]
+    assert server.asked[-1] == ("GET /a.bin", "bytes=100000-")
+    assert names(tmp_path) == ["a.bin"]
+
+
+def test_without_a_version_it_is_begun_again(server: Any, tmp_path: Path) -> None:
+    server.files["/a.bin"], server.with_versions = DATA, False
+    server.breaks = [100_000]
+    assert download(f"{server.url}/a.bin", tmp_path / "a.bin").read_bytes() == DATA
+    assert server.asked == [("GET /a.bin", None)] * 2
+
+
+def test_a_part_that_is_longer_than_the_file_is_begun_again(server: Any, tmp_path: Path) -> None:
+    server.files["/a.bin"] = DATA
+    (tmp_path / "a.bin.part").write_bytes(DATA + b"more")
+    (tmp_path / "a.bin.part.version").write_text(f'"{hashlib.sha256(DATA).hexdigest()}"')
+    assert download(f"{server.url}/a.bin", tmp_path / "a.bin").read_bytes() == DATA
+    assert [asked for _, asked in server.asked] == [f"bytes={len(DATA) + 4}-", None]
 
 
 def test_verify(tmp_path: Path) -> None:
@@ -207,7 +269,7 @@ def test_a_hub_that_cannot_be_reached(monkeypatch: pytest.MonkeyPatch, tmp_path:
     from huggingface_hub import constants
 
     monkeypatch.setattr(constants, "ENDPOINT", "https://no-such-host.invalid")
-    monkeypatch.setattr(download, "getproxies", dict)
+    monkeypatch.setattr(module, "getproxies", dict)
     with pytest.raises(DownloadError) as caught:
         fetch_from_hub(published(hub="me/set"), tmp_path)
     assert str(caught.value) == "me/set on the Hugging Face hub: the hub cannot be reached (no such host by name)"
@@ -238,8 +300,3 @@ def test_kaggle_s_client(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     (tmp_path / "competitions" / "dogs").mkdir(parents=True)
     (tmp_path / "competitions" / "dogs.complete").touch()
     assert fetch_from_kaggle("dogs") == tmp_path / "competitions" / "dogs"
-
-
-def test_no_proxy_is_in_the_way() -> None:
-    """The tests above talk to 127.0.0.1; where a proxy is set, it must leave that alone."""
-    assert not urllib.request.getproxies() or urllib.request.proxy_bypass("127.0.0.1")

@@ -36,16 +36,16 @@ def made(load_module: Callable[[Path], ModuleType]) -> ModuleType:
 
 
 @pytest.fixture(autouse=True)
-def _from_here(web: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(module, "KERAS", f"{web.address}keras/")
-    monkeypatch.setattr(module, "TFHUB", f"{web.address}hub/")
+def _from_here(server: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(module, "KERAS", f"{server.url}/keras/")
+    monkeypatch.setattr(module, "TFHUB", f"{server.url}/hub/")
     monkeypatch.setenv("HEADSTART_CACHE", str(tmp_path / "cache"))
 
 
 @pytest.fixture
-def published_file(web: Any, made: ModuleType, tmp_path: Path) -> bytes:
+def published_file(server: Any, made: ModuleType, tmp_path: Path) -> bytes:
     content = made.write_h5(tmp_path / "published.h5", made.variables(0.35, classes=1000)).read_bytes()
-    web.files[f"/keras/{FILE}"] = bytes(content)
+    server.files[f"/keras/{FILE}"] = bytes(content)
     return bytes(content)
 
 
@@ -58,20 +58,20 @@ class Stages(Progress):
         return super().stage(name, **more)
 
 
-def test_keras_s_network_is_fetched_once_and_then_at_hand(web: Any, published_file: bytes, made: ModuleType) -> None:
+def test_keras_s_network_is_fetched_once_and_then_at_hand(server: Any, published_file: bytes, made: ModuleType) -> None:
     told = Stages()
     assert not at_hand(SMALL)
     first = load_backbone(SMALL, progress=told)
     assert told.names == [f"fetching {FILE}"]
-    assert (first.name, first.source, first.licence) == (SMALL, f"{web.address}keras/{FILE}", "apache-2.0")
+    assert (first.name, first.source, first.licence) == (SMALL, f"{server.url}/keras/{FILE}", "apache-2.0")
     assert first.classes is not None
     assert first.classes[0] == "tench, Tinca tinca"
     assert at_hand(SMALL)
     assert as_published(SMALL)
-    web.files.clear()
+    server.files.clear()
     again = load_backbone(SMALL)
     assert (digest(again.module), again.source) == (digest(first.module), first.source)
-    assert len(web.asked) == 1
+    assert len(server.asked) == 1
     expected = made.variables(0.35, classes=1000)["Conv1/kernel"]
     assert np.array_equal(again.module.get_parameter("conv_stem.weight").detach(), expected.transpose(3, 2, 0, 1))
 
@@ -101,7 +101,7 @@ def test_a_file_that_changed_is_not_used(published_file: bytes) -> None:
 
 
 def test_a_file_put_there_by_hand_is_used_and_is_nobody_s_published_one(
-    web: Any, made: ModuleType, tmp_path: Path
+    server: Any, made: ModuleType, tmp_path: Path
 ) -> None:
     name = "keras:MobileNetV2"
     assert published(require(name)).top1 == 71.3
@@ -110,20 +110,20 @@ def test_a_file_put_there_by_hand_is_used_and_is_nobody_s_published_one(
     assert published(require(name)).top1 is None
     assert load_backbone(name).source == str(path)
     assert published(require(name)).top1 is None
-    assert web.asked == []
+    assert server.asked == []
     path.write_bytes(b"")
     with pytest.raises(ModelError, match="its content is not what it was when it was first used"):
         load_backbone(name)
 
 
-def test_without_a_network_the_file_and_its_place_are_named(web: Any) -> None:
+def test_without_a_network_the_file_and_its_place_are_named(server: Any) -> None:
     for name, file, given in (
         (SMALL, FILE, "--weights FILE"),
         (HANDLE, "tfhub.dev_google_tf2-preview_mobilenet_v2_classification_2.tar.gz", "--model FILE"),
     ):
         with pytest.raises(WeightsNotFound) as caught:
             load_backbone(name)
-        address = f"{web.address}{web.asked[-1][0][1:]}"
+        address = server.url + server.asked[-1][0].removeprefix("GET ")
         assert str(caught.value) == (
             f"{name}: its weights are not on this machine, and could not be fetched ({address}: the server answers "
             f"404 Not Found). On a machine with a network, download {address}; then put it at "
@@ -131,17 +131,17 @@ def test_without_a_network_the_file_and_its_place_are_named(web: Any) -> None:
         )
 
 
-def test_a_module_of_tf_hub_by_its_handle(web: Any, made: ModuleType, tmp_path: Path) -> None:
+def test_a_module_of_tf_hub_by_its_handle(server: Any, made: ModuleType, tmp_path: Path) -> None:
     values = {f"module/{name}:0": each for name, each in made.slim(made.variables(0.35, classes=1001)).items()}
     archive = made.write_tar(tmp_path / "module.tar.gz", made.write_saved_model(tmp_path / "module", values))
     address = "/hub/google/tf2-preview/mobilenet_v2/classification/2?tf-hub-format=compressed"
-    web.files[address] = archive.read_bytes()
+    server.files[address] = archive.read_bytes()
     classifier = open_classifier(HANDLE)
     assert (classifier.model, len(classifier.classes), classifier.classes[0]) == (SMALL, 1001, "background")
-    assert classifier.facts["source"] == web.address + address[1:]
+    assert classifier.facts["source"] == server.url + address
     assert classifier.predict_proba([data.coffee()]).shape == (1, 1001)
-    assert len(web.asked) == 1
-    web.files.clear()
+    assert len(server.asked) == 1
+    server.files.clear()
     assert Classifier.pretrained(HANDLE).model == SMALL
 
 
@@ -169,6 +169,6 @@ def test_kaggle_s_client_is_named_where_it_is_missing(monkeypatch: pytest.Monkey
     with pytest.raises(WeightsNotFound) as caught:
         open_classifier(handle)
     assert str(caught.value) == (
-        f'{handle} comes from Kaggle Models, whose client is not installed: run "pip install kagglehub", or '
-        "download it there by hand and give its folder or .tar.gz: --model FILE"
+        f'{handle} comes from Kaggle, whose client is not installed: pip install "headstart[kaggle]"; or download it '
+        "at https://www.kaggle.com/models/google/mobilenet-v2 and give its folder or .tar.gz: --model FILE"
     )

@@ -193,6 +193,7 @@ def test_dog_breeds_from_a_zip(tmp_path: Path, layout: str) -> None:
         test = zipped({name[5:]: data for name, data in files.items() if name.startswith("test/")})
         files = {
             "labels.csv.zip": zipped({"labels.csv": files["labels.csv"]}),
+            "sample_submission.csv.zip": zipped({"sample_submission.csv": files["sample_submission.csv"]}),
             "train.zip": train,
             "test.zip": test,
         }
@@ -206,6 +207,7 @@ def test_dog_breeds_from_a_zip(tmp_path: Path, layout: str) -> None:
     manifest = read(out)
     assert (len(manifest), manifest.classes, set(manifest.splits)) == (12, ("boston_bull", "pug"), {"train"})
     assert all(Path(uri).parent == out / "train" for uri in manifest.uris)
+    assert (out / "sample_submission.csv").read_bytes() == dog_files()["sample_submission.csv"]
     record = json.loads((out / RECORD).read_text())
     assert record["sha256"] == hashlib.sha256(archive.read_bytes()).hexdigest()
     assert "unchanged since they were unpacked" in get(DOGS, out)[0]

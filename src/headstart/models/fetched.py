@@ -9,8 +9,9 @@ import re
 from pathlib import Path
 
 from headstart import places
-from headstart.data.fetching import download, sha256_of
-from headstart.errors import DataError, ModelError, WeightsNotFound
+from headstart.data.digests import file_digest
+from headstart.data.download import download, fetch_model_from_kaggle
+from headstart.errors import DownloadError, ModelError, WeightsNotFound
 from headstart.files import write_text
 from headstart.models.keras import ARCHITECTURES
 from headstart.progress import Progress
@@ -57,19 +58,22 @@ def fetched(name: str, *, progress: Progress | None = None) -> tuple[Path, str]:
     :raises ModelError: it is not what it was when it was first used.
     """
     if _KAGGLE.fullmatch(name):
-        return _by_kaggle(name), f"kaggle {name}"
+        try:
+            return fetch_model_from_kaggle(name, progress=progress), f"kaggle {name}"
+        except DownloadError as failure:
+            raise WeightsNotFound(str(failure)) from failure
     address, file = _address(name)
     path = places.weights() / file
     if not path.exists():
         try:
             download(address, path, progress=progress)
-        except DataError as failure:
+        except DownloadError as failure:
             given = "--weights FILE" if name in ARCHITECTURES else "--model FILE"
             raise WeightsNotFound(
                 f"{name}: its weights are not on this machine, and could not be fetched ({failure}). On a machine with "
                 f"a network, download {address}; then put it at {path}, or give its place: {given}"
             ) from failure
-        write_text(_note(path), f"{sha256_of(path)}  {address}\n")
+        write_text(_note(path), f"{file_digest(path)}  {address}\n")
     return path, _checked(path, address)
 
 
@@ -96,7 +100,7 @@ def _noted(path: Path) -> tuple[str, str]:
 
 def _checked(path: Path, address: str) -> str:
     """Compare with what was noted, or note it; returns where the file is from."""
-    digest = sha256_of(path)
+    digest = file_digest(path)
     if not _note(path).exists():
         write_text(_note(path), f"{digest}  {_BY_HAND}\n")
         return str(path)
@@ -107,21 +111,3 @@ def _checked(path: Path, address: str) -> str:
             f"it and {_note(path).name} to have it fetched again"
         )
     return str(path) if origin == _BY_HAND else address
-
-
-def _by_kaggle(handle: str) -> Path:
-    try:
-        import kagglehub
-    except ImportError:
-        raise WeightsNotFound(
-            f'{handle} comes from Kaggle Models, whose client is not installed: run "pip install kagglehub", or '
-            "download it there by hand and give its folder or .tar.gz: --model FILE"
-        ) from None
-    try:
-        return Path(kagglehub.model_download(handle))
-    except Exception as failure:  # no credentials, no such model, no network: their errors have no common type
-        reason = " ".join(str(failure).split()) or type(failure).__name__
-        raise WeightsNotFound(
-            f"{handle}: Kaggle does not give it ({reason}); download it there by hand and give its folder or .tar.gz: "
-            "--model FILE"
-        ) from failure

@@ -171,8 +171,7 @@ def open_candidate(name: str, settings: FitSettings, *, classes: int, progress: 
     :raises ModelError: there is no such network, its weights cannot be had, or its head is not one linear layer.
     """
     backbone = load_backbone(name, weights_file=settings.weights, seed=settings.seed, progress=progress)
-    if settings.framing == "whole":
-        backbone = replace(backbone, spec=backbone.spec.whole())
+    backbone = replace(backbone, spec=backbone.spec.changed(**settings.input_changes()))
     network, spec = backbone.module, backbone.spec
     old_head = network.get_classifier()  # type: ignore[operator]
     network.reset_classifier(classes)  # type: ignore[operator]

@@ -23,6 +23,8 @@ __all__ = ["RECORD", "dog_breeds", "get", "imagenet_v2"]
 RECORD = ".headstart.json"
 """The file in a data set's folder that says where it came from, with the SHA-256 of each of its files."""
 
+_ZIPPED = ("labels.csv", "sample_submission.csv", "train", "test")
+
 
 def imagenet_v2(
     variant: str, out: Path | None = None, *, archive: Path | None = None, progress: Progress | None = None
@@ -155,7 +157,7 @@ def _copied(kept: Path, folder: Path, slug: str, progress: Progress) -> dict[str
 
 def _unpack_inner(root: Path, limits: Limits, progress: Progress) -> None:
     """Zips in the archive: Kaggle has had train.zip, with a folder train in it, and labels.csv.zip."""
-    for path in (root / f"{name}.zip" for name in ("labels.csv", "train", "test")):
+    for path in (root / f"{name}.zip" for name in _ZIPPED):
         name = path.with_suffix("")
         if path.is_file() and not name.exists():
             inner = unpack(path, path.with_name(f".{name.name}"), limits=limits, progress=progress)
