@@ -14,27 +14,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from headstart.cli import main
-
 Run = Callable[..., tuple[int, str, str]]
 TINY = ("--model", "test_efficientnet", "--weights", "random")
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """headstart(*words) -> exit code, standard output, standard error."""
-
-    def headstart(*words: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["headstart", *map(str, words)])
-        code = 0
-        try:
-            main()
-        except SystemExit as stop:
-            code = int(stop.code or 0)
-        told = capsys.readouterr()
-        return code, told.out, told.err
-
-    return headstart
 
 
 @pytest.fixture

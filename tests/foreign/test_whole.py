@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -13,27 +12,9 @@ import numpy as np
 import pytest
 
 from headstart import Classifier, load
-from headstart.cli import main
 from headstart.errors import RunError
 
 Run = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """headstart(*words) -> exit code, standard output, standard error."""
-
-    def headstart(*words: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["headstart", *map(str, words)])
-        code = 0
-        try:
-            main()
-        except SystemExit as stop:
-            code = int(stop.code or 0)
-        told = capsys.readouterr()
-        return code, told.out, told.err
-
-    return headstart
 
 
 def write_saved_model(made: ModuleType, tensorflow_made: ModuleType, folder: Path) -> Path:

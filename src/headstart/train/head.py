@@ -9,14 +9,17 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
-__all__ = ["HeadFit", "Solution", "solve_head"]
+from headstart.models.names import match
+
+__all__ = ["HeadFit", "Solution", "matched_head", "solve_head"]
 
 STRENGTHS = tuple(10 ** (-step / 2) for step in range(-2, 13))
 """Penalties that may be tried, 10 to 1e-6, for features scaled to a mean square of 1 and a loss that is a mean."""
@@ -74,6 +77,31 @@ def solve_head(
     lines = [line for walk in walks for line in walk.history]
     history = [{"stage": "head", "epoch": epoch, **line} for epoch, line in enumerate(lines, 1)]
     return HeadFit(scaling.undone(best.solution), best.best["l2"], history)
+
+
+@torch.no_grad()
+def matched_head(
+    old: nn.Module, names: Sequence[str] | None, classes: Sequence[str], features: Tensor, targets: Tensor
+) -> Solution | None:
+    """The rows of a pretrained head whose classes have the names of ours, and zeros for the others; None without any.
+
+    :param names: of the pretrained head's classes; None where they are not known.
+    :param features: (N, D) with their targets (N,): of classes with the same name, the images speak for one.
+
+    >>> old, x, y = nn.Linear(2, 3), torch.ones(2, 2), torch.arange(2)
+    >>> found = matched_head(old, ["tabby, tabby cat", "pug", "beagle"], ["new", "pug"], x, y)
+    >>> found is not None and torch.equal(found.weight[1], old.weight[1])
+    True
+    """
+    if names is None or not isinstance(old, nn.Linear):
+        return None
+    old = old.to(features.device)
+    weight, bias = features.new_zeros(len(classes), features.shape[1]), features.new_zeros(len(classes))
+    for target, candidates in match(classes, names).items():
+        scores = old(features[targets == target]).mean(0)[candidates]
+        chosen = candidates[int(scores.argmax())]
+        weight[target], bias[target] = old.weight[chosen], old.bias[chosen]
+    return Solution(weight, bias) if weight.any() else None
 
 
 def _zeros(classes: int, features: Tensor) -> Solution:

@@ -10,25 +10,22 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from headstart import places
 from headstart.data.manifest import Manifest
 from headstart.data.views import read_views
 from headstart.errors import DataError, ModelError
 from headstart.features.extract import extract
-from headstart.features.key import FeatureSpace
-from headstart.features.store import FeatureStore, Space
+from headstart.features.store import Space
 from headstart.models import catalog, weights
-from headstart.models.backbone import Backbone, digest, load_backbone
+from headstart.models.backbone import Backbone, load_backbone
 from headstart.models.cut import Cut, cut
-from headstart.models.engine import Engine, choose_device, choose_precision, open_engine
-from headstart.models.names import match
+from headstart.models.engine import Engine, choose_device
 from headstart.progress import Progress
 from headstart.settings import FitSettings
-from headstart.train.head import Solution
+from headstart.train.head import Solution, matched_head
+from headstart.workflow.frozen import open_prefix, open_space
 
 __all__ = ["Candidate", "named", "open_candidate"]
 
@@ -88,15 +85,7 @@ class Candidate:
     @cached_property
     def engine(self) -> Engine:
         """What runs it, opened when it is first needed."""
-        settings = self.settings
-        return open_engine(
-            self.parts.prefix,
-            self.backbone.spec,
-            batch=settings.extract_batch,
-            device=settings.device,
-            precision=settings.precision,
-            engine=settings.engine,
-        )
+        return open_prefix(self.backbone, self.parts, self.settings)
 
     def missing(self, images: Manifest) -> int:
         """How many of these images the store has no features of."""
@@ -152,17 +141,9 @@ class Candidate:
 
     def pretrained(self, classes: Sequence[str], features: Tensor, targets: Tensor) -> Solution | None:
         """The rows of the pretrained head whose classes have the names of ours, as ``fit`` starts from; else None."""
-        names, old = self.backbone.classes, self.old_head
-        if self.settings.pretrained_head == "off" or names is None or not isinstance(old, nn.Linear):
+        if self.settings.pretrained_head == "off":
             return None
-        weight, bias = features.new_zeros(len(classes), features.shape[1]), features.new_zeros(len(classes))
-        old = old.to(features.device)
-        with torch.no_grad():
-            for target, candidates in match(classes, names).items():
-                scores = old(features[targets == target]).mean(0)[candidates]
-                chosen = candidates[int(scores.argmax())]
-                weight[target], bias[target] = old.weight[chosen], old.bias[chosen]
-        return Solution(weight, bias) if weight.any() else None
+        return matched_head(self.old_head, self.backbone.classes, classes, features, targets)
 
 
 def open_candidate(name: str, settings: FitSettings, *, classes: int, progress: Progress | None = None) -> Candidate:
@@ -179,14 +160,5 @@ def open_candidate(name: str, settings: FitSettings, *, classes: int, progress: 
     if len(parts.feature_shape) != 1 or not isinstance(network.get_classifier(), nn.Linear):  # type: ignore[operator]
         raise ModelError(f"{name}: its head is not one linear layer, so that it cannot be solved for")
     device = choose_device(settings.device)
-    space = FeatureSpace(
-        model=backbone.name,
-        weights=digest(parts.prefix),
-        cut=parts.name,
-        spec=spec,
-        precision=choose_precision(settings.precision, device),
-        dtype=settings.store_as,
-        shape=parts.feature_shape,
-    )
-    kept = FeatureStore(places.features(settings.store)).space(space)
-    return Candidate(backbone, parts, kept, old_head, settings, device)
+    space = open_space(backbone, parts, settings, device=device)
+    return Candidate(backbone, parts, space, old_head, settings, device)

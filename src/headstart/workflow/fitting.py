@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from headstart import __version__, places
+from headstart import __version__
 from headstart.classifier import Classifier, softmax
 from headstart.data.checkup import refuse_if_too_many
 from headstart.data.manifest import Manifest
@@ -21,18 +21,18 @@ from headstart.data.split import assign_split, last_rows
 from headstart.errors import DataError
 from headstart.evaluate import evaluate
 from headstart.features.extract import extract
-from headstart.features.key import FeatureSpace
-from headstart.features.store import FeatureStore, Space
-from headstart.models.backbone import Backbone, digest, load_backbone
+from headstart.features.store import Space
+from headstart.models.backbone import Backbone, load_backbone
 from headstart.models.cut import Cut, cut
-from headstart.models.engine import Normalised, choose_device, choose_precision, open_engine
+from headstart.models.engine import Normalised, choose_device
 from headstart.models.names import match
 from headstart.progress import Progress
 from headstart.settings import FitSettings
-from headstart.train.head import Solution, solve_head
+from headstart.train.head import Solution, matched_head, solve_head
 from headstart.train.part import Inputs, Kept, Part
 from headstart.train.tail import Loop, logits, train_tail
 from headstart.workflow.checking import inspected
+from headstart.workflow.frozen import open_prefix, open_space
 
 __all__ = ["Fitted", "fit"]
 
@@ -140,20 +140,7 @@ class _Fitting:
         for name, parameter in network.named_parameters():
             parameter.requires_grad_(name in trainable)
         self.tail = Normalised(network, spec) if self.parts.at_image else self.parts.tail
-        self.space = FeatureStore(places.features(settings.store)).space(self._feature_space())
-
-    def _feature_space(self) -> FeatureSpace:
-        spec, parts = self.backbone.spec, self.parts
-        at_image = parts.at_image
-        return FeatureSpace(
-            model=self.backbone.name,
-            weights=digest(parts.prefix),
-            cut=parts.name,
-            spec=spec,
-            precision="float32" if at_image else choose_precision(self.settings.precision, self.device),
-            dtype="uint8" if at_image else self.settings.store_as,
-            shape=(spec.height, spec.width, 3) if at_image else parts.feature_shape,
-        )
+        self.space = open_space(self.backbone, self.parts, settings, device=self.device)
 
     def extract(self, data: Manifest) -> Manifest:
         """Compute what the store does not have."""
@@ -162,14 +149,7 @@ class _Fitting:
         def open_run() -> Callable[[NDArray[np.uint8]], NDArray[Any]]:
             if self.parts.at_image:
                 return lambda images: images
-            return open_engine(
-                self.parts.prefix,
-                self.backbone.spec,
-                batch=settings.extract_batch,
-                device=settings.device,
-                precision=settings.precision,
-                engine=settings.engine,
-            )
+            return open_prefix(self.backbone, self.parts, settings)
 
         usable = np.flatnonzero([problem is None for problem in data.problems])
         seen = extract(
@@ -232,19 +212,9 @@ class _Fitting:
         self.history += found.history
 
     def _pretrained(self, features: torch.Tensor, targets: torch.Tensor) -> Solution | None:
-        """The rows of the pretrained head whose classes have the names of ours; zeros for the others."""
-        names = self.backbone.classes
-        if self.settings.pretrained_head == "off" or names is None or not isinstance(self.old_head, nn.Linear):
+        if self.settings.pretrained_head == "off":
             return None
-        old = self.old_head.to(features.device)
-        weight, bias = features.new_zeros(len(self.classes), features.shape[1]), features.new_zeros(len(self.classes))
-        with torch.no_grad():
-            for target, candidates in match(self.classes, names).items():
-                # Of classes with the same name, the one that the images themselves speak for.
-                scores = old(features[targets == target]).mean(0)[candidates]
-                chosen = candidates[int(scores.argmax())]
-                weight[target], bias[target] = old.weight[chosen], old.bias[chosen]
-        return Solution(weight, bias) if weight.any() else None
+        return matched_head(self.old_head, self.backbone.classes, self.classes, features, targets)
 
     def _tensors(self, part: Part) -> tuple[torch.Tensor, torch.Tensor]:
         values = part.inputs.take(np.arange(len(part)))
