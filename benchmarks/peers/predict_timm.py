@@ -19,19 +19,6 @@ from predicting import answer, arguments, latencies, pictures  # noqa: E402
 from timm.data import create_transform, resolve_data_config  # noqa: E402
 
 
-class Pictures(torch.utils.data.Dataset):  # type: ignore[type-arg]
-    """As the network's own evaluation shows them."""
-
-    def __init__(self, paths: list[str], transform: object) -> None:
-        self.paths, self.transform = paths, transform
-
-    def __len__(self) -> int:
-        return len(self.paths)
-
-    def __getitem__(self, row: int) -> torch.Tensor:
-        return self.transform(Image.open(self.paths[row]).convert("RGB"))  # type: ignore[operator,no-any-return]
-
-
 def main() -> None:
     parser = arguments(__doc__)
     parser.add_argument("--precision", choices=("float32", "bfloat16"), default="float32")
@@ -56,7 +43,7 @@ def main() -> None:
     paths = pictures(given)
     once = latencies(given, paths, lambda path: top1(transform(Image.open(path).convert("RGB"))[None]))
     start = time.perf_counter()
-    loader = torch.utils.data.DataLoader(Pictures(paths, transform), batch_size=32, num_workers=2)
+    loader = torch.utils.data.DataLoader(lite0.Pictures(paths, transform), batch_size=32, num_workers=2)
     found = np.concatenate([top1(x) for x in loader])
     answer(paths, found, time.perf_counter() - start, once)
 

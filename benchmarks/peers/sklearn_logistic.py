@@ -11,7 +11,6 @@ import lite0
 import numpy as np
 import torch
 from common import arguments, finish, task
-from PIL import Image
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 from sklearn.pipeline import make_pipeline
@@ -21,22 +20,9 @@ from timm.data import create_transform, resolve_data_config
 STRENGTHS = (0.0001, 0.001, 0.01, 0.1, 1.0, 10.0)
 
 
-class Pictures(torch.utils.data.Dataset):  # type: ignore[type-arg]
-    """By path, as the network's own evaluation shows them."""
-
-    def __init__(self, paths: list[str], transform: object) -> None:
-        self.paths, self.transform = paths, transform
-
-    def __len__(self) -> int:
-        return len(self.paths)
-
-    def __getitem__(self, row: int) -> torch.Tensor:
-        return self.transform(Image.open(self.paths[row]).convert("RGB"))  # type: ignore[operator,no-any-return]
-
-
 def features(model: torch.nn.Module, paths: list[str], transform: object) -> np.ndarray:
     """(N, 1280)."""
-    loader = torch.utils.data.DataLoader(Pictures(paths, transform), batch_size=64, num_workers=2)
+    loader = torch.utils.data.DataLoader(lite0.Pictures(paths, transform), batch_size=64, num_workers=2)
     with torch.inference_mode():
         return np.concatenate([model.forward_head(model.forward_features(x), pre_logits=True) for x in loader])  # type: ignore[operator]
 
