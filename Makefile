@@ -12,6 +12,7 @@ demo: $(READY)
 
 test: $(READY)
 	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --doctest-modules src
 
 check: lint test
 
