@@ -36,6 +36,7 @@ def keras(epochs: int, limit: int | None) -> dict[str, Any]:
         "seconds": ran.seconds,
         "peak_gb": ran.peak_gb,
         "epoch_ends_s": [line["t"] for line in lines],  # since its imports were done
+        "accuracy": [line["accuracy"] for line in lines],
         "val_accuracy": [line["val_accuracy"] for line in lines],
     }
 
