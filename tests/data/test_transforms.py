@@ -1,15 +1,21 @@
 from __future__ import annotations
 
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageChops
+from skimage import data
 
 from headstart.data.spec import InputSpec
-from headstart.data.transforms import evaluation_view
+from headstart.data.transforms import MIRROR, evaluation_view, view
 from headstart.errors import SettingsError
 
 
@@ -80,3 +86,151 @@ def test_unknown_modes_are_named() -> None:
     with pytest.raises(SettingsError) as mode:
         evaluation_view(_noise(9, 9), InputSpec(crop_mode="border"))
     assert str(mode.value) == "crop_mode must be center or squash, got 'border'"
+    for wrong in (InputSpec(interpolation="cubic"), InputSpec(crop_mode="border")):
+        with pytest.raises(SettingsError):
+            view(_noise(9, 9), wrong, 1, KEY)
+
+
+# -- numbered views ---------------------------------------------------------------------------------------------------
+
+KEY = "ab" * 16
+SMALL = InputSpec(height=32, width=32)
+SQUASHED = InputSpec(height=48, width=64, interpolation="bilinear").whole()
+
+
+@pytest.fixture(scope="module")
+def photo() -> Image.Image:
+    return Image.fromarray(data.astronaut()).resize((500, 375))
+
+
+@pytest.mark.parametrize("spec", [SMALL, SQUASHED, InputSpec(height=80, width=48)])
+def test_view_0_is_the_evaluation_view_and_mirror_its_mirror_image(photo: Image.Image, spec: InputSpec) -> None:
+    expected = evaluation_view(photo, spec)
+    assert np.array_equal(view(photo, spec, 0, KEY), expected)
+    mirrored = view(photo, spec, MIRROR, KEY)
+    assert np.array_equal(mirrored, expected[:, ::-1])
+    assert not np.array_equal(mirrored, expected)
+    assert mirrored.flags.c_contiguous
+
+
+def test_there_is_no_view_below_the_mirrored_one(photo: Image.Image) -> None:
+    with pytest.raises(
+        ValueError, match=r"^a view's number must be -1 \(mirrored\), 0 \(evaluation\) or more, got -2$"
+    ):
+        view(photo, SMALL, -2, KEY)
+
+
+@pytest.mark.parametrize("spec", [SMALL, SQUASHED, replace(SMALL, interpolation="nearest")])
+def test_views_differ_by_number_and_by_content(photo: Image.Image, spec: InputSpec) -> None:
+    views = [view(photo, spec, number, key) for key in (KEY, "cd" * 16) for number in range(1, 30)]
+    assert {(each.shape, each.dtype.name) for each in views} == {((spec.height, spec.width, 3), "uint8")}
+    assert len({each.tobytes() for each in views}) == len(views)
+
+
+_ELSEWHERE = """
+import random, sys
+import numpy as np, torch
+from PIL import Image
+from headstart.data.spec import InputSpec
+from headstart.data.transforms import view
+random.seed(1), np.random.seed(1), torch.manual_seed(1)
+picture = Image.open(sys.argv[1])
+views = {str(number): view(picture, InputSpec(height=32, width=32), number, "ab" * 16) for number in (4, 2, 1, 3)}
+np.savez(sys.argv[2], **views)
+"""
+
+
+def test_a_view_is_the_same_in_any_process_and_order(photo: Image.Image, tmp_path: Path) -> None:
+    photo.save(tmp_path / "photo.png")
+    here = {number: view(photo, SMALL, number, KEY) for number in (1, 2, 3, 4)}
+    subprocess.run([sys.executable, "-c", _ELSEWHERE, tmp_path / "photo.png", tmp_path / "views.npz"], check=True)
+    there = np.load(tmp_path / "views.npz")
+    assert all(np.array_equal(here[number], there[str(number)]) for number in (1, 2, 3, 4))
+
+
+def test_a_view_is_the_same_in_any_thread(photo: Image.Image) -> None:
+    numbers = [1, 2, 3, 4, 5, 6, 7, 8] * 8
+
+    def made(number: int) -> bytes:
+        return view(photo, SMALL, number, KEY).tobytes()
+
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(made, numbers)) == [made(number) for number in numbers]
+
+
+def _place(pixels: np.ndarray) -> tuple[float, float, float, float]:
+    """(left, right, top, bottom) of a view of :func:`_map`, as shares of it; left > right where it is flipped."""
+    x, y = pixels[..., 0].mean(0) / 255, pixels[..., 1].mean(1) / 255
+    return x[0], x[-1], y[0], y[-1]
+
+
+def _map(width: int, height: int) -> Image.Image:
+    """Red tells how far to the right a pixel lies, green how far down."""
+    x, y = np.meshgrid(np.linspace(0, 255, width), np.linspace(0, 255, height))
+    return Image.fromarray(np.stack([x, y, np.zeros_like(x)], 2).round().astype(np.uint8))
+
+
+@pytest.mark.parametrize(
+    ("spec", "size", "natural"),
+    [
+        (replace(SMALL, crop_mode="center"), (200, 150), 1.0),
+        (replace(SMALL, crop_mode="squash"), (200, 150), 4 / 3),
+        (InputSpec(height=32, width=64, crop_mode="center"), (200, 150), 2.0),
+        (InputSpec(height=32, width=64, crop_mode="squash"), (150, 200), 3 / 4),
+    ],
+)
+def test_crops_are_of_the_shape_and_size_that_they_say(
+    spec: InputSpec, size: tuple[int, int], natural: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("headstart.data.transforms._COLOUR", 0.0)  # red and green are places here
+    picture = _map(*size)
+    places = np.array([_place(view(picture, spec, number, KEY)) for number in range(1, 400)])
+    flipped = places[:, 0] > places[:, 1]
+    assert 0.4 < flipped.mean() < 0.6
+    # The outermost pixels' middles lie half a pixel of the view inside of the crop.
+    widths = np.abs(places[:, 1] - places[:, 0]) * spec.width / (spec.width - 1)
+    heights = np.abs(places[:, 3] - places[:, 2]) * spec.height / (spec.height - 1)
+    areas, shapes = widths * heights, widths * size[0] / (heights * size[1]) / natural
+    assert 0.38 < areas.min() < 0.45
+    assert 0.7 < areas.max() < 1.03
+    assert 0.72 < shapes.min() < 0.8
+    assert 1.25 < shapes.max() < 1.38
+    assert min(places[:, :2].min(), places[:, 2:].min()) < 0.05  # all of the picture is seen by some
+    assert max(places[:, :2].max(), places[:, 2:].max()) > 0.95
+
+
+def test_colours_change_a_little_and_as_torchvision_says(photo: Image.Image) -> None:
+    """Of a picture of one colour only brightness and saturation show, whatever the crop."""
+    from torchvision.transforms.v2 import functional
+
+    grey = Image.new("RGB", (60, 60), (100, 100, 100))
+    brightness = np.array([view(grey, SMALL, number, KEY)[0, 0, 0] for number in range(1, 200)])
+    assert 80 <= brightness.min() < 85
+    assert 115 < brightness.max() <= 120
+    colour = Image.new("RGB", (60, 60), (120, 60, 60))
+    spread = {number: np.ptp(view(colour, SMALL, number, KEY)[0, 0].astype(int)) for number in range(1, 200)}
+    assert min(spread.values()) >= 60 * 0.8**3 - 2
+    assert max(spread.values()) <= 60 * 1.2**3 + 2
+    assert len(set(spread.values())) > 20
+    # The most that a change may do to a photo: brighter, of more contrast and stronger colour, all by a fifth.
+    most = functional.adjust_saturation(functional.adjust_contrast(functional.adjust_brightness(photo, 1.2), 1.2), 1.2)
+    assert np.asarray(ImageChops.difference(photo, most)).mean() < 64
+
+
+@pytest.mark.parametrize("size", [(1, 5000), (5000, 1), (3, 2999), (1, 1), (2, 1)])
+@pytest.mark.parametrize("spec", [InputSpec(), InputSpec().whole(), InputSpec(height=160, width=256, crop=1.0)])
+def test_a_sliver_has_views(size: tuple[int, int], spec: InputSpec) -> None:
+    for number in (MIRROR, 1, 2, 3):
+        assert view(_noise(*size), spec, number, KEY).shape == (spec.height, spec.width, 3)
+
+
+@pytest.mark.parametrize("size", [(1, 2_000_000), (2_000_000, 1)])
+def test_training_views_of_a_sliver_need_little_memory(size: tuple[int, int]) -> None:
+    """Resized as it is, one of 2 million pixels would take 1.8 GB on its way."""
+    import resource
+
+    sliver = Image.new("RGB", size, (200, 100, 50))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # kilobytes
+    for mode in ("center", "squash"):
+        assert view(sliver, replace(InputSpec(), crop_mode=mode), 1, KEY).shape == (224, 224, 3)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 500_000

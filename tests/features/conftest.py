@@ -77,8 +77,10 @@ class Network:
     def counting(self) -> Counting:
         return Counting(open_engine(self.parts.prefix, self.spec, batch=BATCH, precision="float32", engine="torch"))
 
-    def extract(self, manifest: Manifest, space: Space, run: Counting) -> Manifest:
-        return extract(manifest, space, self.spec, open_run=run.open, batch=BATCH, max_pixels=10_000, workers=3)
+    def extract(self, manifest: Manifest, space: Space, run: Counting, views: Sequence[int] = (0,)) -> Manifest:
+        return extract(
+            manifest, space, self.spec, open_run=run.open, batch=BATCH, max_pixels=10_000, workers=3, views=views
+        )
 
 
 def _network(model: str, size: int, train: str, *, dtype: str) -> Network:

@@ -2,15 +2,19 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
+from headstart.data import transforms
 from headstart.data.checkup import inspect_all
+from headstart.data.decode import decode
 from headstart.data.manifest import Manifest
+from headstart.data.transforms import MIRROR
 from headstart.errors import StoreError
 from headstart.features import extract as module
 from headstart.features.store import FeatureStore, Space
@@ -23,8 +27,18 @@ Pictures = Callable[..., list[Path]]
 Inspected = Callable[[Sequence[Path]], Manifest]
 
 
-def features(space: Space, manifest: Manifest) -> np.ndarray:
-    return space.rows([str(each) for each in manifest.hashes]).take(np.arange(len(manifest)))
+def features(space: Space, manifest: Manifest, view: int = 0) -> np.ndarray:
+    return space.rows([str(each) for each in manifest.hashes], view=view).take(np.arange(len(manifest)))
+
+
+class Reads(Manifest):
+    """Counts how often a picture is read."""
+
+    reads = 0
+
+    def source(self, row: int) -> Path | np.ndarray:
+        self.reads += 1
+        return super().source(row)
 
 
 def test_only_what_is_missing_is_computed(
@@ -218,13 +232,99 @@ def test_a_network_that_gives_nan_is_told_once(
     assert len(space) == 0
 
 
+VIEWS = (0, MIRROR, 1, 2)
+
+
+def test_views_are_computed_from_one_reading_and_kept_apart(
+    pictures: Pictures, inspected: Inspected, network: Network, space: Space
+) -> None:
+    manifest, run = Reads(inspected(pictures(9)).table), network.counting()
+    network.extract(manifest, space, run, VIEWS)
+    assert (manifest.reads, run.images, len(space)) == (9, 36, 36)
+    for view in VIEWS:
+        shown = [
+            transforms.view(decode(manifest.source(row)), network.spec, view, str(manifest.hashes[row]))
+            for row in range(9)
+        ]
+        assert np.array_equal(features(space, manifest, view), run(np.stack(shown)).astype(np.float16))
+    assert len({features(space, manifest, view).tobytes() for view in VIEWS}) == 4
+    assert space.verify() == 0
+
+
+def test_view_0_is_the_same_with_others_and_alone(
+    pictures: Pictures, inspected: Inspected, network: Network, space: Space, tmp_path: Path
+) -> None:
+    manifest, alone = inspected(pictures(7)), FeatureStore(tmp_path / "alone").space(network.space)
+    network.extract(manifest, space, network.counting(), VIEWS)
+    network.extract(manifest, alone, network.counting())
+    assert features(space, manifest).tobytes() == features(alone, manifest).tobytes()
+
+
+def test_of_each_picture_only_the_views_that_are_missing_are_computed(
+    pictures: Pictures, inspected: Inspected, network: Network, space: Space
+) -> None:
+    manifest, run = Reads(inspected(pictures(10)).table), network.counting()
+    network.extract(manifest.select(range(6)), space, run)  # six have view 0
+    network.extract(manifest.select(range(4, 8)), space, run, (1,))  # four have view 1
+    assert (run.images, len(space)) == (10, 10)
+    manifest.reads = 0
+    network.extract(manifest, space, run, (0, 1, 2))
+    assert (manifest.reads, run.images, len(space)) == (10, 30, 30)
+    network.extract(manifest, space, run, (2, 1))
+    network.extract(manifest, space, run, ())
+    assert (manifest.reads, run.images, run.opened) == (10, 30, 3)
+
+
+def test_an_interruption_among_views_keeps_what_was_computed(
+    pictures: Pictures, inspected: Inspected, network: Network, space: Space, tmp_path: Path
+) -> None:
+    manifest, run = Reads(inspected(pictures(10)).table), network.counting()
+    run.stop_at = 8
+    with pytest.raises(KeyboardInterrupt):
+        network.extract(manifest, space, run, (0, 1, 2))
+    assert len(space) == 8  # two pictures, and two views of a third
+    run.stop_at, manifest.reads = None, 0
+    network.extract(manifest, space, run, (0, 1, 2))
+    assert (manifest.reads, run.images, len(space)) == (8, 30, 30)
+    at_once = FeatureStore(tmp_path / "at_once").space(network.space)
+    network.extract(manifest, at_once, network.counting(), (0, 1, 2))
+    for view in (0, 1, 2):
+        assert features(space, manifest, view).tobytes() == features(at_once, manifest, view).tobytes()
+
+
+def test_a_picture_with_several_views_that_cannot_be_read(
+    pictures: Pictures, inspected: Inspected, network: Network, space: Space
+) -> None:
+    paths = pictures(4)
+    manifest = inspected(paths)
+    paths[2].write_bytes(b"no picture any more")
+    bars = Bars()
+    seen = module.extract(
+        manifest,
+        space,
+        network.spec,
+        open_run=network.counting,
+        batch=4,
+        max_pixels=10_000,
+        progress=bars,
+        views=VIEWS,
+    )
+    assert seen.problems == [None, None, "it changed after it was inspected", None]
+    assert len(space) == 12
+    assert (bars.total, bars.done) == (16, 16)
+
+
 class Bars(Progress):
     def __init__(self) -> None:
         self.done = 0
 
-    def stage(self, name: str, *, total: int, unit: str = "image") -> object:  # type: ignore[override]
+    @contextmanager
+    def stage(self, name: str, *, total: int, **_: str) -> Iterator[Callable[[int], object]]:
         self.name, self.total = name, total
-        return super().stage(name, total=total, unit=unit)
+        yield self._add
+
+    def _add(self, count: int) -> None:
+        self.done += count
 
 
 def test_commits_come_while_the_work_goes_on(
@@ -250,4 +350,4 @@ def test_commits_come_while_the_work_goes_on(
         progress=bars,
     )
     assert seen == [0, 4, 8]
-    assert (bars.name, bars.total) == ("computing features", 12)
+    assert (bars.name, bars.total, bars.done) == ("computing features", 12, 12)

@@ -4,11 +4,12 @@ import json
 from dataclasses import replace
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from headstart.data.spec import InputSpec
-from headstart.features.key import FeatureSpace
+from headstart.features.key import FeatureSpace, stored_view
 
 names = st.text(max_size=6)
 colours = st.tuples(*[st.floats(0, 1)] * 3)
@@ -72,3 +73,20 @@ def test_a_person_can_read_the_facts(space: FeatureSpace) -> None:
     assert facts.pop("key") == space.key
     spec = InputSpec.from_dict(facts.pop("spec"))
     assert FeatureSpace(**{**facts, "spec": spec, "shape": tuple(facts["shape"])}) == space
+
+
+def test_spaces_that_people_have_keep_their_keys() -> None:
+    """Written down when there were no training views yet: whoever has features of view 0 goes on with them."""
+    space = FeatureSpace("net", "0" * 32, "pool", InputSpec(), "float32", "float16", (4,))
+    assert space.key == "d24b2c812c7fada75514681552a176f5"
+
+
+def test_only_the_numbers_of_training_views_hang_on_their_version(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = [stored_view(number) for number in range(-1, 50)]
+    assert before[:2] == [-1, 0]
+    monkeypatch.setattr("headstart.features.key.TRAINING_VIEWS", 2)
+    after = [stored_view(number) for number in range(-1, 50)]
+    assert after[:2] == [-1, 0]
+    assert len({*before, *after}) == 2 + 2 * 49
+    with pytest.raises(ValueError, match=r"^a view's number must be below 1,048,576, got 1048576$"):
+        stored_view(1 << 20)

@@ -101,6 +101,28 @@ def test_views_are_kept_apart(space: Space) -> None:
     assert len(space) == 3
 
 
+def test_the_views_that_images_lack_are_told_together(space: Space) -> None:
+    space.append([image(1), image(2)], values(1, 2))
+    space.append([image(1), image(3), image(1)], values(4, 5, 6), view=[2, 2, -1])  # one commit
+    asked = [image(number) for number in (3, 1, 2, 3)]
+    assert space.missing_views(asked, (0, 2)) == {image(3): [0], image(2): [2]}
+    assert space.missing_views(asked, (2, 0, -1, 2)) == {image(3): [-1, 0], image(2): [-1, 2]}
+    assert space.missing_views(asked[1:2], (-1, 0, 2)) == {}
+    assert space.missing_views(asked, ()) == space.missing_views([], (0, 1)) == {}
+    assert np.array_equal(space.rows([image(3), image(1)], view=2).take([0, 1]), values(5, 4))
+    assert np.array_equal(space.rows([image(1)], view=-1).take([0]), values(6))
+    assert space.verify() == 0
+    space.prune()
+    assert len(space) == 5
+
+
+def test_training_views_of_another_version_are_not_found(space: Space, monkeypatch: pytest.MonkeyPatch) -> None:
+    space.append([image(1)] * 3, values(1, 2, 3), view=[-1, 0, 1])
+    monkeypatch.setattr("headstart.features.key.TRAINING_VIEWS", 2)
+    assert space.missing_views([image(1)], (-1, 0, 1)) == {image(1): [1]}
+    assert space.verify() == 0
+
+
 def test_joining_fragments_keeps_all_and_does_not_move_what_is_being_read(space: Space) -> None:
     for number in range(70):
         space.append([image(number)], values(number))

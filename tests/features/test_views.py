@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from headstart.data.checkup import inspect_all
-from headstart.data.decode import decode
+from headstart.data.decode import content_hash, decode
 from headstart.data.manifest import Manifest
 from headstart.data.spec import InputSpec
-from headstart.data.transforms import evaluation_view
+from headstart.data.transforms import MIRROR, evaluation_view, view
 from headstart.data.views import Views, read_views
 
 SPEC = InputSpec(height=16, width=16)
@@ -68,6 +68,47 @@ def test_pixels_are_those_of_the_evaluation_view(pictures: Callable[..., list[Pa
     (views,) = read(Manifest.from_rows(paths), range(5), batch=8)
     for path, image in zip(paths, views.images, strict=True):
         assert np.array_equal(image, evaluation_view(decode(path), SPEC))
+
+
+@pytest.mark.parametrize("inspect", [True, False])
+def test_each_picture_is_read_once_for_all_its_views(pictures: Callable[..., list[Path]], inspect: bool) -> None:
+    paths = pictures(11)
+    manifest = inspect_all(Manifest.from_rows(paths)) if inspect else Manifest.from_rows(paths)
+    watched = Watched(manifest.table)
+    numbers = (0, 1, MIRROR, 2, 7)
+    got = list(read(watched, range(11), views=numbers))
+    assert watched.reads == 11
+    assert [len(views.images) for views in got] == [4] * 13 + [3]  # a batch is of views
+    assert [row for views in got for row in views.rows] == [row for row in range(11) for _ in numbers]
+    assert [number for views in got for number in views.numbers] == [*numbers] * 11
+    images = [image for views in got for image in views.images]
+    for path, start in zip(paths, range(0, 55, 5), strict=True):
+        for number, image in zip(numbers, images[start : start + 5], strict=True):
+            assert np.array_equal(image, view(decode(path), SPEC, number, content_hash(path.read_bytes())))
+
+
+def test_each_row_may_have_views_of_its_own() -> None:
+    asked = {row: [0, 1, 2, 3][: 1 + row % 4] for row in range(40)}
+    got = list(read(grey(40), range(40), batch=7, workers=3, views=asked))
+    pairs = [pair for views in got for pair in zip(views.rows, views.numbers, strict=True)]
+    assert pairs == [(row, number) for row, numbers in asked.items() for number in numbers]
+    assert [len(views.images) for views in got] == [7] * 14 + [2]
+
+
+def test_a_picture_that_cannot_be_read_is_one_problem_whatever_its_views(tmp_path: Path) -> None:
+    manifest = Manifest.from_rows([tmp_path / "gone.png"])
+    assert list(read(manifest, [0], views=(0, 1, 2))) == [Views(problems=[(0, "no such file")])]
+
+
+@pytest.mark.parametrize("numbers", [(0, 1, 2, 3, 4), range(20)])
+def test_memory_stays_flat_with_many_views(numbers: Sequence[int]) -> None:
+    manifest, workers, batch, taken = grey(120), 2, 10, 0
+    for views in read(manifest, range(120), batch=batch, workers=workers, views=numbers):
+        time.sleep(0.001)
+        taken += len(views.rows)
+        chunk = len(numbers)  # one picture's: two would be more than eight views
+        assert manifest.reads * chunk - taken <= batch + chunk * (workers + 2 * -(-batch // chunk) + 1)
+    assert taken == 120 * len(numbers)
 
 
 @pytest.mark.parametrize("batch", [1, 5, 8, 50])

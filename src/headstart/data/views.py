@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
@@ -13,34 +13,36 @@ from numpy.typing import NDArray
 from headstart.data.decode import content_hash, decode, read_source
 from headstart.data.manifest import Manifest
 from headstart.data.spec import InputSpec
-from headstart.data.transforms import evaluation_view
+from headstart.data.transforms import view
 from headstart.errors import ImageProblem
 from headstart.scale import cores
 
 __all__ = ["Views", "read_views"]
 
-_CHUNK = 8  # images a thread takes at a time: few enough to start soon, enough to make the hand-over cheap
+_CHUNK = 8  # views a thread makes at a time: few enough to start soon, enough to make the hand-over cheap
 
 
 @dataclass
 class Views:
-    """Some images of a manifest that could be read, and those that could not."""
+    """Views of some images of a manifest that could be read, and the images that could not."""
 
-    rows: list[int] = field(default_factory=list)  # of the manifest
+    rows: list[int] = field(default_factory=list)  # of the manifest, one for each view
+    numbers: list[int] = field(default_factory=list)  # of the views
     images: list[NDArray[np.uint8]] = field(default_factory=list)  # (height, width, 3) each
     problems: list[tuple[int, str]] = field(default_factory=list)  # row, reason
 
     def add(self, other: Views) -> None:
         """Take in what another has."""
         self.rows += other.rows
+        self.numbers += other.numbers
         self.images += other.images
         self.problems += other.problems
 
     def split(self, count: int) -> tuple[Views, Views]:
-        """The first ``count`` images with all problems, and the rest."""
+        """The first ``count`` views with all problems, and the rest."""
         return (
-            Views(self.rows[:count], self.images[:count], self.problems),
-            Views(self.rows[count:], self.images[count:]),
+            Views(self.rows[:count], self.numbers[:count], self.images[:count], self.problems),
+            Views(self.rows[count:], self.numbers[count:], self.images[count:]),
         )
 
 
@@ -52,24 +54,31 @@ def read_views(
     batch: int,
     max_pixels: int,
     workers: int | None = None,
+    views: Sequence[int] | Mapping[int, Sequence[int]] = (0,),
 ) -> Generator[Views, None, None]:
-    """Decode the images in these rows, in order, ``batch`` at a time (the last may be fewer).
+    """Decode the images in these rows once each, and give their views in order, ``batch`` at a time (the last fewer).
 
-    Few more images are in memory than a batch and what the threads work on; close the iterator to stop them early. An
+    Few more views are in memory than a batch and what the threads work on; close the iterator to stop them early. An
     image whose content is not what the manifest says is a problem too: it changed after it was inspected, and what
     is computed from it must not be kept under the old content's name.
+
+    :param batch: views; those of one image may fall into two batches.
+    :param views: numbers of the views of :func:`headstart.data.transforms.view`: those of all images, or of each row.
     """
     threads = workers or cores()
     hashes = manifest.hashes
+    wanted = views if isinstance(views, Mapping) else dict.fromkeys(rows, views)
+    most = max(map(len, wanted.values()), default=1)
+    images = max(1, _CHUNK // most)  # a chunk
 
     def read(chunk: Sequence[int]) -> Views:
-        views = Views()
+        made = Views()
         for row in chunk:
-            views.add(_read(manifest, row, hashes[row], spec, max_pixels))
-        return views
+            made.add(_read(manifest, row, wanted[row], hashes[row], spec, max_pixels))
+        return made
 
-    chunks = (rows[start : start + _CHUNK] for start in range(0, len(rows), _CHUNK))
-    ahead = threads + 2 * -(-batch // _CHUNK)
+    chunks = (rows[start : start + images] for start in range(0, len(rows), images))
+    ahead = threads + 2 * -(-batch // (images * most))
     waiting: deque[Future[Views]] = deque()
     gathered = Views()
     pool = ThreadPoolExecutor(threads, thread_name_prefix="headstart-decode")
@@ -92,12 +101,18 @@ def read_views(
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _read(manifest: Manifest, row: int, expected: str | None, spec: InputSpec, max_pixels: int) -> Views:
+def _read(
+    manifest: Manifest, row: int, numbers: Sequence[int], expected: str | None, spec: InputSpec, max_pixels: int
+) -> Views:
     source = manifest.source(row)
     try:
         content = source if isinstance(source, np.ndarray) else read_source(source)
-        if expected is not None and content_hash(content) != expected:
+        # The evaluation view of an image that nobody inspected needs no hash: to predict goes faster without.
+        key = content_hash(content) if expected is not None or max(numbers) > 0 else ""
+        if expected not in (None, key):
             return Views(problems=[(row, "it changed after it was inspected")])
-        return Views([row], [evaluation_view(decode(content, max_pixels=max_pixels), spec)])
+        picture = decode(content, max_pixels=max_pixels)
     except ImageProblem as problem:
         return Views(problems=[(row, problem.reason)])
+    images = [view(picture, spec, number, key) for number in numbers]
+    return Views([row] * len(images), list(numbers), images)

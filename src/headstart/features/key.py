@@ -8,10 +8,28 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from headstart.data.spec import InputSpec
+from headstart.data.transforms import TRAINING_VIEWS
 
-__all__ = ["FeatureSpace"]
+__all__ = ["FeatureSpace", "stored_view"]
 
-_FORMAT = 2  # raised when decoding or the layout of the store changes what a row holds
+_FORMAT = 2  # raised when decoding, the evaluation view or the layout of the store changes what a row holds
+
+_MOST_VIEWS = 1 << 20
+
+
+def stored_view(number: int) -> int:
+    """A view's number as it stands in the store's rows.
+
+    What the training views show has a version of its own, which is part of their numbers and not of the space's key:
+    whoever changes it makes the old training views unfindable, and leaves the features of evaluation views, which are
+    most of what people keep, valid. View 0 and the mirrored one show the evaluation view, for which ``_FORMAT`` stands.
+
+    >>> stored_view(-1), stored_view(0), stored_view(3) == (TRAINING_VIEWS << 20) + 3
+    (-1, 0, True)
+    """
+    if number >= _MOST_VIEWS:
+        raise ValueError(f"a view's number must be below {_MOST_VIEWS:,}, got {number}")
+    return number if number <= 0 else TRAINING_VIEWS * _MOST_VIEWS + number
 
 
 @dataclass(frozen=True)

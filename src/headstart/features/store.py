@@ -26,7 +26,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from headstart.errors import StoreError
-from headstart.features.key import FeatureSpace
+from headstart.features.key import FeatureSpace, stored_view
 from headstart.features.values import as_kept
 from headstart.files import write_json
 
@@ -128,20 +128,22 @@ class Space:
         with _telling(self.path, "its rows cannot be counted", _REMEDY):
             return int(self._dataset().count_rows())
 
-    def append(self, images: Sequence[str], features: NDArray[Any], *, view: int = 0) -> None:
+    def append(self, images: Sequence[str], features: NDArray[Any], *, view: int | Sequence[int] = 0) -> None:
         """Add a row for each image, in one commit.
 
         :param images: content hashes, 32 hexadecimal digits each.
         :param features: (N, *shape), finite.
+        :param view: the number of the view that they are of, or one for each image.
         :raises StoreError: a value is not finite, or the folder cannot be written (the disk is full).
         """
         values = as_kept(np.ascontiguousarray(features).reshape(len(images), -1), self.dtype)
         keys = [bytes.fromhex(image) for image in images]
+        views = [stored_view(number) for number in np.broadcast_to(view, len(keys)).tolist()]
         table = pa.table(
             [
                 pa.array(keys, pa.binary(16)),
-                pa.array(np.full(len(keys), view, np.int32)),
-                pa.array(_checksums(keys, [view] * len(keys), values)),
+                pa.array(views, pa.int32()),
+                pa.array(_checksums(keys, views, values)),
                 pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), values.shape[1]),
             ],
             schema=self._schema,
@@ -151,9 +153,17 @@ class Space:
 
     def missing(self, images: Sequence[str], *, view: int = 0) -> list[str]:
         """Which of the images have no row yet, each once, in the given order."""
+        return list(self.missing_views(images, (view,)))
+
+    def missing_views(self, images: Sequence[str], views: Sequence[int]) -> dict[str, list[int]]:
+        """The images that lack a row of any of these views, in the given order, with those that they lack.
+
+        The store is listed once, however many views are asked for.
+        """
         with _telling(self.path, "its rows cannot be listed", _REMEDY):
-            positions = _positions(self._dataset(), images, view)
-        return list(dict.fromkeys(image for image, position in zip(images, positions, strict=True) if position < 0))
+            keys, asked = _keys(self._dataset()), np.unique(views)
+            lacks = np.array([_positions(keys, images, number) < 0 for number in asked.tolist()])  # (views, images)
+        return {images[place]: asked[lacks[:, place]].tolist() for place in np.flatnonzero(lacks.any(0)).tolist()}
 
     def rows(self, images: Sequence[str], *, view: int = 0) -> FeatureRows:
         """The features of these images, in this order.
@@ -163,7 +173,7 @@ class Space:
         with _telling(self.path, "its rows cannot be listed", _REMEDY):
             # One opening for both: positions are those of this version of the data set.
             dataset = self._dataset()
-            positions = _positions(dataset, images, view)
+            positions = _positions(_keys(dataset), images, view)
         if (positions < 0).any():
             image = images[int(np.argmin(positions))]
             raise StoreError(f"{self.path}: no features of the image with hash {image}")
@@ -283,10 +293,14 @@ def _read_space(facts: Path) -> Space:
         raise StoreError(f"{facts}: damaged ({failure!r}); delete it and the folder with its name") from failure
 
 
-def _positions(dataset: Any, images: Sequence[str], view: int) -> NDArray[np.int64]:
+def _keys(dataset: Any) -> pa.Table:
+    """What each row is of, in the data set's order."""
+    return dataset.to_table(columns=["image", "view"])
+
+
+def _positions(keys: pa.Table, images: Sequence[str], view: int) -> NDArray[np.int64]:
     """Where each image's row is in the data set, the first if it is there twice; -1: nowhere."""
-    keys = dataset.to_table(columns=["image", "view"])
-    of_view = pc.if_else(pc.equal(keys["view"], view), keys["image"], pa.scalar(None, pa.binary(16)))
+    of_view = pc.if_else(pc.equal(keys["view"], stored_view(view)), keys["image"], pa.scalar(None, pa.binary(16)))
     wanted = pa.array([bytes.fromhex(image) for image in images], pa.binary(16))
     return np.asarray(pc.index_in(wanted, value_set=of_view).fill_null(-1), np.int64)
 
@@ -298,7 +312,7 @@ def _values(batch: pa.RecordBatch, dtype: str) -> NDArray[Any]:
 
 def _checksums(images: Sequence[bytes], views: Sequence[int], values: NDArray[Any]) -> NDArray[np.uint32]:
     """Of whole rows: features under the name of another image would be as wrong as other features."""
-    keys = (image + view.to_bytes(4, "little") for image, view in zip(images, views, strict=True))
+    keys = (image + view.to_bytes(4, "little", signed=True) for image, view in zip(images, views, strict=True))
     return np.fromiter(map(zlib.crc32, values, map(zlib.crc32, keys)), np.uint32, len(images))
 
 
