@@ -229,7 +229,7 @@ def test_a_sliver_has_views(size: tuple[int, int], spec: InputSpec) -> None:
 
 @pytest.mark.parametrize("size", [(1, 2_000_000), (2_000_000, 1)])
 def test_training_views_of_a_sliver_need_little_memory(size: tuple[int, int]) -> None:
-    """Resized as it is, one of 2 million pixels would take 1.8 GB on its way."""
+    """Resized as it is, one of a million pixels takes 0.8 GB and 8 seconds in Pillow 11.3."""
     import resource
 
     sliver = Image.new("RGB", size, (200, 100, 50))
