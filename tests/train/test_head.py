@@ -11,7 +11,9 @@ from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 from torch.nn import functional as F
 
-from headstart.train.head import STRENGTHS, Solution, solve_head
+from headstart.errors import DataError
+from headstart.train.balance import balance
+from headstart.train.head import STRENGTHS, Solution, _turns, solve_head, solve_head_by_folds
 
 Data = tuple[Tensor, Tensor]
 
@@ -188,3 +190,179 @@ def test_classes_that_separate_and_one_that_validation_lacks() -> None:
         warnings.simplefilter("error")
         fit = solve_head((x, y), (x[:2], y[:2]), classes=3)
     assert [line["val_accuracy"] for line in fit.history] == [1.0] * len(fit.history)
+
+
+# -- classes of different sizes ----------------------------------------------------------------------------------------
+
+
+def rare(count: int, *, seed: int) -> Data:
+    """Two clouds that overlap; one image in ten is of class 1."""
+    x, y = blobs(20 * count, classes=2, seed=seed, spread=2)
+    kept = torch.cat([torch.nonzero(y == 0)[: count * 9 // 10], torch.nonzero(y == 1)[: count // 10]]).flatten()
+    return x[kept], y[kept]
+
+
+@pytest.mark.parametrize("mode", ["loss", "logits"])
+def test_balance_moves_the_decision_to_the_rare_class(mode: str) -> None:
+    train, validation = rare(400, seed=0), rare(400, seed=1)
+    plain = solve_head(train, validation, classes=2)
+    fit = solve_head(train, validation, classes=2, balance=balance(train[1], 2, mode))
+
+    def recalls(solution: Solution) -> list[float]:
+        x, y = validation
+        right = solution.logits(x).argmax(1) == y
+        return [float(right[y == target].float().mean()) for target in (0, 1)]
+
+    assert recalls(fit.solution)[1] > recalls(plain.solution)[1] + 0.1
+    assert np.mean(recalls(fit.solution)) > np.mean(recalls(plain.solution)) + 0.05
+
+
+def test_the_weighted_solution_is_that_of_scikit_learn() -> None:
+    x, y = rare(300, seed=0)
+    fit = solve_head((x, y), rare(100, seed=1), classes=2, l2=0.1, balance=balance(y, 2, "loss"))
+    z, _ = scaled(x.double())
+    # Two classes have one row there: that of two rows of half its length, whose penalty is half of its own.
+    theirs = LogisticRegression(C=2 / (0.1 * len(y)), class_weight="balanced", tol=1e-10, max_iter=10_000)
+    theirs.fit(z.numpy(), y.numpy())
+    logits = fit.solution.logits(x)
+    assert np.allclose(logits.softmax(1).numpy(), theirs.predict_proba(z.numpy()), atol=1e-3)
+
+
+@pytest.mark.parametrize("mode", ["loss", "logits"])
+def test_the_balanced_objective_has_one_optimum(mode: str) -> None:
+    train, validation = rare(200, seed=0), rare(100, seed=1)
+    told = balance(train[1], 2, mode)
+    origin = Solution(torch.zeros(2, 6), torch.tensor([3.0, -3.0]))  # zero weights, another bias to start from
+    fit = solve_head(train, validation, classes=2, l2=0.03, pretrained=origin, balance=told)
+    one, other = fit.history
+    assert one["val_loss"] == pytest.approx(other["val_loss"], abs=1e-4)
+    weight, bias = fit.solution.weight.clone().requires_grad_(), fit.solution.bias.clone().requires_grad_()
+    _, scale = scaled(train[0])
+    loss = told.loss(F.linear(train[0], weight, bias), train[1]) + 0.015 * (weight * scale).square().sum()
+    loss.backward()
+    assert weight.grad is not None
+    assert bias.grad is not None
+    assert float((weight.grad / scale).abs().max()) < 1e-3
+    assert float(bias.grad.abs().max()) < 1e-4
+
+
+def test_with_balance_the_loss_in_which_classes_count_alike_chooses() -> None:
+    train, validation = rare(60, seed=0), rare(200, seed=1)
+    fit = solve_head(train, validation, classes=2, balance=balance(train[1], 2, "loss"))
+    (chosen,) = [line for line in fit.history if line["chosen"]]
+    assert chosen["val_balanced_loss"] == min(line["val_balanced_loss"] for line in fit.history)
+    logits, y = fit.solution.logits(validation[0]), validation[1]
+    by_class = [float(F.cross_entropy(logits[y == target], y[y == target])) for target in (0, 1)]
+    assert chosen["val_balanced_loss"] == pytest.approx(np.mean(by_class), abs=1e-4)
+    assert chosen["val_loss"] == pytest.approx(float(F.cross_entropy(logits, y)), abs=1e-4)
+    assert "val_balanced_loss" not in solve_head(train, validation, classes=2).history[0]
+
+
+# -- by folds ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("count", [12, 24, 60])
+def test_what_folds_choose_is_not_worse_than_chance_and_is_solved_on_all(count: int) -> None:
+    train = blobs(count, spread=3)
+    fit, logits = solve_head_by_folds(train, classes=4)
+    assert logits.shape == (count, 4)
+    (chosen,) = [line for line in fit.history if line["chosen"]]
+    assert chosen["val_loss"] < np.log(4) + 0.15  # shares of classes must be learned too, of few images
+    assert float(F.cross_entropy(logits, train[1])) == pytest.approx(chosen["val_loss"], abs=1e-4)
+    assert float((logits.argmax(1) == train[1]).float().mean()) == pytest.approx(chosen["val_accuracy"])
+    alone = solve_head(train, train, classes=4, l2=fit.l2)
+    assert torch.allclose(fit.solution.weight, alone.solution.weight, atol=2e-3)
+    assert torch.allclose(fit.solution.bias, alone.solution.bias, atol=2e-2)
+
+
+def test_logits_out_of_fold_are_of_a_head_that_did_not_see_the_image() -> None:
+    """Another label and other features of an image leave its fold's head as it is."""
+    x, y = blobs(40)
+    _, before = solve_head_by_folds((x, y), classes=4, l2=0.1)
+    row = 7
+    moved = x.clone()
+    moved[row] += 1000
+    _, after = solve_head_by_folds((moved, y), classes=4, l2=0.1)
+    same = [bool(torch.equal(before[each], after[each])) for each in range(40)]
+    # Those of its fold have the same head to the bit; all others' heads have seen the change.
+    assert sum(same) == 7
+    assert not same[row]
+
+
+def test_labels_of_noise_cannot_be_known_out_of_fold() -> None:
+    rng = np.random.default_rng(0)
+    x, y = torch.from_numpy(rng.normal(size=(60, 100)).astype(np.float32)), torch.from_numpy(rng.integers(0, 2, 60))
+    fit, logits = solve_head_by_folds((x, y), classes=2, l2=1e-4)
+    assert float((fit.solution.logits(x).argmax(1) == y).float().mean()) == 1  # more dimensions than images
+    assert 0.25 < float((logits.argmax(1) == y).float().mean()) < 0.75
+
+
+def test_every_class_with_two_images_stays_in_training() -> None:
+    counts = [11, 7, 3, 2, 2, 1]
+    y = torch.cat([torch.full((count,), target) for target, count in enumerate(counts)])
+    for seed in range(10):
+        own = _turns(y.numpy(), 5, seed)
+        assert (np.sum(own, 0) == 1).all()  # each image is of one fold
+        sizes = [int(each.sum()) for each in own]
+        assert max(sizes) - min(sizes) <= 1
+        for each in own:
+            assert set(range(5)) <= set(y.numpy()[~each])
+            shares = np.bincount(y.numpy()[each], minlength=6)
+            assert (shares <= np.ceil(np.array(counts) / 5)).all()  # stratified
+
+
+def test_a_class_with_one_image_has_logits_but_no_say() -> None:
+    x, y = blobs(30, classes=3)
+    x, y = torch.cat([x, 100 + x[:1]]), torch.cat([y, torch.tensor([3])])
+    fit, logits = solve_head_by_folds((x, y), classes=4, folds=2)
+    assert torch.isfinite(logits).all()
+    assert int(logits[-1].argmax()) != 3
+    assert int(fit.solution.logits(x)[-1].argmax()) == 3
+    (chosen,) = [line for line in fit.history if line["chosen"]]
+    assert chosen["val_loss"] == pytest.approx(float(F.cross_entropy(logits[:-1], y[:-1])), abs=1e-4)
+    alone = solve_head((x, y), (x, y), classes=4, l2=fit.l2)
+    assert torch.allclose(fit.solution.logits(x).softmax(1), alone.solution.logits(x).softmax(1), atol=5e-3)
+
+
+def test_folds_choose_the_origin_too() -> None:
+    right = solve_head(blobs(20_000, seed=2), blobs(500, seed=3), classes=4, l2=1e-4).solution
+    few = blobs(24, seed=4)
+    fit, logits = solve_head_by_folds(few, classes=4, pretrained=right)
+    (chosen,) = [line for line in fit.history if line["chosen"]]
+    assert chosen["start"] == "pretrained"
+    assert {line["start"] for line in fit.history} == {"zero", "pretrained"}
+    assert [(line["stage"], line["epoch"]) for line in fit.history] == [
+        ("head", epoch) for epoch in range(1, len(fit.history) + 1)
+    ]
+    known = solve_head(few, few, classes=4, pretrained=right)
+    assert set(fit.history[0]) == set(known.history[0])
+    assert torch.dist(fit.solution.weight, right.weight) < torch.dist(torch.zeros(4, 6), right.weight) / 2
+    again, same = solve_head_by_folds(few, classes=4, pretrained=right)
+    assert torch.equal(logits, same)
+    assert torch.equal(again.solution.weight, fit.solution.weight)
+    _, others = solve_head_by_folds(few, classes=4, pretrained=right, seed=1)
+    assert not torch.equal(logits, others)
+
+
+def test_folds_with_balance() -> None:
+    train, test = rare(100, seed=0), rare(400, seed=1)
+    fit, _ = solve_head_by_folds(train, classes=2, balance=balance(train[1], 2, "logits"))
+    plain, _ = solve_head_by_folds(train, classes=2)
+    assert "val_balanced_loss" in fit.history[0]
+    told = [int((each.solution.logits(test[0]).argmax(1) == 1).sum()) for each in (fit, plain)]
+    assert told[0] > told[1]
+
+
+def test_folds_that_cannot_be() -> None:
+    with pytest.raises(DataError) as caught:
+        solve_head_by_folds((torch.eye(3), torch.arange(3)), classes=3)
+    assert str(caught.value) == "choosing by folds needs a class with two images at least: give more images of a class"
+    with pytest.raises(ValueError, match="folds must be 2 or more, so that there are others to solve on, got 1"):
+        solve_head_by_folds((torch.eye(4), torch.arange(4) % 2), classes=2, folds=1)
+
+
+def test_what_the_origin_gives_without_training() -> None:
+    x, _ = blobs(50)
+    origin = Solution(torch.randn(4, 6, generator=torch.Generator().manual_seed(0)), torch.arange(4.0))
+    given = origin.logits(x)
+    assert torch.allclose(given, x @ origin.weight.T + origin.bias)

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headstart.train.schedule import rate
+from headstart.models.backbone import load_backbone
+from headstart.train.schedule import depths, rate, shares
 
 
 @given(st.integers(1, 500), st.floats(1e-8, 10))
@@ -21,3 +22,40 @@ def test_cosine_falls_from_the_highest_to_just_above_zero(steps: int, highest: f
 
 def test_constant_is_constant() -> None:
     assert {rate(step, steps=9, highest=0.3, schedule="constant") for step in range(9)} == {0.3}
+
+
+NETWORKS = {
+    "test_resnet": [
+        ("conv1", 5),
+        ("layer1.0.conv1", 4),
+        ("layer4.0.downsample.1", 1),
+        ("layer4.0.conv1", 1),
+        ("fc", 0),
+    ],
+    "test_efficientnet": [("conv_stem", 6), ("blocks.4.0.conv_pw", 1), ("bn2", 0), ("classifier", 0)],
+    "test_vit": [("patch_embed.proj", 7), ("blocks.0.attn.qkv", 6), ("blocks.5.mlp.fc1", 1), ("norm", 0), ("head", 0)],
+    "test_convnext": [("stages.3.blocks.1.conv_dw", 1), ("stages.3.blocks.0.mlp.fc1", 2), ("head.fc", 0)],
+}
+
+
+@pytest.mark.parametrize("model", NETWORKS)
+def test_blocks_are_counted_from_the_head(model: str) -> None:
+    network = load_backbone(model, weights_file="random").module
+    names = [name for name, _ in network.named_parameters()]
+    found = dict(zip(names, depths(names), strict=True))
+    assert list(found.values()) == sorted(found.values(), reverse=True)
+    for module, depth in NETWORKS[model]:
+        assert {at for name, at in found.items() if name.startswith(f"{module}.")} == {depth}
+
+
+def test_a_network_within_another_module_is_counted_alike() -> None:
+    names = ["cls_token", "blocks.0.fc.weight", "blocks.0.gamma", "blocks.1.fc.weight", "norm.weight", "head.weight"]
+    assert depths(names) == [3, 2, 2, 1, 0, 0]
+    assert depths([f"module.{name}" for name in names]) == depths(names)
+
+
+def test_shares_fall_by_the_block() -> None:
+    names = ["stem.weight", "blocks.0.weight", "blocks.1.weight", "head.weight"]
+    assert shares(names, 0.5) == [0.125, 0.25, 0.5, 1]
+    assert shares(names, 1.0) == [1] * 4
+    assert shares([], 0.5) == []

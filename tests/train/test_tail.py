@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,8 +19,12 @@ from headstart.errors import SettingsError
 from headstart.features.key import FeatureSpace
 from headstart.features.store import FeatureStore
 from headstart.models.engine import Normalised, open_engine
+from headstart.train.balance import balance
+from headstart.train.batches import split
+from headstart.train.figures import log_losses
+from headstart.train.head import solve_head
 from headstart.train.part import Kept, Part
-from headstart.train.tail import Loop, _batches, logits, train_tail
+from headstart.train.tail import FineLoop, Loop, logits, train_tail
 
 if TYPE_CHECKING:
     from conftest import Case
@@ -220,7 +225,7 @@ def test_the_usual_learning_rate(optimizer: str, rate: float) -> None:
 @given(st.integers(1, 200), st.integers(1, 50))
 def test_batches_are_full_and_none_is_of_one_image(count: int, size: int) -> None:
     order = np.random.default_rng(0).permutation(count)
-    batches = _batches(order, size)
+    batches = split(order, size)
     assert np.array_equal(np.concatenate(batches), order)
     assert [len(batch) for batch in batches[:-1]] == [size] * (len(batches) - 1)
     assert len(batches[-1]) <= size + 1
@@ -337,3 +342,253 @@ def test_the_last_epoch_is_kept_where_asked_for(case: Make, pixels: Pixels) -> N
         assert math.isclose(loss, history[kept[keep][0] - 1]["val_loss"], rel_tol=1e-5)
     assert kept["last"] == [6]
     assert kept["best"] != [6]
+
+
+# -- mixing, noise, smoothing, views ----------------------------------------------------------------------------------
+
+
+def test_a_fine_loop_with_its_defaults_is_a_plain_one() -> None:
+    plain, fine = mlp(), mlp()
+    histories = [
+        without_seconds(train_tail(tail, *halves(numbers(40)), kind(epochs=3, batch=8)))
+        for tail, kind in ((plain, Loop), (fine, FineLoop))
+    ]
+    assert histories[0] == histories[1]
+    assert bytes_of(plain) == bytes_of(fine)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"mixup": 0.4}, {"noise": 0.2}, {"label_smoothing": 0.1}, {"layer_decay": 0.5}, {"precision": "bfloat16"}],
+)
+def test_each_changes_training_and_repeats_with_its_seed(changes: dict[str, Any]) -> None:
+    def history(**more: Any) -> list[dict[str, Any]]:
+        loop = FineLoop(epochs=3, batch=8, **{"seed": 1, **more})
+        return without_seconds(train_tail(mlp(), *halves(numbers(40)), loop))
+
+    first = history(**changes)
+    assert history(**changes) == first
+    assert history() != first
+    assert history(**changes, seed=2) != first
+
+
+def test_mixed_batches_train_as_by_hand() -> None:
+    """One batch an epoch: the loss before the first step, and its accuracy, from the inputs that the tail was given."""
+    given: list[Tensor] = []
+
+    class Seen(nn.Linear):
+        def forward(self, x: Tensor) -> Tensor:
+            if self.training:
+                given.append(x.clone())
+            return super().forward(x)
+
+    tail, x, y = Seen(6, 3), 10 * np.eye(6, dtype=np.float32), np.arange(6) % 3
+    start = {name: value.clone() for name, value in tail.state_dict().items()}
+    part = Part(Kept(x), y)
+    line, *_ = train_tail(tail, part, part, FineLoop(epochs=1, batch=6, mixup=1.0, label_smoothing=0.1))
+    (mixed,) = given
+    shares = mixed / 10  # (B, images): how much of each image is in each input
+    assert torch.allclose(shares.sum(1), torch.ones(6))
+    targets = shares @ F.one_hot(torch.from_numpy(y)).float()  # (B, C)
+    logits = F.linear(mixed, start["weight"], start["bias"])
+    smooth = 0.9 * targets + 0.1 / 3
+    assert line["loss"] == pytest.approx(float(F.cross_entropy(logits, smooth)), rel=1e-5)
+    right = logits.argmax(1) == torch.from_numpy(y)[shares.argmax(1)]
+    assert line["accuracy"] == pytest.approx(float(right.float().mean()))
+
+
+@pytest.mark.parametrize("changes", [{"mixup": 0.4}, {"noise": 0.1}, {"mixup": 0.4, "noise": 0.1, "layer_decay": 0.7}])
+def test_pixels_are_mixed_too_and_frozen_is_frozen(case: Make, pixels: Pixels, changes: dict[str, Any]) -> None:
+    made = case("test_resnet", "all")
+    images, before = pixels(made, 12), bytes_of(made.network)
+    data = halves(images, 8)
+    (line,) = train_tail(Normalised(made.network, made.spec), *data, FineLoop(epochs=1, batch=4, **changes))
+    assert math.isfinite(line["loss"])
+    changed = {name for name, value in bytes_of(made.network).items() if before[name] != value}
+    assert changed == set(made.parts.trainable)  # no statistics among them
+    assert np.array_equal(images, pixels(made, 12))
+
+
+def test_each_view_is_seen_in_training_and_none_in_validation() -> None:
+    seen: dict[bool, list[Tensor]] = {True: [], False: []}
+
+    class Seen(nn.Linear):
+        def forward(self, x: Tensor) -> Tensor:
+            seen[self.training].append(x.clone())
+            return super().forward(x)
+
+    views = [np.stack([np.arange(40), np.full(40, view)], 1).astype(np.float16) for view in range(3)]
+    data = Part(Kept(views[0]), TARGETS, tuple(Kept(each) for each in views[1:]))
+    loop = Loop(epochs=12, batch=8)
+    history = train_tail(Seen(2, 3), data, data, loop)
+    for epoch in torch.cat(seen[True]).split(40):
+        assert sorted(epoch[:, 0].tolist()) == list(range(40))  # each image once
+        assert set(epoch[:, 1].tolist()) == {0, 1, 2}
+    pairs = {tuple(row) for row in torch.cat(seen[True]).tolist()}
+    assert len(pairs) > 110  # of 120: 12 draws of 3 miss a view of an image once in 130 times
+    assert set(torch.cat(seen[False])[:, 1].tolist()) == {0}
+
+    first, seen[True] = torch.cat(seen[True]), []
+    with torch.random.fork_rng():
+        train_tail(Seen(2, 3), data, data, loop)
+    assert torch.equal(torch.cat(seen[True]), first)
+    assert len(history) == 12
+
+
+# -- rates by depth, and precision ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_layers_step_by_their_distance_from_the_head(case: Make, pixels: Pixels, optimizer: str) -> None:
+    """From the same weights, one step: that of each parameter is its share of the step without decay."""
+    steps = []
+    for decay in (1.0, 0.5):
+        made = case("test_efficientnet", "last:3")
+        features = made.parts.prefix(torch.from_numpy(pixels(made, 16)).permute(0, 3, 1, 2) / 255.0).detach().numpy()
+        before = {name: value.clone() for name, value in made.parts.tail.named_parameters()}
+        loop = FineLoop(
+            epochs=1, batch=16, optimizer=optimizer, lr=1e-2, weight_decay=0, schedule="constant", layer_decay=decay
+        )
+        (line,) = train_tail(made.parts.tail, *halves(features, 12), loop)
+        assert line["lr"] == 1e-2
+        after = dict(made.parts.tail.named_parameters())
+        steps.append({name: float((after[name] - value).detach().norm()) for name, value in before.items()})
+    for module, share in {"blocks.3": 0.25, "blocks.4": 0.5, "conv_head": 1, "bn2": 1, "classifier": 1}.items():
+        whole, decayed = (
+            math.hypot(*(size for name, size in each.items() if name.startswith(f"{module}."))) for each in steps
+        )
+        assert decayed / whole == pytest.approx(share, rel=0.01)
+
+
+def test_bfloat16_is_for_the_step_alone() -> None:
+    types: dict[bool, set[torch.dtype]] = {True: set(), False: set()}
+    tail = mlp()
+    tail[0].register_forward_hook(lambda module, _, out: types[module.training].add(out.dtype))
+    train, validation = halves(numbers(40))
+    history = train_tail(tail, train, validation, FineLoop(epochs=2, batch=8, precision="bfloat16"))
+    assert types == {True: {torch.bfloat16}, False: {torch.float32}}
+    assert {value.dtype for value in tail.state_dict().values()} == {torch.float32}
+    plain = train_tail(mlp(), train, validation, FineLoop(epochs=2, batch=8))
+    assert history[1]["val_loss"] == pytest.approx(plain[1]["val_loss"], abs=0.01)
+
+
+def test_another_precision_is_refused() -> None:
+    with pytest.raises(SettingsError) as caught:
+        FineLoop(epochs=1, batch=1, precision="auto")
+    assert str(caught.value) == "precision of the training must be float32 or bfloat16, got 'auto'"
+
+
+# -- the end before the end -------------------------------------------------------------------------------------------
+
+
+def learnable(count: int) -> np.ndarray:
+    """Inputs from which the first ``count`` targets can be read, with some noise."""
+    x = numbers(count)
+    x[:, :3] += 2 * np.eye(3, dtype=np.float32)[TARGETS[:count]]
+    return x
+
+
+def test_a_training_that_falls_behind_is_stopped_and_keeps_its_best_epoch() -> None:
+    data, told = halves(learnable(40), 20), []
+    tail = mlp()
+    history = train_tail(
+        tail,
+        *data,
+        Loop(epochs=20, batch=8, lr=1e-5),  # so slow that it arrives nowhere
+        reference=np.linspace(0.001, 0.1, 20),
+        on_epoch=told.append,
+    )
+    assert len(history) == 1
+    assert history[-1]["stopped"] is True
+    assert told == history
+    losses = log_losses(logits(tail, data[1].inputs), data[1].targets)
+    assert losses.mean() == pytest.approx(min(line["val_loss"] for line in history), rel=1e-5)
+
+
+def test_a_training_that_is_as_good_or_gets_there_is_not_stopped() -> None:
+    data, loop, best = halves(learnable(40), 20), Loop(epochs=12, batch=8, lr=0.01), mlp()
+    alone = train_tail(best, *data, loop)
+    reference = log_losses(logits(best, data[1].inputs), data[1].targets)
+    # Its own end as the reference, which its first epochs are far from; few images, and still no noise stops it.
+    history = train_tail(mlp(), *data, loop, reference=np.maximum(reference, 0.5))
+    assert without_seconds(history) == without_seconds(alone)
+    assert not any("stopped" in line for line in history)
+
+
+def test_in_a_race_with_balance_classes_count_alike() -> None:
+    """Worse on the many images of one class, better on the few of the other, which together count as much."""
+    targets = np.array([0] * 45 + [1] * 5)
+    x = np.random.default_rng(0).normal(size=(50, 4)).astype(np.float32)
+    data, loop = Part(Kept(x), targets), Loop(epochs=4, batch=50, optimizer="sgd", lr=1e-9)
+    tail = nn.Linear(4, 2)
+    own = log_losses(logits(tail, data.inputs), targets)
+    reference = own + np.where(targets == 0, -0.5, 1.0) + np.random.default_rng(1).normal(0, 0.01, 50)
+    plain = train_tail(tail, data, data, loop, reference=reference)
+    assert plain[-1]["stopped"]
+    assert len(plain) == 1
+    fair = train_tail(
+        tail, data, data, loop, reference=reference, balance=balance(torch.from_numpy(targets), 2, "loss")
+    )
+    assert len(fair) == 4
+
+
+def test_no_epoch_is_begun_that_would_end_too_late() -> None:
+    data = halves(numbers(40))
+    loop = Loop(epochs=4, batch=8)
+    alone = train_tail(mlp(), *data, loop)
+    in_time = train_tail(mlp(), *data, loop, deadline=time.monotonic() + 3600)
+    assert without_seconds(in_time) == without_seconds(alone)
+    tail = mlp()
+    late = train_tail(tail, *data, loop, deadline=time.monotonic() - 1)
+    (line,) = without_seconds(late)
+    assert line == {**without_seconds(alone)[0], "chosen": True}  # the rates are those of all four epochs
+    assert not tail.training
+
+
+# -- rare classes, and a start from a solved head ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mode", ["loss", "logits"])
+def test_balance_moves_the_decision_to_the_rare_class(mode: str) -> None:
+    rng = np.random.default_rng(0)
+    targets = np.array(([0] * 9 + [1]) * 40)
+    x = (rng.normal(size=(400, 2)) + 1.2 * targets[:, None]).astype(np.float32)
+    data = Part(Kept(x), targets)
+    told = balance(torch.from_numpy(targets), 2, mode)
+    loop = Loop(epochs=10, batch=40, lr=0.05)
+    rare = {}
+    for name, each in (("none", None), (mode, told)):
+        torch.manual_seed(0)
+        tail = nn.Linear(2, 2)
+        history = train_tail(tail, data, data, loop, balance=each)
+        rare[name] = int((logits(tail, data.inputs).argmax(1) == 1).sum())
+        (chosen,) = [line for line in history if line["chosen"]]
+        assert ("val_balanced_loss" in chosen) is bool(each)
+    assert rare[mode] > 2 * rare["none"]
+    assert chosen["val_balanced_loss"] == min(line["val_balanced_loss"] for line in history)
+    losses = log_losses(logits(tail, data.inputs), targets)
+    assert chosen["val_loss"] == pytest.approx(losses.mean(), rel=1e-5)
+    assert chosen["val_balanced_loss"] == pytest.approx(
+        (losses[targets == 0].mean() + losses[targets == 1].mean()) / 2, rel=1e-5
+    )
+
+
+def test_training_may_start_from_a_solved_head() -> None:
+    """Linear probing, then fine-tuning: Kumar et al. 2022 (arXiv:2202.10054)."""
+    train, validation = halves(learnable(40), 20)
+    tail = mlp()
+    hidden = [torch.from_numpy(logits(tail[:2], part.inputs)) for part in (train, validation)]
+    pairs = [(x, torch.from_numpy(part.targets)) for x, part in zip(hidden, (train, validation), strict=True)]
+    fit = solve_head(pairs[0], pairs[1], classes=3)
+    (solved,) = [line["val_loss"] for line in fit.history if line["chosen"]]
+    with torch.no_grad():
+        tail[2].weight.copy_(fit.solution.weight)
+        tail[2].bias.copy_(fit.solution.bias)
+    reference = log_losses(logits(tail, validation.inputs), validation.targets)
+    assert reference.mean() == pytest.approx(solved, abs=1e-4)
+    loop = Loop(epochs=5, batch=8, lr=1e-4)
+    history = train_tail(tail, train, validation, loop, reference=reference)
+    assert history[0]["val_loss"] == pytest.approx(solved, abs=0.02)
+    assert not any("stopped" in line for line in history)
+    cold = train_tail(mlp(), train, validation, loop)
+    assert cold[-1]["val_loss"] > history[0]["val_loss"] + 0.1

@@ -13,13 +13,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from headstart.errors import DataError
 from headstart.models.names import match
+from headstart.train.balance import Balance
+from headstart.train.figures import figures
 
-__all__ = ["HeadFit", "Solution", "matched_head", "solve_head"]
+__all__ = ["HeadFit", "Solution", "matched_head", "solve_head", "solve_head_by_folds"]
 
 STRENGTHS = tuple(10 ** (-step / 2) for step in range(-2, 13))
 """Penalties that may be tried, 10 to 1e-6, for features scaled to a mean square of 1 and a loss that is a mean."""
@@ -34,6 +39,14 @@ class Solution:
 
     weight: Tensor  # (C, D)
     bias: Tensor  # (C,)
+
+    def logits(self, features: Tensor) -> Tensor:
+        """What it gives for features (N, D), (N, C). A pretrained head's are what can be had without training.
+
+        >>> Solution(torch.eye(2), torch.tensor([0.0, 1.0])).logits(torch.tensor([[3.0, 4.0]]))
+        tensor([[3., 5.]])
+        """
+        return F.linear(features, self.weight, self.bias)
 
 
 @dataclass(frozen=True)
@@ -52,31 +65,93 @@ def solve_head(
     classes: int,
     l2: float | None = None,
     pretrained: Solution | None = None,
+    balance: Balance | None = None,
 ) -> HeadFit:
     """Solve the head for the penalties that matter, or for the one given.
 
     :param train: features (N, D) float and targets (N,) int64; ``validation``: the same of other images.
     :param pretrained: a second origin to which the penalty may pull, with zeros for classes that are new.
-    :returns: the fit; a line of history for each penalty and origin, the chosen one marked.
+    :param balance: how the loss makes up for rare classes; "val_balanced_loss" then chooses, in which classes count
+        alike.
+    :returns: the fit; a line of history for each penalty and origin, the chosen one marked. Losses in it are without
+        penalty and balance.
 
     >>> x, y = torch.eye(3).repeat(8, 1), torch.arange(3).repeat(8)
     >>> fit = solve_head((x, y), (x, y), classes=3)
     >>> max(line["val_accuracy"] for line in fit.history)
     1.0
     """
-    scaling = _Scaling(train[0])
-    walks = [
-        _Walk("zero", _zeros(classes, train[0]), (scaling(train[0]), train[1]), (scaling(validation[0]), validation[1]))
-    ]
-    if pretrained is not None:
-        walks.append(_Walk("pretrained", scaling.done(pretrained), walks[0].train, walks[0].validation))
-    for walk in walks:
-        walk.go(l2)
-    best = min(walks, key=lambda walk: walk.best["val_loss"])
-    best.best["chosen"] = True
-    lines = [line for walk in walks for line in walk.history]
-    history = [{"stage": "head", "epoch": epoch, **line} for epoch, line in enumerate(lines, 1)]
-    return HeadFit(scaling.undone(best.solution), best.best["l2"], history)
+    tasks = [_Task(train, validation)]
+    best, history = _walked(tasks, classes, l2, pretrained, balance)
+    return HeadFit(tasks[0].scaling.undone(best.solutions[0]), best.best["l2"], history)
+
+
+def solve_head_by_folds(
+    train: tuple[Tensor, Tensor],
+    *,
+    classes: int,
+    l2: float | None = None,
+    pretrained: Solution | None = None,
+    folds: int = 5,
+    balance: Balance | None = None,
+    seed: int = 0,
+) -> tuple[HeadFit, Tensor]:
+    """Solve the head on all images; penalty and origin are chosen by folds, so that none need be kept for validation.
+
+    Each fold in turn is examined by a head solved on the others. A class is spread over as many folds as it can be; of
+    a class with one image only, that image has no say in the choice, since the head that examines it does not know
+    the class.
+
+    :param train: features (N, D) float and targets (N,) int64.
+    :param folds: 2 or more; as many as the largest class has images, if that is less.
+    :returns: the fit, and the logits (N, C) that each image has from the head that did not see it. In the history,
+        "val_loss" and what follows it are of these logits.
+    :raises DataError: no class has two images.
+
+    >>> x, y = torch.eye(3).repeat(8, 1), torch.arange(3).repeat(8)
+    >>> fit, logits = solve_head_by_folds((x, y), classes=3)
+    >>> bool((logits.argmax(1) == y).all())
+    True
+    """
+    features, targets = train
+    sides = [torch.from_numpy(own).to(targets.device) for own in _turns(targets.cpu().numpy(), folds, seed)]
+    tasks = []
+    for own in sides:
+        others = (features[~own], targets[~own])
+        known = own & torch.isin(targets, others[1])
+        tasks.append(_Task(others, (features[known], targets[known])))
+    best, history = _walked(tasks, classes, l2, pretrained, balance)
+
+    found = [task.scaling.undone(solution) for task, solution in zip(tasks, best.solutions, strict=True)]
+    logits = features.new_empty(len(features), classes)
+    for own, solution in zip(sides, found, strict=True):
+        logits[own] = solution.logits(features[own])
+    whole, chosen = _Task(train, train), best.best["l2"]
+    start = Solution(
+        torch.stack([each.weight for each in found]).mean(0), torch.stack([each.bias for each in found]).mean(0)
+    )  # near the solution, which does not depend on it
+    origin = _zeros(classes, features) if best.start == "zero" or pretrained is None else pretrained
+    done = whole.scaling.done
+    solution = _minimise(done(start), done(origin), *whole.train, chosen, best.balance)
+    return HeadFit(whole.scaling.undone(solution), chosen, history), logits
+
+
+def _turns(targets: NDArray[np.int64], folds: int, seed: int) -> list[NDArray[np.bool_]]:
+    """For each fold which images are its own, (N,).
+
+    Images are dealt out class by class, in an order drawn at random, so that classes with fewer images than folds are
+    spread too.
+    """
+    if folds < 2:
+        raise ValueError(f"folds must be 2 or more, so that there are others to solve on, got {folds}")
+    largest = int(np.bincount(targets).max())
+    if largest < 2:
+        raise DataError("choosing by folds needs a class with two images at least: give more images of a class")
+    folds = min(folds, largest)
+    order = np.lexsort((np.random.default_rng(seed).permutation(len(targets)), targets))
+    fold = np.empty(len(targets), np.int64)
+    fold[order] = np.arange(len(targets)) % folds
+    return [fold == number for number in range(folds)]
 
 
 @torch.no_grad()
@@ -109,26 +184,54 @@ def _zeros(classes: int, features: Tensor) -> Solution:
     return Solution(weight, weight.new_zeros(classes))
 
 
+class _Task:
+    """Images to solve on and images to examine, scaled as the former want it."""
+
+    def __init__(self, train: tuple[Tensor, Tensor], validation: tuple[Tensor, Tensor]) -> None:
+        self.scaling = _Scaling(train[0])
+        self.train = (self.scaling(train[0]), train[1])
+        self.validation = self.train if validation is train else (self.scaling(validation[0]), validation[1])
+
+
+def _walked(
+    tasks: list[_Task], classes: int, l2: float | None, pretrained: Solution | None, balance: Balance | None
+) -> tuple[_Walk, list[dict[str, Any]]]:
+    """The walk whose origin validated best, and the lines of all."""
+    device = tasks[0].train[0].device
+    origins = {"zero": _zeros(classes, tasks[0].train[0]), "pretrained": pretrained}
+    walks = [
+        _Walk(start, tasks, [task.scaling.done(origin) for task in tasks], (balance or Balance()).to(device))
+        for start, origin in origins.items()
+        if origin is not None
+    ]
+    for walk in walks:
+        walk.go(l2)
+    best = min(walks, key=lambda walk: float(walk.best[walk.chooses]))
+    best.best["chosen"] = True
+    lines = [line for walk in walks for line in walk.history]
+    return best, [{"stage": "head", "epoch": epoch, **line} for epoch, line in enumerate(lines, 1)]
+
+
 @dataclass
 class _Walk:
-    """From one strength to the next while validation improves, weaker first; each starts at the solution before it.
+    """From one strength to the next while validation improves, weaker first; each starts at the solutions before it.
 
     Log-loss over the logarithm of the strength has one valley, so that the first rise is the end.
     """
 
     start: str
-    origin: Solution
-    train: tuple[Tensor, Tensor]
-    validation: tuple[Tensor, Tensor]
-    tried: dict[float, tuple[dict[str, Any], Solution]] = field(default_factory=dict)
+    tasks: list[_Task]
+    origins: list[Solution]  # of each task
+    balance: Balance
+    tried: dict[float, tuple[dict[str, Any], list[Solution]]] = field(default_factory=dict)
 
     def go(self, l2: float | None) -> None:
         """Try the strength given, or walk."""
         if l2 is not None:
-            self._try(l2, self.origin)
+            self._try(l2, self.origins)
             return
         first = _FIRST[self.start]
-        self._try(STRENGTHS[first], self.origin)
+        self._try(STRENGTHS[first], self.origins)
         weaker, stronger = STRENGTHS[first + 1 :], STRENGTHS[:first][::-1]
         if not self._along(weaker):
             self._along(stronger)
@@ -136,18 +239,38 @@ class _Walk:
     def _along(self, strengths: tuple[float, ...]) -> int:
         """How many steps brought something."""
         for steps, strength in enumerate(strengths):
-            before, solution = self.best["val_loss"], self.solution
-            if self._try(strength, solution) >= before:
+            before, solutions = self.best[self.chooses], self.solutions
+            if self._try(strength, solutions) >= before:
                 return steps
         return len(strengths)
 
-    def _try(self, l2: float, start: Solution) -> float:
+    def _try(self, l2: float, starts: list[Solution]) -> float:
         clock = time.monotonic()
-        solution = _minimise(start, self.origin, *self.train, l2)
+        solutions = [
+            _minimise(start, origin, *task.train, l2, self.balance)
+            for start, origin, task in zip(starts, self.origins, self.tasks, strict=True)
+        ]
         seconds = round(time.monotonic() - clock, 3)
-        told = _told(solution, *self.train, "") | _told(solution, *self.validation, "val_")
-        self.tried[l2] = ({"start": self.start, "l2": l2, **told, "seconds": seconds, "chosen": False}, solution)
-        return told["val_loss"]
+        told = self._figures(solutions, [task.train for task in self.tasks])
+        told |= self._figures(
+            solutions, [task.validation for task in self.tasks], prefix="val_", balanced=bool(self.balance)
+        )
+        self.tried[l2] = ({"start": self.start, "l2": l2, **told, "seconds": seconds, "chosen": False}, solutions)
+        return told[self.chooses]
+
+    @staticmethod
+    def _figures(
+        solutions: list[Solution], data: list[tuple[Tensor, Tensor]], *, prefix: str = "", balanced: bool = False
+    ) -> dict[str, float]:
+        """Of all tasks' images together."""
+        logits = [solution.logits(x) for solution, (x, _) in zip(solutions, data, strict=True)]
+        targets = [targets for _, targets in data]
+        return figures(torch.cat(logits), torch.cat(targets), prefix=prefix, balanced=balanced)
+
+    @property
+    def chooses(self) -> str:
+        """The figure that the smallest is wanted of."""
+        return "val_balanced_loss" if self.balance else "val_loss"
 
     @property
     def history(self) -> list[dict[str, Any]]:
@@ -157,11 +280,11 @@ class _Walk:
     @property
     def best(self) -> dict[str, Any]:
         """The line that validated best."""
-        return min(self.history, key=lambda line: float(line["val_loss"]))
+        return min(self.history, key=lambda line: float(line[self.chooses]))
 
     @property
-    def solution(self) -> Solution:
-        """The solution of that line."""
+    def solutions(self) -> list[Solution]:
+        """Each task's solution of that line."""
         return self.tried[self.best["l2"]][1]
 
 
@@ -187,7 +310,7 @@ class _Scaling:
         return Solution(weight, solution.bias - weight @ self.mean)
 
 
-def _minimise(start: Solution, origin: Solution, x: Tensor, targets: Tensor, l2: float) -> Solution:
+def _minimise(start: Solution, origin: Solution, x: Tensor, targets: Tensor, l2: float, balance: Balance) -> Solution:
     # What is solved for is the distance from the origin in steps that shrink as the pull grows: with a strong pull the
     # weights would else be so much stiffer than the bias that L-BFGS ends before the bias has moved.
     step = 1 / math.sqrt(1 + l2)
@@ -206,16 +329,10 @@ def _minimise(start: Solution, origin: Solution, x: Tensor, targets: Tensor, l2:
     def objective() -> Tensor:
         solver.zero_grad()
         pull = (step * away).square().sum()
-        loss: Tensor = F.cross_entropy(F.linear(x, origin.weight + step * away, bias), targets) + 0.5 * l2 * pull
+        given = F.linear(x, origin.weight + step * away, bias)
+        loss = balance.loss(given, targets) + 0.5 * l2 * pull
         loss.backward()  # type: ignore[no-untyped-call]
         return loss
 
     solver.step(objective)  # type: ignore[no-untyped-call]
     return Solution(origin.weight + step * away.detach(), bias.detach())
-
-
-@torch.no_grad()
-def _told(solution: Solution, x: Tensor, targets: Tensor, prefix: str) -> dict[str, float]:
-    logits = F.linear(x, solution.weight, solution.bias)
-    right = (logits.argmax(1) == targets).float().mean()
-    return {f"{prefix}loss": float(F.cross_entropy(logits, targets)), f"{prefix}accuracy": float(right)}

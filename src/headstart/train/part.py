@@ -42,6 +42,12 @@ class Part:
 
     inputs: Inputs
     targets: NDArray[np.int64]  # (N,)
+    views: tuple[Inputs, ...] = ()  # more of the same images, row for row: other crops, mirrored, of other colours
+
+    def __post_init__(self) -> None:
+        lengths = {len(self.targets), len(self.inputs), *map(len, self.views)}
+        if len(lengths) > 1:
+            raise ValueError(f"inputs, targets and views must have a row for each image, got {sorted(lengths)} rows")
 
     def __len__(self) -> int:
         return len(self.targets)

@@ -5,20 +5,23 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from headstart.errors import SettingsError
+from headstart.train.balance import Balance, image_weights
+from headstart.train.batches import Batch, draw_views, gather, mix, noisy, split, tensor
+from headstart.train.figures import figures, log_losses
 from headstart.train.part import Inputs, Part
-from headstart.train.schedule import rate
+from headstart.train.schedule import rate, shares
+from headstart.train.stopping import falls_behind
 
-__all__ = ["Loop", "logits", "train_tail"]
+__all__ = ["FineLoop", "Loop", "logits", "train_tail"]
 
 _RATES = {"adamw": 1e-3, "sgd": 1e-2}
 _EVALUATION_BATCH = 256
@@ -45,7 +48,22 @@ class Loop:
         return _RATES[self.optimizer] if self.lr is None else self.lr
 
 
-def train_tail(
+@dataclass(frozen=True)
+class FineLoop(Loop):
+    """How to train, with what helps where many layers are trained on few images."""
+
+    mixup: float = 0.0  # alpha of the Beta distribution that the shares are drawn from; 0 mixes nothing
+    label_smoothing: float = 0.0  # share of the target that is spread over all classes
+    noise: float = 0.0  # deviation of Gaussian noise, as a share of the deviation of the batch's inputs
+    layer_decay: float = 1.0  # times the learning rate for each block farther from the head
+    precision: str = "float32"  # of forward pass and loss, or "bfloat16"; weights and evaluation stay float32
+
+    def __post_init__(self) -> None:
+        if self.precision not in ("float32", "bfloat16"):
+            raise SettingsError(f"precision of the training must be float32 or bfloat16, got {self.precision!r}")
+
+
+def train_tail(  # noqa: PLR0913 - what the loop does, and when it ends
     tail: nn.Module,
     train: Part,
     validation: Part,
@@ -53,40 +71,60 @@ def train_tail(
     *,
     device: str = "cpu",
     on_epoch: Callable[[dict[str, Any]], object] | None = None,
+    balance: Balance | None = None,
+    reference: NDArray[np.float64] | None = None,
+    deadline: float | None = None,
 ) -> list[dict[str, Any]]:
     """Train in place the parameters that require a gradient; keep the epoch with the lowest validation log-loss, or
     the last.
 
     What does not require a gradient stays the same to the byte: parameters, and the statistics of BatchNorm layers.
+    Where training ends early, its schedule of learning rates is cut off, and what was best so far is kept.
 
     :param tail: inputs (B, ...) -> logits (B, C).
-    :returns: a line of history an epoch, the kept one marked.
+    :param train: its views take turns by chance, an image and epoch at a time; of ``validation``, inputs alone count.
+    :param balance: how the loss makes up for rare classes. The kept epoch is then the one with the lowest
+        "val_balanced_loss", in which all classes count alike.
+    :param reference: validation log-loss of each image, (V,) nats, of a classifier that is to be beaten. Training ends
+        when it falls behind beyond chance (:func:`headstart.train.stopping.falls_behind`), with "stopped" in its last
+        line. Whether any epoch was better is for the caller to say.
+    :param deadline: of :func:`time.monotonic`. An epoch that would end later, taking as long as the one before, is not
+        begun; the first always is.
+    :returns: a line of history an epoch, the kept one marked. "loss" is what was minimised, with what ``loop`` and
+        ``balance`` make of it, and "accuracy" of mixed inputs is by the label that dominates; "lr" is the head's.
     :raises SettingsError: the loss is no longer finite.
     """
     tail.to(device)
-    optimizer = _optimizer(tail, loop)
-    shuffle = np.random.default_rng(loop.seed)
+    fine = loop if isinstance(loop, FineLoop) else FineLoop(**vars(loop))
+    training = _Training(tail, train, fine, device, (balance or Balance()).to(device))
+    race = None if reference is None else _Race(reference, validation, balanced=bool(balance))
+    chooses = "val_balanced_loss" if balance else "val_loss"
     history: list[dict[str, Any]] = []
     best: dict[str, Tensor] = {}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(loop.seed)
         for epoch in range(1, loop.epochs + 1):
             start = time.monotonic()
-            _mode(tail, loop)
-            told = _epoch(tail, train, shuffle.permutation(len(train)), optimizer, loop, epoch)
-            told |= _evaluated(tail, validation, device)
+            told = training.epoch(epoch)
+            given = torch.from_numpy(logits(tail, validation.inputs, device=device))
+            targets = torch.from_numpy(validation.targets)
+            told |= figures(given, targets, prefix="val_", balanced=bool(balance))
             _refuse_what_is_not_finite(told, epoch, loop)
-            seconds = round(time.monotonic() - start, 3)
-            line = {"stage": "tail", "epoch": epoch, **told, "seconds": seconds, "chosen": False}
-            better = not history or line["val_loss"] < min(each["val_loss"] for each in history)
+            seconds = time.monotonic() - start
+            line = {"stage": "tail", "epoch": epoch, **told, "seconds": round(seconds, 3), "chosen": False}
+            better = not history or line[chooses] < min(each[chooses] for each in history)
             if better and loop.keep == "best":
                 best = _changing(tail)
             history.append(line)
+            if race is not None and race.lost(given, epoch, loop.epochs):
+                line["stopped"] = True
             if on_epoch is not None:
                 on_epoch(line)
+            if "stopped" in line or (deadline is not None and time.monotonic() + seconds > deadline):
+                break
     tail.load_state_dict(best, strict=False)
     tail.eval()
-    kept = min(history, key=lambda line: float(line["val_loss"])) if loop.keep == "best" else history[-1]
+    kept = min(history, key=lambda line: float(line[chooses])) if loop.keep == "best" else history[-1]
     kept["chosen"] = True
     return history
 
@@ -103,25 +141,92 @@ def logits(tail: nn.Module, inputs: Inputs, *, device: str = "cpu") -> NDArray[n
     parts = []
     for start in range(0, len(inputs), _EVALUATION_BATCH):
         rows = np.arange(start, min(start + _EVALUATION_BATCH, len(inputs)))
-        parts.append(tail(_tensor(inputs.take(rows), device)).float().cpu().numpy())
+        parts.append(tail(tensor(inputs, rows, device)).float().cpu().numpy())
     return np.concatenate(parts)
 
 
-def _tensor(values: NDArray[Any], device: str) -> Tensor:
-    batch = torch.from_numpy(values).to(device)
-    return batch if batch.dtype == torch.uint8 else batch.float()
+class _Race:
+    """A training against a classifier that is to be beaten; with balance, in a race in which classes count alike."""
+
+    def __init__(self, reference: NDArray[np.float64], validation: Part, *, balanced: bool) -> None:
+        self.targets = validation.targets
+        weights = image_weights(torch.from_numpy(self.targets)).double().numpy() if balanced else 1.0
+        self.weights, self.reference = weights, weights * reference
+        self.before: float | None = None  # mean loss after the epoch before
+
+    def lost(self, given: Tensor, epoch: int, epochs: int) -> bool:
+        """Whether it need not go on; given are the validation logits (V, C) after this epoch."""
+        losses = self.weights * log_losses(given.numpy(), self.targets)
+        before, self.before = self.before, float(losses.mean())
+        return falls_behind(losses, self.reference, epoch=epoch, epochs=epochs, before=before)
 
 
-def _optimizer(tail: nn.Module, loop: Loop) -> torch.optim.Optimizer:
-    trained = [each for each in tail.parameters() if each.requires_grad]
-    # Weight decay is for matrices: a pull on biases and norms only harms (He et al. 2019, "Bag of tricks").
-    groups = [
-        {"params": [each for each in trained if each.ndim > 1], "weight_decay": loop.weight_decay},
-        {"params": [each for each in trained if each.ndim <= 1], "weight_decay": 0.0},
-    ]
+class _Training:
+    """What stays from epoch to epoch."""
+
+    def __init__(self, tail: nn.Module, train: Part, loop: FineLoop, device: str, balance: Balance) -> None:
+        self.tail, self.train, self.loop, self.device, self.balance = tail, train, loop, device, balance
+        self.optimizer = _optimizer(tail, loop)
+        self.shuffle = np.random.default_rng(loop.seed)
+        # Another stream, so that views and mixing leave the order of the images as it is without them.
+        self.chance = np.random.default_rng([loop.seed, 1])
+
+    def epoch(self, epoch: int) -> dict[str, float]:
+        """Pass over the images once; what they gave before each step, and the learning rate of the first."""
+        loop = self.loop
+        _mode(self.tail, loop)
+        batches = split(self.shuffle.permutation(len(self.train)), loop.batch)
+        views = draw_views(self.train, self.chance)
+        steps = range((epoch - 1) * len(batches), epoch * len(batches))
+        rates = [
+            rate(step, steps=loop.epochs * len(batches), highest=loop.highest_rate, schedule=loop.schedule)
+            for step in steps
+        ]
+        loss_sum, right = 0.0, 0
+        for lr, rows in zip(rates, batches, strict=True):
+            for group in self.optimizer.param_groups:
+                group["lr"] = lr * group["share"]
+            loss, hits = self._step(self._changed(gather(self.train, rows, views, self.device)))
+            loss_sum += loss * len(rows)
+            right += hits
+        return {"loss": loss_sum / len(self.train), "accuracy": right / len(self.train), "lr": rates[0]}
+
+    def _changed(self, batch: Batch) -> Batch:
+        if self.loop.mixup:
+            batch = mix(batch, self.loop.mixup, self.chance)
+        return replace(batch, inputs=noisy(batch.inputs, self.loop.noise)) if self.loop.noise else batch
+
+    def _step(self, batch: Batch) -> tuple[float, int]:
+        """The mean loss, and how many were right."""
+        autocast = torch.autocast(
+            torch.device(self.device).type, torch.bfloat16, enabled=self.loop.precision == "bfloat16"
+        )
+        with autocast:
+            given = self.tail(batch.inputs)
+            loss = self._loss(given, batch.targets)
+            if batch.others is not None:
+                loss = batch.share * loss + (1 - batch.share) * self._loss(given, batch.others)
+        self.optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.optimizer.step()
+        return float(loss.detach()), int((given.detach().argmax(1) == batch.dominating).sum())
+
+    def _loss(self, given: Tensor, targets: Tensor) -> Tensor:
+        return self.balance.loss(given, targets, label_smoothing=self.loop.label_smoothing)
+
+
+def _optimizer(tail: nn.Module, loop: FineLoop) -> torch.optim.Optimizer:
+    named = dict(tail.named_parameters())
+    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    for parameter, share in zip(named.values(), shares(list(named), loop.layer_decay), strict=True):
+        if parameter.requires_grad:
+            # Weight decay is for matrices: a pull on biases and norms only harms (He et al. 2019, "Bag of tricks").
+            decay = loop.weight_decay if parameter.ndim > 1 else 0.0
+            groups.setdefault((share, decay), []).append(parameter)
+    each = [{"params": found, "share": share, "weight_decay": decay} for (share, decay), found in groups.items()]
     if loop.optimizer == "sgd":
-        return torch.optim.SGD(groups, loop.highest_rate, momentum=loop.momentum)
-    return torch.optim.AdamW(groups, loop.highest_rate)
+        return torch.optim.SGD(each, loop.highest_rate, momentum=loop.momentum)
+    return torch.optim.AdamW(each, loop.highest_rate)
 
 
 def _mode(tail: nn.Module, loop: Loop) -> None:
@@ -131,47 +236,6 @@ def _mode(tail: nn.Module, loop: Loop) -> None:
         if getattr(module, "running_var", None) is not None:
             trained = any(parameter.requires_grad for parameter in module.parameters())
             module.train(trained and loop.batchnorm == "train")
-
-
-def _epoch(
-    tail: nn.Module, train: Part, order: NDArray[np.int64], optimizer: torch.optim.Optimizer, loop: Loop, epoch: int
-) -> dict[str, float]:
-    """Pass over the images once; what they gave before each step, and the learning rate of the first."""
-    device = str(next(tail.parameters()).device)
-    loss_sum, right = 0.0, 0
-    batches = _batches(order, loop.batch)
-    steps = range((epoch - 1) * len(batches), epoch * len(batches))
-    rates = [
-        rate(step, steps=loop.epochs * len(batches), highest=loop.highest_rate, schedule=loop.schedule)
-        for step in steps
-    ]
-    for lr, rows in zip(rates, batches, strict=True):
-        for group in optimizer.param_groups:
-            group["lr"] = lr
-        targets = torch.from_numpy(train.targets[rows]).to(device)
-        given = tail(_tensor(train.inputs.take(rows), device))
-        loss = F.cross_entropy(given, targets)
-        optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-        loss_sum += float(loss.detach()) * len(rows)
-        right += int((given.detach().argmax(1) == targets).sum())
-    return {"loss": loss_sum / len(order), "accuracy": right / len(order), "lr": rates[0]}
-
-
-def _batches(order: NDArray[np.int64], size: int) -> list[NDArray[np.int64]]:
-    """Full batches; a remainder of one image joins the batch before it, since BatchNorm cannot learn from one."""
-    ends = list(range(size, len(order), size))
-    if ends and size > 1 and len(order) - ends[-1] == 1:
-        ends.pop()
-    return np.split(order, ends)
-
-
-def _evaluated(tail: nn.Module, part: Part, device: str) -> dict[str, float]:
-    given = torch.from_numpy(logits(tail, part.inputs, device=device))
-    targets = torch.from_numpy(part.targets)
-    right = (given.argmax(1) == targets).float().mean()
-    return {"val_loss": float(F.cross_entropy(given, targets)), "val_accuracy": float(right)}
 
 
 def _changing(tail: nn.Module) -> dict[str, Tensor]:
