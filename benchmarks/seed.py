@@ -20,33 +20,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-from harness import HEADSTART, SEED, SHARED, WEIGHTS, emptied, keep, peer, ratio, run, spread
-from tutorial import CLASSIC, table_with_split
+from harness import HEADSTART, SHARED, WEIGHTS, emptied, keep, ratio, run, spread
+from tutorial import CLASSIC, earlier, keras, table_with_split
 
 OTHER = ("--lr", 0.02)  # for the second fit by the tutorial's recipe
 OTHER_DEFAULTS = ("--pretrained-head", "off")  # for the second fit by headstart's defaults
-
-
-def keras(epochs: int, limit: int | None) -> dict[str, Any]:
-    """The tutorial, run once."""
-    python = peer("keras", "tensorflow-cpu==2.21.0", "opencv-python-headless", "pandas")
-    ran = run(python, SEED, SHARED / "dogs120", WEIGHTS, epochs, *([limit] if limit else []))
-    lines = [json.loads(line) for line in ran.out.splitlines() if line.startswith('{"epoch"')]
-    return {
-        "seconds": ran.seconds,
-        "peak_gb": ran.peak_gb,
-        "epoch_ends_s": [line["t"] for line in lines],  # since its imports were done
-        "accuracy": [line["accuracy"] for line in lines],
-        "val_accuracy": [line["val_accuracy"] for line in lines],
-    }
-
-
-def earlier(path: Path, epochs: int) -> list[dict[str, Any]]:
-    """Keras's runs out of an earlier result."""
-    found = json.loads(path.read_text()).get("keras", {}).get("runs", [])
-    if not found or any(len(each["val_accuracy"]) != epochs for each in found):
-        raise SystemExit(f"{path}: holds no run of Keras over {epochs} epochs; leave --keras-from out, or name another")
-    return found  # type: ignore[no-any-return]
 
 
 def fitted(folder: Path, table: Path, *words: object) -> dict[str, Any]:

@@ -194,6 +194,17 @@ def test_precision_is_that_of_training_unless_another_is_asked_for(paths: list[P
     assert np.allclose(at_image.predict_proba(paths), expected["float32"], atol=1e-6)
 
 
+def test_a_network_as_published_is_run_in_float32_unless_another_is_asked_for(paths: list[Path]) -> None:
+    classifier = Classifier.pretrained("test_resnet", weights="random")
+    exact, fast = (
+        classifier.predict_proba(paths, settings=EngineSettings(engine="torch", precision=name))
+        for name in ("float32", "bfloat16")
+    )
+    assert not np.array_equal(exact, fast)
+    assert np.array_equal(classifier.predict_proba(paths), exact)
+    assert np.array_equal(classifier.predict_proba(paths, settings=EngineSettings(precision="bfloat16")), fast)
+
+
 def test_the_network_is_cut_once(classifier: Classifier) -> None:
     assert classifier.parts is classifier.parts
 

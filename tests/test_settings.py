@@ -306,3 +306,13 @@ def test_what_is_given_changes_the_input() -> None:
 def test_recipes_are_settings(name: str) -> None:
     values = FitSettings.of(**RECIPES[name]).values()
     assert {key: values[key] for key in RECIPES[name]} == dict(RECIPES[name])
+
+
+def test_what_is_given_beside_a_recipe_wins() -> None:
+    settings = FitSettings.by_recipe("classic", epochs=2, channels="BGR")
+    assert (settings.epochs, settings.channels, settings.train, settings.lr) == (2, "BGR", "layers:20", 0.01)
+
+
+def test_no_such_recipe() -> None:
+    with pytest.raises(SettingsError, match=r"^recipe must be one of classic, got 'clasic'$"):
+        FitSettings.by_recipe("clasic")

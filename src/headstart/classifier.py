@@ -133,7 +133,8 @@ class Classifier:
         parts = self.parts
         if parts.at_image:
             return self._engine(self.network, settings, precision="float32")
-        engine = self._engine(parts.prefix, settings, precision=self.facts.get("precision", "auto"))
+        # A network as published was fitted in no precision: it gives what its authors published in float32 alone.
+        engine = self._engine(parts.prefix, settings, precision=self.facts.get("precision", "float32"))
         store_as = self.facts.get("store_as", "float32")
 
         def run(views: NDArray[np.uint8]) -> NDArray[np.float32]:

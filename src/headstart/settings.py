@@ -266,7 +266,9 @@ class EngineSettings(Settings):
     )
     precision: str = _knob(
         "auto",
-        "Of the frozen part; auto takes bfloat16 where the processor computes with it (twice as fast or more).",
+        "Of the frozen part. auto: to fit, bfloat16 where the processor computes with it (twice as fast or more); to "
+        "predict with what was fitted, as it was fitted; with a network as published, float32, which its published "
+        "accuracy is of.",
         choices=("auto", "float32", "bfloat16"),
     )
     engine: str = _knob(
@@ -349,6 +351,12 @@ class FitSettings(InputSettings, EngineSettings):
         "Whether the new head may start from the pretrained one where class names match.",
         choices=("auto", "off"),
     )
+    head_init: str = _knob(
+        "network",
+        "How a new head begins that is trained step by step: as the network's own code has it; or glorot, as Keras's "
+        "Dense does, whose larger weights move the layers before it faster in the first epochs.",
+        choices=("network", "glorot"),
+    )
     validation: float = _knob(0.2, "Share of the images that settings are chosen on.", low=0, high=0.9)
     test: float = _knob(0.0, "Share of the images that no choice sees.", low=0, high=0.9)
     split: str = _knob(
@@ -384,6 +392,20 @@ class FitSettings(InputSettings, EngineSettings):
         choices=("best", "last"),
     )
 
+    @classmethod
+    def by_recipe(cls, recipe: str, **values: Any) -> Self:
+        """The settings of a recipe; those given beside it win.
+
+        :raises SettingsError: as :meth:`of`, or there is no such recipe.
+
+        >>> settings = FitSettings.by_recipe("classic", epochs=3)
+        >>> settings.optimizer, settings.epochs
+        ('sgd', 3)
+        """
+        if recipe not in RECIPES:
+            raise SettingsError(f"recipe must be one of {', '.join(RECIPES)}, got {recipe!r}")
+        return cls.of(**{**RECIPES[recipe], **values})
+
     def _mistakes_together(self, wrong: Collection[str]) -> list[str]:
         told = super()._mistakes_together(wrong)
         if "validation" not in wrong and "test" not in wrong and not 0 < self.validation + self.test < 1:
@@ -398,6 +420,7 @@ RECIPES: Mapping[str, Mapping[str, Any]] = {
     "classic": {
         "train": "layers:20",
         "pretrained_head": "off",
+        "head_init": "glorot",
         "split": "last",
         "validation": 0.25,
         "class_order": "appearance",
@@ -414,8 +437,9 @@ RECIPES: Mapping[str, Mapping[str, Any]] = {
 }
 """Settings that belong together, by name.
 
-"classic" is what a tutorial of 2020 does with Keras: the last quarter of the table validates, a new softmax head and
-the last 20 layers are trained with their BatchNorm in training mode, by plain SGD at 0.01; the last epoch is kept.
+"classic" is what a tutorial of 2020 does with Keras: the last quarter of the table validates, a new softmax head, begun
+as Keras begins one, and the last 20 layers are trained with their BatchNorm in training mode, by plain SGD at 0.01; the
+last epoch is kept.
 
 >>> FitSettings.of(**RECIPES["classic"]).optimizer
 'sgd'

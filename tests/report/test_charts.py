@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from headstart.errors import ImageProblem
-from headstart.report import charts, sheet, top_k_plot
+from headstart.report import charts, history_plot, sheet, top_k_plot
 
 
 def colours(path):
@@ -72,3 +72,22 @@ def test_a_letter_that_no_font_has_becomes_a_box():
     known, families = charts._fonts("a\U0010fffd")
     assert known == {"a"}
     assert families == ["DejaVu Sans"]
+
+
+def test_the_epochs_of_training_and_validation_are_drawn(tmp_path):
+    lines = [
+        {"epoch": epoch, "loss": 2 / epoch, "val_loss": 3 / epoch, "accuracy": 0.2 * epoch, "val_accuracy": 0.1 * epoch}
+        for epoch in range(1, 5)
+    ]
+    path = history_plot([{"l2": 1.0}, *lines], tmp_path / "history.png")
+    plain = colours(path)
+    assert plain[charts.GOOD] > 1e-4
+    assert plain[charts.QUIET] > 1e-4
+    marked = colours(history_plot([*lines[:3], lines[3] | {"chosen": True}], tmp_path / "marked.png"))
+    assert marked[charts.INK] > plain[charts.INK]
+
+
+def test_a_solved_head_has_no_epochs_to_draw(tmp_path):
+    with pytest.raises(ValueError, match=r"^the history tells of no epoch"):
+        history_plot([{"stage": "head", "l2": 1.0}], tmp_path / "history.png")
+    assert list(tmp_path.iterdir()) == []

@@ -357,6 +357,13 @@ def test_the_classic_recipe_splits_and_numbers_by_the_table(photos: Photos, fitt
     assert [line["chosen"] for line in found.history] == [False, True]
 
 
+@pytest.mark.parametrize("init", ["network", "glorot"])
+def test_how_a_new_head_begins(photos: Photos, fitted: Fit, init: str) -> None:
+    found = fitted(photos(red=6, blue=6), train="last:1", epochs=1, lr=0.0, head_init=init)
+    head = found.classifier.network.get_classifier()  # type: ignore[operator]
+    assert (float(head.bias.detach().abs().max()) == 0) is (init == "glorot")
+
+
 def test_what_the_network_is_shown_may_be_set(photos: Photos, fitted: Fit) -> None:
     found = fitted(photos(red=6, blue=6), channels="BGR", range="0:1", size=48, framing="model", crop=0.9)
     spec = found.classifier.spec

@@ -6,10 +6,11 @@ import difflib
 from collections.abc import Sequence
 
 from torch import nn
+from torch.nn import init
 
 from headstart.errors import CutError
 
-__all__ = ["blocks", "head_names", "select"]
+__all__ = ["blocks", "glorot", "head_names", "select"]
 
 
 def select(
@@ -39,13 +40,35 @@ def select(
 
 def head_names(network: nn.Module) -> list[str]:
     """Names of the parameters of the last layer, or layers: distilled networks have two."""
-    heads = network.get_classifier()  # type: ignore[operator]
-    layers = heads if isinstance(heads, tuple | list) else [heads]
-    wanted = {id(parameter) for layer in layers for parameter in layer.parameters()}
+    wanted = {id(parameter) for layer in _heads(network) for parameter in layer.parameters()}
     names = [name for name, parameter in network.named_parameters() if id(parameter) in wanted]
     if not names:
         raise CutError("this network has no head with parameters")
     return names
+
+
+def glorot(network: nn.Module) -> None:
+    """Begin the head as Keras's Dense does: uniform within ±sqrt(6 / (inputs + outputs)), the bias zero.
+
+    Glorot and Bengio 2010, https://proceedings.mlr.press/v9/glorot10a.html. torch's Linear begins within ±1 /
+    sqrt(inputs): for 1280 inputs and 120 classes, less than half as wide.
+
+    >>> from headstart.models.backbone import build
+    >>> network = build("test_resnet", classes=10)
+    >>> glorot(network)
+    >>> float(network.get_classifier().bias.abs().max())
+    0.0
+    """
+    for layer in (each for head in _heads(network) for each in head.modules()):
+        if isinstance(layer, nn.Linear | nn.Conv2d):
+            init.xavier_uniform_(layer.weight)
+            if layer.bias is not None:
+                init.zeros_(layer.bias)
+
+
+def _heads(network: nn.Module) -> list[nn.Module]:
+    heads = network.get_classifier()  # type: ignore[operator]
+    return list(heads) if isinstance(heads, tuple | list) else [heads]
 
 
 def blocks(network: nn.Module) -> list[list[str]]:

@@ -1,4 +1,6 @@
-"""Single pictures as PNG: images with their labels, an image beside its first guesses, networks by what they reach."""
+"""Single pictures as PNG: images with their labels, an image beside its first guesses, the epochs of a training,
+networks by what they reach.
+"""
 
 from __future__ import annotations
 
@@ -21,12 +23,13 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["rank_plot", "sheet", "top_k_plot"]
+__all__ = ["history_plot", "rank_plot", "sheet", "top_k_plot"]
 
 Picture: TypeAlias = "Image.Image | Path | str | bytes | npt.NDArray[Any]"
 
 # The page's colours on white.
 INK, QUIET, TRACK, GOOD, BAD = "#1b1d21", "#8a8d94", "#ecebe8", "#0a7f5f", "#c64a1a"
+_MEASURES = (("loss", 1, "log-loss"), ("accuracy", 100, "accuracy, %"))
 
 
 def sheet(images: Sequence[Picture], labels: Sequence[str], path: Path) -> Path:
@@ -73,6 +76,32 @@ def top_k_plot(
         bars.annotate(f"{100 * share:.1f} %", (100, row - 0.22), fontsize=10, color=INK, ha="right")
     bars.set(xlim=(0, 100), ylim=(len(best) - 0.7, -0.9))
     bars.axis("off")
+    return _save(figure, path)
+
+
+def history_plot(history: Sequence[dict[str, Any]], path: Path) -> Path:
+    """Write a PNG of loss and accuracy over the epochs, of training and of validation, and return its path.
+
+    ``history`` has a line an epoch, as ``history.jsonl`` and ``ImageClassifier.history_`` have it; the epoch whose
+    weights were kept is marked. ValueError: none of its lines is of an epoch, as where the head alone was solved.
+    """
+    lines = [line for line in history if "epoch" in line]
+    if not lines:
+        raise ValueError("the history tells of no epoch: the head alone was solved, whose path the report draws")
+    figure = _figure(8, 3.2)
+    epochs = [line["epoch"] for line in lines]
+    for axes, (name, scale, title) in zip(figure.subplots(1, 2), _MEASURES, strict=True):
+        for key, colour, label in ((name, QUIET, "training"), (f"val_{name}", GOOD, "validation")):
+            values = [scale * line[key] for line in lines]
+            axes.plot(epochs, values, color=colour, marker="o", markersize=3, label=label)
+        kept = [(line["epoch"], scale * line[f"val_{name}"]) for line in lines if line.get("chosen")]
+        if kept:
+            axes.scatter(*zip(*kept, strict=True), s=60, facecolors="none", edgecolors=INK, label="kept")
+        axes.set_title(title, loc="left", fontsize=10, color=INK)
+        axes.set_xlabel("epoch", color=INK)
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.legend(frameon=False, fontsize=8)
     return _save(figure, path)
 
 

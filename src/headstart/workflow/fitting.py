@@ -26,6 +26,7 @@ from headstart.models.backbone import Backbone, load_backbone
 from headstart.models.cut import Cut, cut
 from headstart.models.engine import Normalised, choose_device
 from headstart.models.names import match
+from headstart.models.trainable import glorot
 from headstart.progress import Progress
 from headstart.settings import FitSettings
 from headstart.train.head import Solution, matched_head, solve_head
@@ -135,6 +136,8 @@ class _Fitting:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(settings.seed)
             network.reset_classifier(len(self.classes))  # type: ignore[operator]
+            if settings.head_init == "glorot":
+                glorot(network)
         self.parts = cut(network, settings.train, input_shape=(3, spec.height, spec.width))
         trainable = set(self.parts.trainable)
         for name, parameter in network.named_parameters():
