@@ -60,7 +60,8 @@ PEERS: dict[str, tuple[Callable[[], str], tuple[object, ...]]] = {
 OURS: dict[str, tuple[object, ...]] = {
     "headstart": (),
     "headstart-no-head-start": ("--pretrained-head", "off"),
-    "headstart-auto": ("--train", "auto"),  # where this version knows it
+    "headstart-head": ("--train", "head"),
+    "headstart-mirror": ("--mirror", "on", "--size", "256"),
     "headstart-mobilenetv2": ("--model", WEIGHTS),
 }
 

@@ -47,7 +47,7 @@ def test_the_main_job(run: Run, photos: Path, store: Path, tmp_path: Path) -> No
     folder = tmp_path / "runs" / "shades"
     code, out, err = run("fit", photos, "--out", folder, "--store", store, *TINY)
     assert code == 0, err
-    assert out.splitlines()[0].startswith("validation accuracy 100.0% (95 % interval ")
+    assert out.splitlines()[0].startswith("cross-validation accuracy 100.0% (95 % interval ")
     assert "1 of 41 images cannot be used and are set aside" in err
     assert sorted(path.name for path in folder.iterdir()) == [
         "classes.csv",

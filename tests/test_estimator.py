@@ -108,7 +108,7 @@ def test_nothing_is_checked_before_fit_and_then_all_at_once() -> None:
     with pytest.raises(SettingsError) as caught:
         model.fit([np.zeros((8, 8))] * 4, [0, 0, 1, 1])
     assert str(caught.value) == (
-        "train must be head, last:N (blocks), layers:N, from:MODULE or all, got 'haed'; did you mean head?\n"
+        "train must be auto, head, last:N (blocks), layers:N, from:MODULE or all, got 'haed'; did you mean head?\n"
         "epochs must be a whole number of at least 1, got 0; the nearest is 1"
     )
 

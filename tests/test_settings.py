@@ -93,17 +93,18 @@ def test_what_stands_on_the_command_line_is_read(kind: type[Settings], knob: Kno
         ({"model": 18}, "model must be text, got 18"),
         (
             {"train": "last"},
-            "train must be head, last:N (blocks), layers:N, from:MODULE or all, got 'last'; did you mean last:1?",
+            "train must be auto, head, last:N (blocks), layers:N, from:MODULE or all, got 'last'; did you mean last:1?",
         ),
         (
             {"train": "last:0"},
-            "train must be head, last:N (blocks), layers:N, from:MODULE or all, got 'last:0'; did you mean last:1?",
+            "train must be auto, head, last:N (blocks), layers:N, from:MODULE or all, got 'last:0'; did you mean "
+            "last:1?",
         ),
         (
             {"train": "haed"},
-            "train must be head, last:N (blocks), layers:N, from:MODULE or all, got 'haed'; did you mean head?",
+            "train must be auto, head, last:N (blocks), layers:N, from:MODULE or all, got 'haed'; did you mean head?",
         ),
-        ({"train": 3}, "train must be head, last:N (blocks), layers:N, from:MODULE or all, got 3"),
+        ({"train": 3}, "train must be auto, head, last:N (blocks), layers:N, from:MODULE or all, got 3"),
         ({"train": None}, "train must be text, got None"),
         ({"epoch": 3}, "no setting is called epoch; did you mean epochs?"),
         ({"zzz": 3}, "no setting is called zzz"),
@@ -118,7 +119,7 @@ def test_every_mistake_is_told_at_once() -> None:
     assert text == (
         "no setting is called epoch; did you mean epochs?\n"
         "no setting is called modle; did you mean model?\n"
-        "train must be head, last:N (blocks), layers:N, from:MODULE or all, got 'heads'; did you mean head?\n"
+        "train must be auto, head, last:N (blocks), layers:N, from:MODULE or all, got 'heads'; did you mean head?\n"
         "epochs must be a whole number of at least 1, got 0; the nearest is 1\n"
         "lr must be a number of at least 0, got 'high'"
     )

@@ -15,6 +15,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError
+from safetensors.numpy import load_file as load_arrays
+from safetensors.numpy import save_file as save_arrays
 from safetensors.torch import load_file, save_file
 from torch import nn
 
@@ -24,6 +26,7 @@ from headstart.data.spec import InputSpec
 from headstart.data.uri import to_path
 from headstart.data.views import read_views
 from headstart.errors import HeadstartError, ImageProblem, ModelError, RunError
+from headstart.evaluate import Novelty, prediction_sets
 from headstart.features.values import as_kept
 from headstart.files import replacing, write_json
 from headstart.models.backbone import build, load_backbone
@@ -32,15 +35,33 @@ from headstart.models.engine import Engine, open_engine
 from headstart.models.foreign import ForeignNetwork, build_foreign
 from headstart.progress import Progress
 from headstart.settings import EngineSettings
+from headstart.train.outputs import Outputs, mean_outputs, outputs
 from headstart.train.part import Kept
-from headstart.train.tail import logits as tail_logits
 
-__all__ = ["Classifier", "images_as_manifest", "load", "softmax"]
+__all__ = ["Classifier", "Examined", "Sets", "images_as_manifest", "load", "softmax"]
 
 Images = str | Path | NDArray[Any] | Sequence[str | Path | NDArray[Any]] | Manifest
 
 _FORMAT = 1  # of model.json
+_NOVELTY = "novelty.safetensors"  # what pictures of the classes look like
 _FEW = 256  # images; for fewer, OpenVINO's preparation (2 s) takes longer than it saves
+
+
+@dataclass(frozen=True)
+class Sets:
+    """How sets of classes are made that hold the true one as often as was asked for."""
+
+    threshold: float  # of headstart.evaluate.conformal_threshold
+    coverage: float
+
+
+@dataclass(frozen=True)
+class Examined:
+    """What a classifier says of images: of those that could be read, N in order."""
+
+    probabilities: NDArray[np.float32]  # (N, C)
+    strangeness: NDArray[np.float64] | None  # (N,), see headstart.evaluate.Novelty; None where it was never learned
+    problems: list[tuple[int, str]]  # (row, reason) of the others
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,6 +81,9 @@ class Classifier:
     train: str  # what was trained, which says where the network is cut
     temperature: float = 1.0
     facts: dict[str, Any] = field(default_factory=dict)  # where the weights came from, versions
+    mirror: bool = False  # whether each picture is averaged with its mirror image
+    sets: Sets | None = None
+    novelty: Novelty | None = None
 
     @classmethod
     def pretrained(cls, model: str, *, weights: str | None = None, progress: Progress | None = None) -> Classifier:
@@ -101,14 +125,41 @@ class Classifier:
         shares = self.predict_proba([image])[0]
         return [(self.classes[index], float(shares[index])) for index in np.argsort(-shares, kind="stable")[:k]]
 
+    def predict_sets(self, images: Images, *, settings: EngineSettings | None = None) -> list[list[str]]:
+        """The classes of each image that hold the true one as often as was asked for (``--coverage``), likeliest first.
+
+        :raises ModelError: the classifier was not fitted by headstart, so that its percentages promise nothing.
+        """
+        if self.sets is None:
+            raise ModelError(f"{self.model}: sets of classes need a classifier that headstart fit has made")
+        return self.sets_of(self.predict_proba(images, settings=settings)) or []
+
+    def sets_of(self, probabilities: NDArray[np.float32]) -> list[list[str]] | None:
+        """The same from probabilities (N, C) that this classifier gave; None where it promises nothing."""
+        if self.sets is None:
+            return None
+        held = prediction_sets(probabilities, self.sets.threshold)
+        return [
+            [self.classes[index] for index in np.argsort(-row, kind="stable") if mine[index]]
+            for row, mine in zip(probabilities, held, strict=True)
+        ]
+
     def probabilities(
         self, manifest: Manifest, *, settings: EngineSettings | None = None, progress: Progress | None = None
     ) -> tuple[NDArray[np.float32], list[tuple[int, str]]]:
         """Probabilities of the images that can be read, in order, and (row, reason) of the others."""
+        found = self.examine(manifest, settings=settings, progress=progress)
+        return found.probabilities, found.problems
+
+    def examine(
+        self, manifest: Manifest, *, settings: EngineSettings | None = None, progress: Progress | None = None
+    ) -> Examined:
+        """Probabilities, and how unlike the classes' pictures each image is."""
         settings = settings or EngineSettings()
         settings.check()
         run = self._runner(settings, len(manifest))
         parts: list[NDArray[np.float32]] = []
+        strangeness: list[NDArray[np.float64]] = []
         problems: list[tuple[int, str]] = []
         views = read_views(
             manifest,
@@ -122,26 +173,37 @@ class Classifier:
             for some in views:
                 problems += some.problems
                 if some.rows:
-                    parts.append(softmax(run(np.stack(some.images)) / self.temperature))
+                    found = run(np.stack(some.images))
+                    parts.append(softmax(found.logits / self.temperature))
+                    if self.novelty is not None and found.features is not None:
+                        strangeness.append(self.novelty.scores(found.features))
                 advance(len(some.rows) + len(some.problems))
-        return np.concatenate(parts) if parts else np.empty((0, len(self.classes)), np.float32), problems
+        return Examined(
+            np.concatenate(parts) if parts else np.empty((0, len(self.classes)), np.float32),
+            np.concatenate(strangeness) if strangeness else None,
+            problems,
+        )
 
-    def _runner(self, settings: EngineSettings, images: int) -> Callable[[NDArray[np.uint8]], NDArray[np.float32]]:
+    def _runner(self, settings: EngineSettings, images: int) -> Callable[[NDArray[np.uint8]], Outputs]:
         """Images (B, H, W, 3) to logits: the frozen part as in training, in the engine; the trained part in float32."""
         if images < _FEW and settings.engine == "auto":
             settings = replace(settings, engine="torch", extract_batch=min(settings.extract_batch, max(images, 1)))
+        run = self._one_view(settings)
+        if not self.mirror:
+            return run
+        return lambda views: mean_outputs([run(views), run(np.ascontiguousarray(views[:, :, ::-1]))])
+
+    def _one_view(self, settings: EngineSettings) -> Callable[[NDArray[np.uint8]], Outputs]:
         parts = self.parts
         if parts.at_image:
-            return self._engine(self.network, settings, precision="float32")
+            whole = self._engine(self.network, settings, precision="float32")
+            return lambda views: Outputs(whole(views), None)
         # A network as published was fitted in no precision: it gives what its authors published in float32 alone.
         engine = self._engine(parts.prefix, settings, precision=self.facts.get("precision", "float32"))
         store_as = self.facts.get("store_as", "float32")
-
-        def run(views: NDArray[np.uint8]) -> NDArray[np.float32]:
-            features = as_kept(engine(views), store_as)
-            return tail_logits(parts.tail, Kept(features), device=str(next(parts.tail.parameters()).device))
-
-        return run
+        head = self.network.get_classifier() if self.novelty is not None else None  # type: ignore[operator]
+        device = str(next(parts.tail.parameters()).device)
+        return lambda views: outputs(parts.tail, head, Kept(as_kept(engine(views), store_as)), device=device)
 
     def _engine(self, module: nn.Module, settings: EngineSettings, *, precision: str) -> Engine:
         """:param precision: what "auto" means for this module."""
@@ -169,7 +231,13 @@ class Classifier:
             save_file(state, beside)
             digest = _digest(beside)
         files = self.network.write(folder) if isinstance(self.network, ForeignNetwork) else {}
-        write_json(folder / "model.json", {**self._described(), "digest": digest, "files": files})
+        novelty = None
+        if self.novelty is not None:
+            with replacing(folder / _NOVELTY) as beside:
+                save_arrays(self.novelty.as_arrays(), beside)
+                novelty = _digest(beside)
+        facts = {**self._described(), "digest": digest, "files": files, "novelty": novelty}
+        write_json(folder / "model.json", facts)
         return folder
 
     def _described(self) -> dict[str, Any]:
@@ -180,6 +248,8 @@ class Classifier:
             "classes": list(self.classes),
             "input": self.spec.as_dict(),
             "temperature": self.temperature,
+            "mirror": self.mirror,
+            "sets": None if self.sets is None else vars(self.sets),
             "facts": self.facts,
             "headstart": __version__,
             "torch": torch.__version__,
@@ -213,6 +283,9 @@ def load(folder: str | Path) -> Classifier:
             known["train"],
             float(known["temperature"]),
             dict(known["facts"]),
+            bool(known.get("mirror", False)),
+            Sets(**known["sets"]) if known.get("sets") else None,
+            _novelty(place / _NOVELTY, known["novelty"]) if known.get("novelty") else None,
         )
     except (KeyError, TypeError, ValueError, AttributeError, RuntimeError, HeadstartError) as failure:
         raise RunError(f"{place}: not a classifier that this version can load ({failure})") from failure
@@ -228,6 +301,17 @@ def _read(place: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     if not isinstance(known, dict) or known.get("digest") != digest:
         raise RunError(f"{place}: model.json and model.safetensors do not belong together; save the classifier again")
     return known, state
+
+
+def _novelty(path: Path, digest: str) -> Novelty:
+    try:
+        arrays = load_arrays(path)
+        same = _digest(path) == digest
+    except (OSError, ValueError, SafetensorError) as failure:
+        raise RunError(f"{path}: damaged or missing ({failure}); save the classifier again") from failure
+    if not same:
+        raise RunError(f"{path}: does not belong to model.json beside it; save the classifier again")
+    return Novelty.from_arrays(arrays)
 
 
 def _digest(path: Path) -> str:

@@ -103,15 +103,33 @@ def check(photos: str, out: Path | None, **given: str | None) -> None:
     type=click.Choice(list(RECIPES)),
     help="Settings that belong together; those given beside it win. classic: as tutorials of 2020 do with Keras.",
 )
+@click.option(
+    "--update",
+    metavar="RUN",
+    type=Path,
+    help="Add PHOTOS to the images of a run that is there, with new classes where they have some; its settings hold. "
+    "The run is written anew, unless --out is given.",
+)
+@click.option("--plan", is_flag=True, help="Tell how long it will take, how much disk and memory, and stop.")
 @options(ReadSettings, FitSettings)
-def fit(photos: str, out: Path | None, recipe: str | None, **given: str | None) -> None:
+def fit(
+    photos: str, out: Path | None, recipe: str | None, update: Path | None, plan: bool, **given: str | None
+) -> None:
     """Make a classifier from PHOTOS: a folder a class, or pictures and a table of labels."""
-    settings = _parsed({**_recipe(recipe), **_given(given)}, FitSettings)
-    reading = _parsed(given, ReadSettings)
-    from headstart.workflow import checking, fitting, reporting, runs
+    words = {**_recipe(recipe), **_given(given)}
+    settings, reading = _parsed(words, FitSettings), _parsed(given, ReadSettings)
+    from headstart.workflow import checking, fitting, reporting, runs, updating
 
-    folder = out or Path("runs") / Path(photos).resolve().name
-    fitted = fitting.fit(checking.read(photos, reading), settings, progress=Console())
+    if update is not None:
+        settings = updating.settings_of(update, _parsed_words(words, FitSettings))
+    manifest = checking.read(photos, reading)
+    if update is not None:
+        manifest = updating.extended(update, manifest, settings, progress=Console())
+    if plan:
+        click.echo("\n".join(fitting.plan(manifest, settings, progress=Console())))
+        return
+    folder = out or update or Path("runs") / Path(photos).resolve().name
+    fitted = fitting.fit(manifest, settings, progress=Console())
     runs.save_run(fitted, folder)
     page = reporting.report(folder)
     click.echo(f"{_headline(fitted.evaluation)}\nrun: {folder}\nreport: {page}")
@@ -295,7 +313,7 @@ def rank(photos: str, asked: str, budget: str | None, out: Path | None, **given:
     names = [name for each in asked.split(",") if (name := each.strip())]
     found = ranking.rank(checking.read(photos, reading), names, settings, budget=length, progress=Console())
     folder = out or Path("ranks") / Path(photos).resolve().name
-    command = {"photos": photos, "models": names, "budget": length, **settings.values()}
+    command = {**settings.values(), "photos": photos, "models": names, "budget": length}
     picture = ranking.save(found, folder, command=command)
     click.echo("\n".join([*ranking.lines(found), f"picture: {picture}"]))
 
@@ -318,7 +336,8 @@ def summary(model: str, classes: int | None, **given: str | None) -> None:
     settings = _parsed(given, FitSettings)
     from headstart.workflow import listing
 
-    lines = listing.summary(model, weights_file=settings.weights, train=settings.train, classes=classes)
+    train = "head" if settings.train == "auto" else settings.train  # where the ladder begins
+    lines = listing.summary(model, weights_file=settings.weights, train=train, classes=classes)
     click.echo("\n".join(lines))
 
 
@@ -397,6 +416,12 @@ _Kind = TypeVar("_Kind", bound=Settings)
 def _parsed(given: dict[str, str | None], kind: type[_Kind]) -> _Kind:
     """One kind of settings out of all that stands on the command line."""
     return kind.parse(given, *_KINDS)
+
+
+def _parsed_words(given: dict[str, str | None], kind: type[Settings]) -> dict[str, str | None]:
+    """What of the command line is a setting of this kind."""
+    names = {knob.name for knob in knobs(kind)}
+    return {name: value for name, value in given.items() if name in names}
 
 
 def _recipe(name: str | None) -> dict[str, str | None]:

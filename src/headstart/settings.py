@@ -32,7 +32,7 @@ __all__ = [
     "three_numbers",
 ]
 
-_TRAIN = re.compile(r"head|all|(last|layers):[1-9][0-9]*|from:\S+")
+_TRAIN = re.compile(r"auto|head|all|(last|layers):[1-9][0-9]*|from:\S+")
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([a-z]*)", re.ASCII)
 _SECONDS_IN = {"": 1, "s": 1, "sec": 1, "m": 60, "min": 60, "h": 3600}
 
@@ -106,10 +106,20 @@ class Knob:
 def _mistake_in_train(value: Any) -> str | None:
     if isinstance(value, str) and _TRAIN.fullmatch(value):
         return None
-    near = difflib.get_close_matches(str(value).partition(":")[0], ["head", "last", "layers", "from", "all"], n=1)
+    near = difflib.get_close_matches(
+        str(value).partition(":")[0], ["auto", "head", "last", "layers", "from", "all"], n=1
+    )
     rest = {"last": "last:1", "layers": "layers:20", "from": "from:MODULE"}
     hint = f"; did you mean {rest.get(near[0], near[0])}?" if near else ""
-    return f"train must be head, last:N (blocks), layers:N, from:MODULE or all, got {value!r}{hint}"
+    return f"train must be auto, head, last:N (blocks), layers:N, from:MODULE or all, got {value!r}{hint}"
+
+
+def _mistake_in_budget(value: Any) -> str | None:
+    try:
+        seconds(str(value))
+    except SettingsError:
+        return f"budget must be a length of time such as 60s or 10min, got {value!r}"
+    return None
 
 
 def three_numbers(text: str) -> tuple[float, float, float]:
@@ -331,11 +341,17 @@ class FitSettings(InputSettings, EngineSettings):
         kw_only=False,
     )
     train: str = _knob(
-        "head",
-        "What is trained: head, the last:N blocks or layers:N, from:MODULE on, or all. What comes before is computed "
-        "once.",
+        "auto",
+        "What is trained: auto climbs from the head to the last blocks while validation says that it pays; or head, "
+        "the last:N blocks or layers:N, from:MODULE on, or all. What comes before is computed once.",
         metavar="WHAT",
         check=_mistake_in_train,
+    )
+    budget: str = _knob(
+        "10min",
+        "Time that auto may take, such as 60s or 10min: what would take longer is not begun.",
+        metavar="TIME",
+        check=_mistake_in_budget,
     )
     weights: str | None = _knob(
         None, "File of weights (.safetensors, .pth), or random; else the model's own.", metavar="FILE"
@@ -357,8 +373,19 @@ class FitSettings(InputSettings, EngineSettings):
         "Dense does, whose larger weights move the layers before it faster in the first epochs.",
         choices=("network", "glorot"),
     )
-    validation: float = _knob(0.2, "Share of the images that settings are chosen on.", low=0, high=0.9)
-    test: float = _knob(0.0, "Share of the images that no choice sees.", low=0, high=0.9)
+    validation: float | None = _knob(
+        None,
+        "Share of the images that settings are chosen on; by itself a fifth, or with fewer than 30 images a class each "
+        "of five parts in turn (of the head alone).",
+        low=0,
+        high=0.9,
+    )
+    test: float | None = _knob(
+        None,
+        "Share of the images that no choice sees; by itself a tenth where that is 1,000 images or more, else none.",
+        low=0,
+        high=0.9,
+    )
     split: str = _knob(
         "drawn",
         "Who validates: drawn by chance, each class with its share and no picture on both sides; or the last rows of "
@@ -374,7 +401,48 @@ class FitSettings(InputSettings, EngineSettings):
     )
     store_as: str = _knob("float16", "How features are kept.", choices=("float16", "float32"))
     l2: float | None = _knob(None, "L2 strength of the head; without it a path is tried on validation.", low=0)
-    epochs: int = _knob(10, "Passes over the images, for more than the head.", low=1)
+    mirror: str = _knob(
+        "off",
+        "Whether each picture is averaged with its mirror image, in the head's training and in every prediction: about "
+        "half a point more accurate, twice the time.",
+        choices=("off", "on"),
+    )
+    balance: str = _knob(
+        "none",
+        "For classes of unlike size, so that rare ones count alike: loss weighs each class by its rarity; logits adds "
+        "the logarithm of its share in training (Menon et al. 2021).",
+        choices=("none", "loss", "logits"),
+    )
+    coverage: float = _knob(
+        0.9, "How often the sets of classes that go with a prediction hold the true one.", low=0.5, high=0.999
+    )
+    seeds: int = _knob(
+        1, "Fits by as many seeds, from this one on, tell the spread; the first is kept.", low=1, high=100
+    )
+    views: int = _knob(
+        4,
+        "Other views of each training image (cropped, mirrored, coloured by chance), for more than the head; computed "
+        "once and kept.",
+        low=0,
+        high=1000,
+    )
+    mixup: float = _knob(
+        0.2,
+        "For more than the head: images are mixed in pairs, by shares from Beta(N, N); 0 is off. The percentages are "
+        "more honest for it.",
+        low=0,
+        high=10,
+    )
+    label_smoothing: float = _knob(
+        0.0, "For more than the head: share of the truth given to all classes.", low=0, high=0.9
+    )
+    noise: float = _knob(
+        0.0, "For more than the head: noise on the features, in their standard deviations.", low=0, high=10
+    )
+    layer_decay: float = _knob(
+        1.0, "For more than the head: how much slower each block learns than the one after it.", low=0.01, high=1
+    )
+    epochs: int = _knob(12, "Passes over the images, for more than the head.", low=1)
     batch: int = _knob(32, "Images a training step, for more than the head.", low=1)
     optimizer: str = _knob("adamw", "For more than the head.", choices=("adamw", "sgd"))
     lr: float | None = _knob(None, "Learning rate at its highest; by itself 0.001 for adamw, 0.01 for sgd.", low=0)
@@ -408,11 +476,13 @@ class FitSettings(InputSettings, EngineSettings):
 
     def _mistakes_together(self, wrong: Collection[str]) -> list[str]:
         told = super()._mistakes_together(wrong)
-        if "validation" not in wrong and "test" not in wrong and not 0 < self.validation + self.test < 1:
-            told.append(
-                "validation and test must together lie between 0 and 1 (0.2 is a fifth), "
-                f"got validation={self.validation} and test={self.test}"
-            )
+        if {"validation", "test"}.isdisjoint(wrong):
+            validation, test = self.validation, self.test or 0
+            if (validation or 0) + test >= 1 or (validation == 0 and not test):
+                told.append(
+                    "validation and test must together lie between 0 and 1 (0.2 is a fifth), "
+                    f"got validation={validation} and test={test}"
+                )
         return told
 
 
@@ -423,6 +493,7 @@ RECIPES: Mapping[str, Mapping[str, Any]] = {
         "head_init": "glorot",
         "split": "last",
         "validation": 0.25,
+        "test": 0.0,
         "class_order": "appearance",
         "epochs": 10,
         "batch": 32,
@@ -433,6 +504,8 @@ RECIPES: Mapping[str, Mapping[str, Any]] = {
         "schedule": "constant",
         "batchnorm": "train",
         "keep": "last",
+        "views": 0,
+        "mixup": 0.0,
     },
 }
 """Settings that belong together, by name.

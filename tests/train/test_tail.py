@@ -24,7 +24,7 @@ from headstart.train.batches import split
 from headstart.train.figures import log_losses
 from headstart.train.head import solve_head
 from headstart.train.part import Kept, Part
-from headstart.train.tail import FineLoop, Loop, logits, train_tail
+from headstart.train.tail import Loop, logits, train_tail
 
 if TYPE_CHECKING:
     from conftest import Case
@@ -347,23 +347,13 @@ def test_the_last_epoch_is_kept_where_asked_for(case: Make, pixels: Pixels) -> N
 # -- mixing, noise, smoothing, views ----------------------------------------------------------------------------------
 
 
-def test_a_fine_loop_with_its_defaults_is_a_plain_one() -> None:
-    plain, fine = mlp(), mlp()
-    histories = [
-        without_seconds(train_tail(tail, *halves(numbers(40)), kind(epochs=3, batch=8)))
-        for tail, kind in ((plain, Loop), (fine, FineLoop))
-    ]
-    assert histories[0] == histories[1]
-    assert bytes_of(plain) == bytes_of(fine)
-
-
 @pytest.mark.parametrize(
     "changes",
     [{"mixup": 0.4}, {"noise": 0.2}, {"label_smoothing": 0.1}, {"layer_decay": 0.5}, {"precision": "bfloat16"}],
 )
 def test_each_changes_training_and_repeats_with_its_seed(changes: dict[str, Any]) -> None:
     def history(**more: Any) -> list[dict[str, Any]]:
-        loop = FineLoop(epochs=3, batch=8, **{"seed": 1, **more})
+        loop = Loop(epochs=3, batch=8, **{"seed": 1, **more})
         return without_seconds(train_tail(mlp(), *halves(numbers(40)), loop))
 
     first = history(**changes)
@@ -385,7 +375,7 @@ def test_mixed_batches_train_as_by_hand() -> None:
     tail, x, y = Seen(6, 3), 10 * np.eye(6, dtype=np.float32), np.arange(6) % 3
     start = {name: value.clone() for name, value in tail.state_dict().items()}
     part = Part(Kept(x), y)
-    line, *_ = train_tail(tail, part, part, FineLoop(epochs=1, batch=6, mixup=1.0, label_smoothing=0.1))
+    line, *_ = train_tail(tail, part, part, Loop(epochs=1, batch=6, mixup=1.0, label_smoothing=0.1))
     (mixed,) = given
     shares = mixed / 10  # (B, images): how much of each image is in each input
     assert torch.allclose(shares.sum(1), torch.ones(6))
@@ -402,7 +392,7 @@ def test_pixels_are_mixed_too_and_frozen_is_frozen(case: Make, pixels: Pixels, c
     made = case("test_resnet", "all")
     images, before = pixels(made, 12), bytes_of(made.network)
     data = halves(images, 8)
-    (line,) = train_tail(Normalised(made.network, made.spec), *data, FineLoop(epochs=1, batch=4, **changes))
+    (line,) = train_tail(Normalised(made.network, made.spec), *data, Loop(epochs=1, batch=4, **changes))
     assert math.isfinite(line["loss"])
     changed = {name for name, value in bytes_of(made.network).items() if before[name] != value}
     assert changed == set(made.parts.trainable)  # no statistics among them
@@ -446,7 +436,7 @@ def test_layers_step_by_their_distance_from_the_head(case: Make, pixels: Pixels,
         made = case("test_efficientnet", "last:3")
         features = made.parts.prefix(torch.from_numpy(pixels(made, 16)).permute(0, 3, 1, 2) / 255.0).detach().numpy()
         before = {name: value.clone() for name, value in made.parts.tail.named_parameters()}
-        loop = FineLoop(
+        loop = Loop(
             epochs=1, batch=16, optimizer=optimizer, lr=1e-2, weight_decay=0, schedule="constant", layer_decay=decay
         )
         (line,) = train_tail(made.parts.tail, *halves(features, 12), loop)
@@ -465,16 +455,16 @@ def test_bfloat16_is_for_the_step_alone() -> None:
     tail = mlp()
     tail[0].register_forward_hook(lambda module, _, out: types[module.training].add(out.dtype))
     train, validation = halves(numbers(40))
-    history = train_tail(tail, train, validation, FineLoop(epochs=2, batch=8, precision="bfloat16"))
+    history = train_tail(tail, train, validation, Loop(epochs=2, batch=8, precision="bfloat16"))
     assert types == {True: {torch.bfloat16}, False: {torch.float32}}
     assert {value.dtype for value in tail.state_dict().values()} == {torch.float32}
-    plain = train_tail(mlp(), train, validation, FineLoop(epochs=2, batch=8))
+    plain = train_tail(mlp(), train, validation, Loop(epochs=2, batch=8))
     assert history[1]["val_loss"] == pytest.approx(plain[1]["val_loss"], abs=0.01)
 
 
 def test_another_precision_is_refused() -> None:
     with pytest.raises(SettingsError) as caught:
-        FineLoop(epochs=1, batch=1, precision="auto")
+        Loop(epochs=1, batch=1, precision="auto")
     assert str(caught.value) == "precision of the training must be float32 or bfloat16, got 'auto'"
 
 
@@ -486,50 +476,6 @@ def learnable(count: int) -> np.ndarray:
     x = numbers(count)
     x[:, :3] += 2 * np.eye(3, dtype=np.float32)[TARGETS[:count]]
     return x
-
-
-def test_a_training_that_falls_behind_is_stopped_and_keeps_its_best_epoch() -> None:
-    data, told = halves(learnable(40), 20), []
-    tail = mlp()
-    history = train_tail(
-        tail,
-        *data,
-        Loop(epochs=20, batch=8, lr=1e-5),  # so slow that it arrives nowhere
-        reference=np.linspace(0.001, 0.1, 20),
-        on_epoch=told.append,
-    )
-    assert len(history) == 1
-    assert history[-1]["stopped"] is True
-    assert told == history
-    losses = log_losses(logits(tail, data[1].inputs), data[1].targets)
-    assert losses.mean() == pytest.approx(min(line["val_loss"] for line in history), rel=1e-5)
-
-
-def test_a_training_that_is_as_good_or_gets_there_is_not_stopped() -> None:
-    data, loop, best = halves(learnable(40), 20), Loop(epochs=12, batch=8, lr=0.01), mlp()
-    alone = train_tail(best, *data, loop)
-    reference = log_losses(logits(best, data[1].inputs), data[1].targets)
-    # Its own end as the reference, which its first epochs are far from; few images, and still no noise stops it.
-    history = train_tail(mlp(), *data, loop, reference=np.maximum(reference, 0.5))
-    assert without_seconds(history) == without_seconds(alone)
-    assert not any("stopped" in line for line in history)
-
-
-def test_in_a_race_with_balance_classes_count_alike() -> None:
-    """Worse on the many images of one class, better on the few of the other, which together count as much."""
-    targets = np.array([0] * 45 + [1] * 5)
-    x = np.random.default_rng(0).normal(size=(50, 4)).astype(np.float32)
-    data, loop = Part(Kept(x), targets), Loop(epochs=4, batch=50, optimizer="sgd", lr=1e-9)
-    tail = nn.Linear(4, 2)
-    own = log_losses(logits(tail, data.inputs), targets)
-    reference = own + np.where(targets == 0, -0.5, 1.0) + np.random.default_rng(1).normal(0, 0.01, 50)
-    plain = train_tail(tail, data, data, loop, reference=reference)
-    assert plain[-1]["stopped"]
-    assert len(plain) == 1
-    fair = train_tail(
-        tail, data, data, loop, reference=reference, balance=balance(torch.from_numpy(targets), 2, "loss")
-    )
-    assert len(fair) == 4
 
 
 def test_no_epoch_is_begun_that_would_end_too_late() -> None:
@@ -587,8 +533,7 @@ def test_training_may_start_from_a_solved_head() -> None:
     reference = log_losses(logits(tail, validation.inputs), validation.targets)
     assert reference.mean() == pytest.approx(solved, abs=1e-4)
     loop = Loop(epochs=5, batch=8, lr=1e-4)
-    history = train_tail(tail, train, validation, loop, reference=reference)
+    history = train_tail(tail, train, validation, loop)
     assert history[0]["val_loss"] == pytest.approx(solved, abs=0.02)
-    assert not any("stopped" in line for line in history)
     cold = train_tail(mlp(), train, validation, loop)
     assert cold[-1]["val_loss"] > history[0]["val_loss"] + 0.1

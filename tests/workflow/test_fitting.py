@@ -34,8 +34,8 @@ def without_seconds(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def figures(fitted: Fitted) -> dict[str, Any]:
-    summary = {key: value for key, value in fitted.evaluation["summary"].items() if key != "seconds"}
-    return {**fitted.evaluation, "summary": summary}
+    (summary,), ladder = without_seconds([fitted.evaluation["summary"]]), without_seconds(fitted.evaluation["ladder"])
+    return {**fitted.evaluation, "summary": summary, "ladder": ladder}
 
 
 # -- from pictures to a report and back -------------------------------------------------------------------------------
@@ -170,7 +170,7 @@ def test_the_penalty_may_be_given(photos: Photos, fitted: Fit) -> None:
 def test_the_epoch_lines_are_told(photos: Photos, fitted: Fit, told: Any) -> None:
     face = told()
     found = fitted(photos(red=6, green=6), face, train="last:1", epochs=2)
-    assert face.stages["training"] == 2
+    assert face.stages["training last:1"] == 2
     line = found.history[0]
     assert face.lines[0] == (
         f"epoch 1: loss {line['loss']:.3f}, accuracy {line['accuracy']:.1%}; "
@@ -252,7 +252,7 @@ def test_a_file_that_vanishes_after_it_was_inspected_is_set_aside(photos: Photos
             "validation",
             None,
             0.9,
-            "no image is left to validate on: give at least two images of a class, or a larger --validation",
+            "while they were read, all images to validate on vanished or changed; start again",
         ),
         ("validation", None, 0.1, "4 of 20 images cannot be used (20.0%); at most 10.0% may be (--max-problems):"),
     ],
@@ -288,7 +288,7 @@ def refused(fitted: Fit, source: Path | Manifest, kind: type[Exception] = DataEr
 def test_settings_are_checked_first(fitted: Fit, tmp_path: Path) -> None:
     text = refused(fitted, Manifest.from_rows([tmp_path / "no.png"]), SettingsError, epochs=0, train="heads")
     assert text == (
-        "train must be head, last:N (blocks), layers:N, from:MODULE or all, got 'heads'; did you mean head?\n"
+        "train must be auto, head, last:N (blocks), layers:N, from:MODULE or all, got 'heads'; did you mean head?\n"
         "epochs must be a whole number of at least 1, got 0; the nearest is 1"
     )
 

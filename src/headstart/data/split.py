@@ -9,7 +9,10 @@ from collections import Counter
 from headstart.data.manifest import Manifest
 from headstart.errors import DataError, SettingsError
 
-__all__ = ["assign_split", "last_rows"]
+__all__ = ["VALIDATION", "assign_split", "last_rows"]
+
+VALIDATION = 0.2
+"""The share of the images that settings are chosen on where nobody says otherwise."""
 
 
 def assign_split(manifest: Manifest, *, validation: float = 0.2, test: float = 0.0, seed: int = 0) -> Manifest:

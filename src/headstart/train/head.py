@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from headstart.errors import DataError
+from headstart.evaluate import fit_temperature
 from headstart.models.names import match
 from headstart.train.balance import Balance
 from headstart.train.figures import figures
@@ -160,23 +161,41 @@ def matched_head(
 ) -> Solution | None:
     """The rows of a pretrained head whose classes have the names of ours, and zeros for the others; None without any.
 
+    Rows are divided by the temperature that the images ask for: trained on a thousand classes with smoothed labels,
+    they are too modest for ours, and a penalty that pulls to them would keep them so.
+
     :param names: of the pretrained head's classes; None where they are not known.
     :param features: (N, D) with their targets (N,): of classes with the same name, the images speak for one.
 
     >>> old, x, y = nn.Linear(2, 3), torch.ones(2, 2), torch.arange(2)
     >>> found = matched_head(old, ["tabby, tabby cat", "pug", "beagle"], ["new", "pug"], x, y)
-    >>> found is not None and torch.equal(found.weight[1], old.weight[1])
+    >>> found is not None and torch.allclose(found.weight[1], old.weight[1])
     True
     """
     if names is None or not isinstance(old, nn.Linear):
         return None
     old = old.to(features.device)
     weight, bias = features.new_zeros(len(classes), features.shape[1]), features.new_zeros(len(classes))
+    matched: list[int] = []
     for target, candidates in match(classes, names).items():
         scores = old(features[targets == target]).mean(0)[candidates]
         chosen = candidates[int(scores.argmax())]
         weight[target], bias[target] = old.weight[chosen], old.bias[chosen]
-    return Solution(weight, bias) if weight.any() else None
+        matched.append(target)
+    if not weight.any():
+        return None
+    temperature = _temperature(Solution(weight[matched], bias[matched]), features, targets, matched)
+    return Solution(weight / temperature, bias / temperature)
+
+
+def _temperature(head: Solution, features: Tensor, targets: Tensor, matched: Sequence[int]) -> float:
+    """Of the matched classes' rows, on the images of these classes; one class alone has none."""
+    if len(matched) < 2:
+        return 1.0
+    own = torch.isin(targets, torch.tensor(matched, device=targets.device))
+    place = {target: row for row, target in enumerate(matched)}
+    rows = [place[target] for target in targets[own].tolist()]
+    return fit_temperature(head.logits(features[own]).cpu().numpy(), rows)
 
 
 def _zeros(classes: int, features: Tensor) -> Solution:

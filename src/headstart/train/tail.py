@@ -14,14 +14,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from headstart.errors import SettingsError
-from headstart.train.balance import Balance, image_weights
+from headstart.train.balance import Balance
 from headstart.train.batches import Batch, draw_views, gather, mix, noisy, split, tensor
-from headstart.train.figures import figures, log_losses
+from headstart.train.figures import figures
 from headstart.train.part import Inputs, Part
 from headstart.train.schedule import rate, shares
-from headstart.train.stopping import falls_behind
 
-__all__ = ["FineLoop", "Loop", "logits", "train_tail"]
+__all__ = ["Loop", "logits", "train_tail"]
 
 _RATES = {"adamw": 1e-3, "sgd": 1e-2}
 _EVALUATION_BATCH = 256
@@ -41,17 +40,6 @@ class Loop:
     batchnorm: str = "frozen"
     keep: str = "best"  # epoch whose weights stay, or "last"
     seed: int = 0
-
-    @property
-    def highest_rate(self) -> float:
-        """The learning rate, the optimizer's usual one where none was given."""
-        return _RATES[self.optimizer] if self.lr is None else self.lr
-
-
-@dataclass(frozen=True)
-class FineLoop(Loop):
-    """How to train, with what helps where many layers are trained on few images."""
-
     mixup: float = 0.0  # alpha of the Beta distribution that the shares are drawn from; 0 mixes nothing
     label_smoothing: float = 0.0  # share of the target that is spread over all classes
     noise: float = 0.0  # deviation of Gaussian noise, as a share of the deviation of the batch's inputs
@@ -62,8 +50,13 @@ class FineLoop(Loop):
         if self.precision not in ("float32", "bfloat16"):
             raise SettingsError(f"precision of the training must be float32 or bfloat16, got {self.precision!r}")
 
+    @property
+    def highest_rate(self) -> float:
+        """The learning rate, the optimizer's usual one where none was given."""
+        return _RATES[self.optimizer] if self.lr is None else self.lr
 
-def train_tail(  # noqa: PLR0913 - what the loop does, and when it ends
+
+def train_tail(
     tail: nn.Module,
     train: Part,
     validation: Part,
@@ -72,7 +65,6 @@ def train_tail(  # noqa: PLR0913 - what the loop does, and when it ends
     device: str = "cpu",
     on_epoch: Callable[[dict[str, Any]], object] | None = None,
     balance: Balance | None = None,
-    reference: NDArray[np.float64] | None = None,
     deadline: float | None = None,
 ) -> list[dict[str, Any]]:
     """Train in place the parameters that require a gradient; keep the epoch with the lowest validation log-loss, or
@@ -85,9 +77,6 @@ def train_tail(  # noqa: PLR0913 - what the loop does, and when it ends
     :param train: its views take turns by chance, an image and epoch at a time; of ``validation``, inputs alone count.
     :param balance: how the loss makes up for rare classes. The kept epoch is then the one with the lowest
         "val_balanced_loss", in which all classes count alike.
-    :param reference: validation log-loss of each image, (V,) nats, of a classifier that is to be beaten. Training ends
-        when it falls behind beyond chance (:func:`headstart.train.stopping.falls_behind`), with "stopped" in its last
-        line. Whether any epoch was better is for the caller to say.
     :param deadline: of :func:`time.monotonic`. An epoch that would end later, taking as long as the one before, is not
         begun; the first always is.
     :returns: a line of history an epoch, the kept one marked. "loss" is what was minimised, with what ``loop`` and
@@ -95,9 +84,7 @@ def train_tail(  # noqa: PLR0913 - what the loop does, and when it ends
     :raises SettingsError: the loss is no longer finite.
     """
     tail.to(device)
-    fine = loop if isinstance(loop, FineLoop) else FineLoop(**vars(loop))
-    training = _Training(tail, train, fine, device, (balance or Balance()).to(device))
-    race = None if reference is None else _Race(reference, validation, balanced=bool(balance))
+    training = _Training(tail, train, loop, device, (balance or Balance()).to(device))
     chooses = "val_balanced_loss" if balance else "val_loss"
     history: list[dict[str, Any]] = []
     best: dict[str, Tensor] = {}
@@ -116,11 +103,9 @@ def train_tail(  # noqa: PLR0913 - what the loop does, and when it ends
             if better and loop.keep == "best":
                 best = _changing(tail)
             history.append(line)
-            if race is not None and race.lost(given, epoch, loop.epochs):
-                line["stopped"] = True
             if on_epoch is not None:
                 on_epoch(line)
-            if "stopped" in line or (deadline is not None and time.monotonic() + seconds > deadline):
+            if deadline is not None and time.monotonic() + seconds > deadline:
                 break
     tail.load_state_dict(best, strict=False)
     tail.eval()
@@ -145,26 +130,10 @@ def logits(tail: nn.Module, inputs: Inputs, *, device: str = "cpu") -> NDArray[n
     return np.concatenate(parts)
 
 
-class _Race:
-    """A training against a classifier that is to be beaten; with balance, in a race in which classes count alike."""
-
-    def __init__(self, reference: NDArray[np.float64], validation: Part, *, balanced: bool) -> None:
-        self.targets = validation.targets
-        weights = image_weights(torch.from_numpy(self.targets)).double().numpy() if balanced else 1.0
-        self.weights, self.reference = weights, weights * reference
-        self.before: float | None = None  # mean loss after the epoch before
-
-    def lost(self, given: Tensor, epoch: int, epochs: int) -> bool:
-        """Whether it need not go on; given are the validation logits (V, C) after this epoch."""
-        losses = self.weights * log_losses(given.numpy(), self.targets)
-        before, self.before = self.before, float(losses.mean())
-        return falls_behind(losses, self.reference, epoch=epoch, epochs=epochs, before=before)
-
-
 class _Training:
     """What stays from epoch to epoch."""
 
-    def __init__(self, tail: nn.Module, train: Part, loop: FineLoop, device: str, balance: Balance) -> None:
+    def __init__(self, tail: nn.Module, train: Part, loop: Loop, device: str, balance: Balance) -> None:
         self.tail, self.train, self.loop, self.device, self.balance = tail, train, loop, device, balance
         self.optimizer = _optimizer(tail, loop)
         self.shuffle = np.random.default_rng(loop.seed)
@@ -215,7 +184,7 @@ class _Training:
         return self.balance.loss(given, targets, label_smoothing=self.loop.label_smoothing)
 
 
-def _optimizer(tail: nn.Module, loop: FineLoop) -> torch.optim.Optimizer:
+def _optimizer(tail: nn.Module, loop: Loop) -> torch.optim.Optimizer:
     named = dict(tail.named_parameters())
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for parameter, share in zip(named.values(), shares(list(named), loop.layer_decay), strict=True):

@@ -3,41 +3,48 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import nn
 
 from headstart import __version__
-from headstart.classifier import Classifier, softmax
-from headstart.data.checkup import refuse_if_too_many
+from headstart.classifier import Classifier, Sets
 from headstart.data.manifest import Manifest
-from headstart.data.split import assign_split, last_rows
-from headstart.errors import DataError
-from headstart.evaluate import evaluate
-from headstart.features.extract import extract
-from headstart.features.store import Space
+from headstart.data.split import VALIDATION, assign_split, last_rows
+from headstart.errors import CutError, DataError
+from headstart.evaluate import (
+    Novelty,
+    conformal_threshold,
+    evaluate,
+    fit_novelty,
+    fit_temperature,
+    novelty_section,
+    scaled,
+    scaled_out_of_fold,
+    sets_section,
+    temperature_section,
+)
 from headstart.models.backbone import Backbone, load_backbone
-from headstart.models.cut import Cut, cut
-from headstart.models.engine import Normalised, choose_device
+from headstart.models.engine import choose_device
 from headstart.models.names import match
-from headstart.models.trainable import glorot
 from headstart.progress import Progress
-from headstart.settings import FitSettings
-from headstart.train.head import Solution, matched_head, solve_head
-from headstart.train.part import Inputs, Kept, Part
-from headstart.train.tail import Loop, logits, train_tail
+from headstart.settings import FitSettings, seconds
+from headstart.train.ladder import DEEPER, best, gain, pays
 from headstart.workflow.checking import inspected
-from headstart.workflow.frozen import open_prefix, open_space
+from headstart.workflow.planning import forecast, lines
+from headstart.workflow.rungs import Place, Rung, Rungs
 
-__all__ = ["Fitted", "fit"]
+__all__ = ["Fitted", "fit", "plan"]
 
-_KEEP_IN_MEMORY = 1 << 30  # bytes of features; with more, batches are read from the store
+FEW = 30  # images a class; with fewer, a part to validate on would waste them
+TEST = 0.1
+TELLING = 1000  # images of a test part; with fewer, its figures say little and training misses them more
+LEAST = 50  # images to validate on; with fewer, nothing tells whether training more than the head pays
 
 
 @dataclass
@@ -47,7 +54,7 @@ class Fitted:
     classifier: Classifier
     settings: FitSettings
     manifest: Manifest  # every image, with its part and its problem
-    part: str  # which part was evaluated: "test" where there is one, else "validation"
+    part: str  # which part was evaluated: "test" where there is one, else "validation", or "train" by folds
     probabilities: NDArray[np.float32]  # of that part's images, in the manifest's order
     evaluation: dict[str, Any]
     history: list[dict[str, Any]]
@@ -62,19 +69,56 @@ def fit(manifest: Manifest, settings: FitSettings, *, progress: Progress | None 
     :raises ModelError: the network or its weights cannot be had, or cut as asked.
     """
     settings.check()
-    work = _Fitting(settings, progress or Progress())
+    progress = progress or Progress()
+    fitted = _fit(manifest, settings, progress)
+    if settings.seeds > 1:
+        seeds = range(settings.seed, settings.seed + settings.seeds)
+        fitted.evaluation["seeds"] = _spread(fitted, manifest, settings, seeds, progress)
+    return fitted
+
+
+def plan(manifest: Manifest, settings: FitSettings, *, progress: Progress | None = None) -> list[str]:
+    """Tell what a fit would take, rung by rung, after a look at some of the images. Raises as :func:`fit` does."""
+    settings.check()
+    return _prepared(manifest, settings, progress or Progress()).plan()
+
+
+def _prepared(manifest: Manifest, settings: FitSettings, progress: Progress) -> _Fitting:
+    work = _Fitting(settings, progress)
     with work.timed("loading"):
         work.load()
     with work.timed("reading"):
         data = work.split(manifest)
     with work.timed("cutting"):
-        work.cut()
-    with work.timed("features"):
-        data = work.extract(data)
-        work.refuse_what_was_lost(data)
-    with work.timed("training"):
-        work.train(data)
-    return work.finish(data)
+        work.open(data)
+    return work
+
+
+def _fit(manifest: Manifest, settings: FitSettings, progress: Progress) -> Fitted:
+    work = _prepared(manifest, settings, progress)
+    work.climb()
+    with work.timed("evaluating"):
+        return work.finish()
+
+
+def _spread(
+    first: Fitted, manifest: Manifest, settings: FitSettings, seeds: range, progress: Progress
+) -> dict[str, Any]:
+    """The figures of all seeds: the split, the new head and the order of training differ, the features do not."""
+    accuracy, log_loss = [], []
+    for seed in seeds:
+        again = settings.seed if seed == settings.seed else seed
+        found = first if seed == settings.seed else _fit(manifest, replace(settings, seed=again, seeds=1), progress)
+        accuracy.append(found.evaluation["top1"]["value"])
+        log_loss.append(found.evaluation["log_loss"]["value"])
+        progress.say(f"seed {seed}: accuracy {accuracy[-1]:.1%}, log-loss {log_loss[-1]:.3f}")
+    return {
+        "seeds": list(seeds),
+        "accuracy": accuracy,
+        "log_loss": log_loss,
+        "mean": float(np.mean(accuracy)),
+        "sd": float(np.std(accuracy, ddof=1)),
+    }
 
 
 @dataclass
@@ -83,42 +127,25 @@ class _Fitting:
 
     settings: FitSettings
     progress: Progress
+    start: float = field(default_factory=time.monotonic)
     seconds: dict[str, float] = field(default_factory=dict)
-    history: list[dict[str, Any]] = field(default_factory=list)
 
     backbone: Backbone = field(init=False)
     old_head: Any = field(init=False)  # the pretrained network's
     classes: tuple[str, ...] = field(init=False)
-    parts: Cut = field(init=False)
-    tail: nn.Module = field(init=False)
     device: str = field(init=False)
-    space: Space = field(init=False)
+    folds: bool = field(init=False)  # whether there are too few images for a part to validate on
+    rungs: Rungs = field(init=False)
+    place: Place = field(init=False)  # of the first rung
+    tried: list[Rung] = field(default_factory=list)
+    told: str = ""  # why no more was tried
 
     @contextmanager
-    def timed(self, stage: str) -> Any:
+    def timed(self, stage: str) -> Iterator[None]:
         """Note how long a stage takes."""
         start = time.monotonic()
         yield
-        self.seconds[stage] = round(time.monotonic() - start, 2)
-
-    def split(self, manifest: Manifest) -> Manifest:
-        """Inspect, and say who trains and who examines."""
-        unlabelled = sum(label is None for label in manifest.labels)
-        if unlabelled == len(manifest):
-            raise DataError("no image has a label: give a folder a class, or a table of labels (--labels TABLE)")
-        if unlabelled:
-            self.progress.say(f"{unlabelled:,} images have no label and are left out")
-            manifest = manifest.select(np.array([label is not None for label in manifest.labels]))
-        seen = inspected(manifest, self.settings, progress=self.progress)
-        shares = {"validation": self.settings.validation, "test": self.settings.test}
-        by_chance = self.settings.split == "drawn"
-        data = assign_split(seen, **shares, seed=self.settings.seed) if by_chance else last_rows(seen, **shares)
-        self.classes = data.usable.part("train").classes
-        if self.settings.class_order == "appearance":
-            known = set(self.classes)
-            self.classes = tuple(label for label in dict.fromkeys(data.labels) if label in known)
-        _refuse_what_cannot_be_learned(data.usable, self.classes)
-        return data
+        self.seconds[stage] = round(self.seconds.get(stage, 0) + time.monotonic() - start, 2)
 
     def load(self) -> None:
         """Load the network: first, since a wrong name or device shall not be told after minutes of reading."""
@@ -130,137 +157,207 @@ class _Fitting:
         backbone = replace(backbone, spec=backbone.spec.changed(**settings.input_changes()))
         self.backbone, self.old_head = backbone, backbone.module.get_classifier()  # type: ignore[operator]
 
-    def cut(self) -> None:
-        """Give the network a new head and cut it where training starts."""
-        settings, network, spec = self.settings, self.backbone.module, self.backbone.spec
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(settings.seed)
-            network.reset_classifier(len(self.classes))  # type: ignore[operator]
-            if settings.head_init == "glorot":
-                glorot(network)
-        self.parts = cut(network, settings.train, input_shape=(3, spec.height, spec.width))
-        trainable = set(self.parts.trainable)
-        for name, parameter in network.named_parameters():
-            parameter.requires_grad_(name in trainable)
-        self.tail = Normalised(network, spec) if self.parts.at_image else self.parts.tail
-        self.space = open_space(self.backbone, self.parts, settings, device=self.device)
+    def split(self, manifest: Manifest) -> Manifest:
+        """Inspect, and say who trains and who examines."""
+        unlabelled = sum(label is None for label in manifest.labels)
+        if unlabelled == len(manifest):
+            raise DataError("no image has a label: give a folder a class, or a table of labels (--labels TABLE)")
+        if unlabelled:
+            self.progress.say(f"{unlabelled:,} images have no label and are left out")
+            manifest = manifest.select(np.array([label is not None for label in manifest.labels]))
+        seen = inspected(manifest, self.settings, progress=self.progress)
+        data = self._assigned(seen)
+        self.classes = data.usable.part("train").classes
+        if self.settings.class_order == "appearance":
+            known = set(self.classes)
+            self.classes = tuple(label for label in dict.fromkeys(data.labels) if label in known)
+        _refuse_what_cannot_be_learned(data.usable, self.classes, judges="train" if self.folds else "validation")
+        return data
 
-    def extract(self, data: Manifest) -> Manifest:
-        """Compute what the store does not have."""
+    def _assigned(self, seen: Manifest) -> Manifest:
+        """The manifest with its parts, by the shares asked for or those that its size suggests."""
+        settings, usable = self.settings, seen.usable
+        test = settings.test
+        if test is None:
+            test = TEST if TEST * len(usable) >= TELLING else 0.0
+        solvable = isinstance(self.old_head, nn.Linear)  # else a head is trained, and needs images to stop by
+        by_head = settings.train in ("auto", "head") and settings.split == "drawn" and solvable
+        few = len(usable) < FEW * max(len(usable.classes), 1) and by_head
+        self.folds = settings.validation is None and few and "validation" not in usable.splits
+        if self.folds:
+            test = settings.test or 0.0
+            data = assign_split(seen, validation=0.0, test=test, seed=settings.seed) if test else seen
+            usable_rows = zip(data.splits, data.problems, strict=True)
+            return data.with_column("split", [split or (None if bad else "train") for split, bad in usable_rows])
+        validation = VALIDATION if settings.validation is None else settings.validation
+        if settings.split == "drawn":
+            return assign_split(seen, validation=validation, test=test, seed=settings.seed)
+        return last_rows(seen, validation=validation, test=test)
+
+    def open(self, data: Manifest) -> None:
+        """Give the network a new head and cut it where the first rung starts to train."""
         settings = self.settings
-
-        def open_run() -> Callable[[NDArray[np.uint8]], NDArray[Any]]:
-            if self.parts.at_image:
-                return lambda images: images
-            return open_prefix(self.backbone, self.parts, settings)
-
-        usable = np.flatnonzero([problem is None for problem in data.problems])
-        seen = extract(
-            data.select(usable),
-            self.space,
-            self.backbone.spec,
-            open_run=open_run,
-            batch=settings.extract_batch,
-            max_pixels=settings.max_pixels,
-            workers=settings.workers,
-            progress=self.progress,
+        self.rungs = Rungs(
+            self.backbone, self.old_head, self.classes, data, self.folds, settings, self.device, self.progress
         )
-        problems = data.problems
-        for row, problem in zip(usable, seen.problems, strict=True):
-            problems[row] = problem
-        return data.with_column("problem", problems)
+        self.place = self.rungs.open("head" if settings.train == "auto" else settings.train)
 
-    def refuse_what_was_lost(self, data: Manifest) -> None:
-        """Images may vanish between being inspected and being computed with: it must still be the same task.
+    # -- the ladder ---------------------------------------------------------------------------------------------------
 
-        :raises DataError: too many are lost, or all of a class.
-        """
-        refuse_if_too_many(data, most=self.settings.max_problems)
-        left = data.usable.part("train").classes
-        lost = [name for name in self.classes if name not in left]
-        if lost:
-            raise DataError(
-                f"while they were read, all images of {lost[0]} to train on vanished or changed; start again"
-            )
-        _refuse_what_cannot_be_learned(data.usable, left)
+    def climb(self) -> None:
+        """Train what is asked for; by itself more and more, while validation says that it pays."""
+        settings, rungs, place = self.settings, self.rungs, self.place
+        with self.timed("features"):
+            rungs.extract(place, ["train", "validation", "test"], views=rungs.seen)
+        with self.timed("training"):
+            if place.train == "head":
+                self._add(rungs.pretrained(place))
+                self._add(rungs.solved(place))
+            else:
+                self._add(rungs.trained(place))
+            if settings.train == "auto":
+                self._climb_on()
 
-    def part(self, data: Manifest, split: str) -> Part:
-        """One part's features and targets."""
-        rows = data.usable.part(split)
-        features = self.space.rows([str(each) for each in rows.hashes])
-        fits = features.nbytes <= _KEEP_IN_MEMORY
-        inputs: Inputs = Kept(features.take(np.arange(len(rows)))) if fits else features
-        return Part(inputs, rows.targets(self.classes))
+    def plan(self) -> list[str]:
+        """What each rung would take; nothing is computed but what it takes to tell."""
+        found = [forecast(self.rungs, self.place)]
+        for train in DEEPER if self.settings.train == "auto" and not self.folds else ():
+            place = self._open(train)
+            if place is None:
+                break
+            found.append(forecast(self.rungs, place))
+        notes = ["what stands below head is tried only while validation says that it pays"] if len(found) > 1 else []
+        return lines(self.rungs, found, [*notes, *filter(None, [self.told])])
 
-    def train(self, data: Manifest) -> None:
-        """Solve the head, or train the tail."""
-        train, validation = self.part(data, "train"), self.part(data, "validation")
-        head = self.backbone.module.get_classifier()  # type: ignore[operator]
-        plain = isinstance(head, nn.Linear) and head.bias is not None and len(self.parts.feature_shape) == 1
-        if self.settings.train == "head" and plain:
-            self._solve(head, train, validation)
-        else:
-            self._loop(train, validation)
+    def _add(self, rung: Rung | None) -> None:
+        if rung is None:
+            return
+        self.tried.append(rung)
+        row = rung.row(chosen=False)
+        accuracy = "accuracy {accuracy:.1%} ({low:.1%} to {high:.1%})".format(**row)
+        self.progress.say(f"{rung.name}: {accuracy}, log-loss {row['log_loss']:.3f}, {rung.seconds:.1f} s")
 
-    def _solve(self, head: nn.Linear, train: Part, validation: Part) -> None:
-        (x, y), checks = (self._tensors(part) for part in (train, validation))
-        with self.progress.stage("solving the head", total=1, unit="path") as advance:
-            found = solve_head(
-                (x, y), checks, classes=len(self.classes), l2=self.settings.l2, pretrained=self._pretrained(x, y)
-            )
-            advance(1)
-        with torch.no_grad():
-            head.weight.copy_(found.solution.weight)
-            head.bias.copy_(found.solution.bias)
-        self.history += found.history
-
-    def _pretrained(self, features: torch.Tensor, targets: torch.Tensor) -> Solution | None:
-        if self.settings.pretrained_head == "off":
-            return None
-        return matched_head(self.old_head, self.backbone.classes, self.classes, features, targets)
-
-    def _tensors(self, part: Part) -> tuple[torch.Tensor, torch.Tensor]:
-        values = part.inputs.take(np.arange(len(part)))
-        return torch.from_numpy(values).float().to(self.device), torch.from_numpy(part.targets).to(self.device)
-
-    def _loop(self, train: Part, validation: Part) -> None:
-        settings = self.settings
-        loop = Loop(**{each.name: getattr(settings, each.name) for each in fields(Loop)})
-        with self.progress.stage("training", total=settings.epochs, unit="epoch") as advance:
-
-            def on_epoch(line: dict[str, Any]) -> None:
-                advance(1)
-                self.progress.say(
-                    "epoch {epoch}: loss {loss:.3f}, accuracy {accuracy:.1%}; validation {val_loss:.3f}, "
-                    "{val_accuracy:.1%}".format(**line)
+    def _climb_on(self) -> None:
+        deadline, head = self.start + seconds(self.settings.budget), self.tried[-1]
+        for train in DEEPER:
+            self.told = self._why_not(train, deadline)
+            if self.told:
+                break
+            place = self._open(train)
+            if place is None:
+                break
+            needed = forecast(self.rungs, place).seconds
+            if time.monotonic() + needed > deadline:
+                self.told = (
+                    f"{train} would take about {needed:.0f} s, more than is left of --budget {self.settings.budget}: "
+                    "it is not tried"
                 )
+                break
+            self.progress.say(f"{train}: about {needed:.0f} s")
+            self._add(self.rungs.trained(place, below=head, deadline=deadline))
+        if self.told:
+            self.progress.say(self.told)
 
-            self.history += train_tail(self.tail, train, validation, loop, device=self.device, on_epoch=on_epoch)
+    def _open(self, train: str) -> Place | None:
+        """The network cut for a deeper rung; None, with the reason told, where it cannot be."""
+        try:
+            return self.rungs.open(train)
+        except CutError as failure:
+            self.told = f"no more can be trained of this network: {failure}"
+            return None
 
-    def finish(self, data: Manifest) -> Fitted:
+    @property
+    def _best(self) -> Rung:
+        return self.tried[best([rung.losses for rung in self.tried])]
+
+    def _why_not(self, train: str, deadline: float) -> str:
+        """Why the next rung is not climbed; nothing where it is."""
+        if self.folds:
+            return f"fewer than {FEW} images a class: no more than the head is trained"
+        if len(self.tried[-1].losses) < LEAST:
+            return (
+                f"fewer than {LEAST} images to validate on: they cannot tell whether {train} pays; no more is trained"
+            )
+        if len(self.tried) > 1 and not pays(self.tried[-2].losses, self.tried[-1].losses):
+            mean, error = gain(self.tried[-2].losses, self.tried[-1].losses)
+            return (
+                f"{self.tried[-1].name} brought {mean:+.3f} ± {error:.3f} of log-loss over {self.tried[-2].name}: "
+                f"{train} is not tried"
+            )
+        if time.monotonic() > deadline:
+            return f"the time is used up (--budget {self.settings.budget}): {train} is not tried"
+        return ""
+
+    # -- the end ------------------------------------------------------------------------------------------------------
+
+    def finish(self) -> Fitted:
         """Examine the classifier on the part that is farthest from the choices."""
-        part = "test" if len(data.usable.part("test")) else "validation"
-        with self.timed("evaluating"):
-            examined = self.part(data, part)
-            probabilities = softmax(logits(self.tail, examined.inputs, device=self.device))
-            evaluation = evaluate(examined.targets, probabilities, self.classes, part=part)
-        evaluation |= {"note": _NOTES[part], "notes": self._warnings(), "summary": self._summary(data)}
+        rungs, settings = self.rungs, self.settings
+        chosen = self._best
+        rungs.use(chosen)
+        part = "test" if len(rungs.data.usable.part("test")) else rungs.judges
+        own = part == rungs.judges  # whether it is evaluated on the images that temperature and sets are made with
+        if not own:
+            rungs.extract(chosen.place, [part], views=rungs.seen)
+        temperature = fit_temperature(chosen.logits, chosen.targets)
+        threshold = conformal_threshold(scaled(chosen.logits, temperature), chosen.targets, coverage=settings.coverage)
+        examined = rungs.outputs(chosen.place, part)
+        logits = chosen.logits if own else examined.logits
+        targets = rungs.targets(part)
+        shares = scaled_out_of_fold(logits, targets) if own else scaled(logits, temperature)
+        evaluation = evaluate(targets, shares, self.classes, part=_PARTS.get(part, part))
+        evaluation["calibration"] = temperature_section(logits, targets, temperature=temperature, cross_fitted=own)
+        evaluation["sets"] = sets_section(
+            shares, targets, self.classes, threshold=threshold, cross_fitted=own, coverage=settings.coverage
+        )
+        novelty = self._novelty(chosen)
+        if novelty is not None and examined.features is not None:
+            scores = novelty.scores(examined.features)
+            evaluation["novelty"] = novelty_section(scores, threshold=novelty.threshold, cross_fitted=own)
+        evaluation["ladder"] = self._ladder(chosen)
+        evaluation |= {"note": _NOTES[part], "notes": self._warnings(), "summary": self._summary(chosen)}
         self.backbone.module.to("cpu")
         classifier = Classifier(
             self.backbone.module,
             self.classes,
             self.backbone.spec,
             self.backbone.name,
-            self.settings.train,
+            chosen.place.train,
+            temperature,
             facts={
                 "source": self.backbone.source,
                 "licence": self.backbone.licence,
-                "store_as": self.settings.store_as,
-                "precision": self.settings.precision,
-                "cut": self.parts.name,
+                "store_as": settings.store_as,
+                "precision": settings.precision,
+                "cut": chosen.place.parts.name,
             },
+            mirror=settings.mirror == "on",
+            sets=Sets(threshold, settings.coverage),
+            novelty=novelty,
         )
-        return Fitted(classifier, self.settings, data, part, probabilities, evaluation, self.history)
+        history = [line for rung in self.tried for line in rung.history]
+        return Fitted(classifier, settings, rungs.data, part, shares.astype(np.float32), evaluation, history)
+
+    def _novelty(self, chosen: Rung) -> Novelty | None:
+        """What pictures of the classes look like; None where the head is given no vectors, or the network is whole."""
+        rungs = self.rungs
+        if chosen.place.parts.at_image:
+            return None
+        seen, targets = rungs.outputs(chosen.place, "train").features, rungs.targets("train")
+        if seen is None:
+            return None
+        if not self.folds:
+            judged = rungs.outputs(chosen.place, rungs.judges).features
+            assert judged is not None
+            return fit_novelty(seen, targets, judged, seed=self.settings.seed)
+        held_out = np.random.default_rng(self.settings.seed).permutation(len(seen)) % 5 == 0
+        return fit_novelty(seen[~held_out], targets[~held_out], seen[held_out], seed=self.settings.seed)
+
+    def _ladder(self, chosen: Rung) -> list[dict[str, Any]]:
+        rows = [rung.row(chosen=rung is chosen) for rung in self.tried]
+        if self.told:
+            rows[-1]["note"] = "; ".join(filter(None, [rows[-1]["note"], self.told]))
+        return rows
 
     def _warnings(self) -> list[str]:
         """What makes every figure of this network on these images doubtful."""
@@ -273,34 +370,37 @@ class _Fitting:
             "and every figure flatters it."
         ]
 
-    def _summary(self, data: Manifest) -> dict[str, Any]:
-        network = self.backbone.module
+    def _summary(self, chosen: Rung) -> dict[str, Any]:
+        network, data, parts = self.backbone.module, self.rungs.data, chosen.place.parts
         sizes = {name: parameter.numel() for name, parameter in network.named_parameters()}
         return {
             "headstart": __version__,
             "model": self.backbone.name,
             "weights": self.backbone.source,
-            "train": self.settings.train,
+            "train": chosen.place.train,
             "parameters": sum(sizes.values()),
-            "trainable": sum(sizes[name] for name in self.parts.trainable),
-            "bytes_per_image": self.parts.bytes_per_image,
+            "trainable": sum(sizes[name] for name in parts.trainable),
+            "bytes_per_image": parts.bytes_per_image,
             "images": {part: len(data.usable.part(part)) for part in ("train", "validation", "test")},
             "problems": len(data.unusable),
             "seconds": self.seconds,
         }
 
 
+_PARTS = {"train": "cross-validation"}
 _NOTES = {
-    "validation": "These images were not trained on, but the strength of the L2 penalty or the best epoch was chosen "
-    "on them, so that the figures are a little too good.",
+    "validation": "These images were not trained on, but the strength of the L2 penalty, the best epoch and what to "
+    "train were chosen on them, so that the figures are a little too good.",
     "test": "These images were neither trained on nor used for any choice.",
+    "train": "There are few images: each was judged by a head that was made without it, of five in turn. The strength "
+    "of the L2 penalty was chosen on the same images, so that the figures are a little too good.",
 }
 
 
-def _refuse_what_cannot_be_learned(usable: Manifest, classes: tuple[str, ...]) -> None:
+def _refuse_what_cannot_be_learned(usable: Manifest, classes: tuple[str, ...], *, judges: str) -> None:
     if len(classes) < 2:
         raise DataError(f"a classifier needs images of at least 2 classes to train on, got {_listed(classes)}")
-    if not len(usable.part("validation")):
+    if not len(usable.part(judges)):
         raise DataError(
             "no image is left to validate on: give at least two images of a class, or a larger --validation"
         )

@@ -57,6 +57,9 @@ class Predictions:
     classes: tuple[str, ...]
     manifest: Manifest  # every image asked for; those that could not be read have their problem
     probabilities: NDArray[np.float32]  # (usable images, C), in the manifest's order
+    sets: list[list[str]] | None = None  # of each usable image, the classes that hold the true one as often as promised
+    strange: NDArray[np.bool_] | None = None  # (usable images,), those that are like none of the classes
+    coverage: float = 0.0  # how often the sets hold the true class
 
     def top(self, k: int) -> list[list[tuple[str, float]]]:
         """The ``k`` likeliest classes of each usable image, likeliest first."""
@@ -67,27 +70,48 @@ class Predictions:
         ]
 
     def lines(self, k: int) -> list[str]:
-        """For a terminal: each image with its likeliest classes in percent."""
-        found = iter(self.top(k))
+        """For a terminal: each image with its likeliest classes in percent, its set, and whether it is strange."""
+        found = iter(zip(self.top(k), self._doubts(), strict=True))
         lines = []
         for uri, problem in zip(self.manifest.uris, self.manifest.problems, strict=True):
             lines.append(uri)
-            told = [f"problem: {problem}"] if problem else [f"{share:6.1%}  {name}" for name, share in next(found)]
-            lines += [f"  {line}" for line in told]
+            if problem:
+                lines.append(f"  problem: {problem}")
+                continue
+            classes, (held, strange) = next(found)
+            lines += [f"  {share:6.1%}  {name}" for name, share in classes]
+            if held:
+                lines.append(f"  {self.coverage:.0%} of such sets hold the true class: {', '.join(held)}")
+            if strange:
+                lines.append("  looks like none of the classes")
         return lines
 
+    def _doubts(self) -> list[tuple[list[str], bool]]:
+        count = len(self.probabilities)
+        sets = self.sets if self.sets is not None else [[]] * count
+        strange = self.strange.tolist() if self.strange is not None else [False] * count
+        return list(zip(sets, strange, strict=True))
+
     def write_csv(self, path: Path, k: int) -> None:
-        """A row an image: path, the likeliest classes with their probabilities, and the problem where there is one."""
+        """A row an image: path, the likeliest classes with their probabilities, and the problem where there is one.
+
+        Of a fitted classifier also the set of classes ("; " between them), and whether it looks like none of them.
+        """
         k = min(k, len(self.classes))
         ranks = range(1, k + 1)
+        extra = [name for name, there in {"set": self.sets, "strange": self.strange}.items() if there is not None]
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(["path", *(f"{what}_{rank}" for rank in ranks for what in ("class", "probability")), "problem"])
-        found = iter(self.top(k))
+        heads = [f"{what}_{rank}" for rank in ranks for what in ("class", "probability")]
+        writer.writerow(["path", *heads, *extra, "problem"])
+        found = iter(zip(self.top(k), self._doubts(), strict=True))
         for uri, problem in zip(self.manifest.uris, self.manifest.problems, strict=True):
-            cells = (
-                [""] * (2 * k) if problem else [cell for name, share in next(found) for cell in (name, f"{share:.6f}")]
-            )
+            cells = [""] * (2 * k + len(extra))
+            if not problem:
+                classes, (held, strange) = next(found)
+                told = {"set": "; ".join(held), "strange": "yes" if strange else "no"}
+                cells = [cell for name, share in classes for cell in (name, f"{share:.6f}")]
+                cells += [told[name] for name in extra]
             writer.writerow([str(to_path(uri)), *cells, problem or ""])
         # Names that are not UTF-8 go back to the bytes they are.
         write_bytes(path, text.getvalue().encode(errors="surrogateescape"))
@@ -101,11 +125,21 @@ def predict(
     progress: Progress | None = None,
 ) -> Predictions:
     """Probabilities of all images that can be read; the others are in the manifest with their problem."""
-    probabilities, problems = classifier.probabilities(manifest, settings=settings, progress=progress)
+    found = classifier.examine(manifest, settings=settings, progress=progress)
     told: list[str | None] = [None] * len(manifest)
-    for row, reason in problems:
+    for row, reason in found.problems:
         told[row] = reason
-    return Predictions(classifier.classes, manifest.with_column("problem", told), probabilities)
+    strange = None
+    if classifier.novelty is not None and found.strangeness is not None:
+        strange = found.strangeness > classifier.novelty.threshold
+    return Predictions(
+        classifier.classes,
+        manifest.with_column("problem", told),
+        found.probabilities,
+        classifier.sets_of(found.probabilities),
+        strange,
+        classifier.sets.coverage if classifier.sets else 0.0,
+    )
 
 
 def labelled_for(classifier: Classifier, manifest: Manifest) -> Manifest:

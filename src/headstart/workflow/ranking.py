@@ -16,7 +16,7 @@ import torch
 
 from headstart import __version__
 from headstart.data.manifest import Manifest
-from headstart.data.split import assign_split
+from headstart.data.split import VALIDATION, assign_split
 from headstart.errors import DataError, ModelError, StoreError
 from headstart.files import write_json
 from headstart.progress import Progress
@@ -117,7 +117,8 @@ class _Ranking:
             raise DataError("no image has a label: give a folder a class, or a table of labels (--labels TABLE)")
         settings = self.settings
         seen = inspected(labelled, settings, progress=self.progress)
-        data = assign_split(seen, validation=settings.validation, test=settings.test, seed=settings.seed).usable
+        validation = VALIDATION if settings.validation is None else settings.validation
+        data = assign_split(seen, validation=validation, test=settings.test or 0.0, seed=settings.seed).usable
         self.classes = data.part("train").classes
         checks = data.part("validation")
         if len(self.classes) < 2 or not len(checks):

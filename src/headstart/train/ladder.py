@@ -1,0 +1,67 @@
+"""When to train more: rungs are compared on the same validation images, and the next is climbed while that pays."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from headstart.evaluate import fit_temperature, scaled
+from headstart.evaluate.metrics import log_losses
+
+__all__ = ["DEEPER", "best", "gain", "losses", "pays", "promises"]
+
+DEEPER = ("last:1", "last:3")
+"""What is trained after the head, one after the other."""
+
+_SURE = 1.96  # standard errors
+
+
+def losses(logits: ArrayLike, targets: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Each image's log-loss in nats, (N,), at the temperature that suits the logits (N, C) best.
+
+    At its own temperature, since a network that is too sure of itself is mended by one number, and training a network
+    longer to make it modest is no gain.
+    """
+    return np.asarray(log_losses(targets, scaled(logits, fit_temperature(logits, targets))), np.float64)
+
+
+def gain(before: NDArray[np.float64], after: NDArray[np.float64]) -> tuple[float, float]:
+    """How much less log-loss there is after than before, and 1.96 standard errors of that; of the same N >= 2 images.
+
+    Image by image, since what is hard for one is hard for the other: the difference is known better than either.
+
+    >>> gain(np.array([1.0, 2.0, 3.0]), np.array([0.5, 1.5, 2.5]))
+    (0.5, 0.0)
+    """
+    apart = before - after
+    return float(apart.mean()), _SURE * float(apart.std(ddof=1)) / math.sqrt(len(apart)) if len(apart) > 1 else math.inf
+
+
+def pays(before: NDArray[np.float64], after: NDArray[np.float64]) -> bool:
+    """Whether the gain is larger than its uncertainty."""
+    mean, error = gain(before, after)
+    return mean > error
+
+
+def promises(before: NDArray[np.float64], after: NDArray[np.float64]) -> bool:
+    """Whether a first look gained something: more than one standard error.
+
+    >>> one = np.array([0.1, 0.3, 0.2, 0.4])
+    >>> promises(one, one - [0.05, 0.06, 0.05, 0.04]), promises(one, one - [0.5, -0.4, 0.2, -0.3])
+    (True, False)
+    """
+    mean, error = gain(before, after)
+    return mean > error / _SURE
+
+
+def best(rungs: Sequence[NDArray[np.float64]]) -> int:
+    """Which rung's losses are the lowest; of equals the first, which is the cheapest.
+
+    >>> best([np.array([0.5, 0.7]), np.array([0.3, 0.5]), np.array([0.4, 0.4])])
+    1
+    """
+    means = [round(float(each.mean()), 9) for each in rungs]
+    return means.index(min(means))

@@ -1,0 +1,396 @@
+"""The rungs of the ladder: what is trained of a network on the images of a fit, and what validation says of it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, fields, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from headstart.data.checkup import refuse_if_too_many
+from headstart.data.manifest import Manifest
+from headstart.data.transforms import MIRROR
+from headstart.errors import DataError
+from headstart.evaluate import intervals
+from headstart.features.extract import extract
+from headstart.features.store import Space
+from headstart.models.backbone import Backbone
+from headstart.models.cut import Cut, cut
+from headstart.models.engine import Engine, Normalised, choose_precision
+from headstart.models.names import match
+from headstart.models.trainable import glorot
+from headstart.progress import Progress
+from headstart.settings import FitSettings
+from headstart.train.balance import Balance, balance
+from headstart.train.head import HeadFit, Solution, matched_head, solve_head, solve_head_by_folds
+from headstart.train.ladder import losses, promises
+from headstart.train.outputs import Outputs, mean_outputs, outputs
+from headstart.train.part import Inputs, Kept, Part
+from headstart.train.tail import Loop, train_tail
+from headstart.workflow.frozen import open_prefix, open_space
+
+__all__ = ["KEEP_IN_MEMORY", "Place", "Rung", "Rungs"]
+
+# What a deeper rung promises is told by a look: a few epochs, slow ones, since the first at the full rate make
+# everything worse. On two data sets it told the one that gains from the one that does not, in half a minute.
+_LOOKS, _LOOK_AT, _CAREFUL = 3, 2000, 0.1  # epochs, images, times the usual rate
+KEEP_IN_MEMORY = 1 << 30  # bytes of features; with more, batches are read from the store
+
+
+@dataclass
+class Place:
+    """Where the network is cut: what is trained after it, and where the store keeps what comes before."""
+
+    train: str
+    parts: Cut
+    tail: nn.Module
+    space: Space
+    backbone: Backbone
+    settings: FitSettings
+
+    @cached_property
+    def run(self) -> Callable[[NDArray[np.uint8]], NDArray[Any]] | Engine:
+        """What computes the features, opened when it is first needed."""
+        if self.parts.at_image:
+            return lambda images: images
+        return open_prefix(self.backbone, self.parts, self.settings)
+
+
+@dataclass
+class Rung:
+    """One answer to what should be trained."""
+
+    name: str
+    place: Place
+    logits: NDArray[np.float32]  # (V, C) of the images it is judged by
+    targets: NDArray[np.int64]  # (V,)
+    seconds: float
+    state: dict[str, Tensor]  # what is the network's own in this rung, by name
+    history: list[dict[str, Any]] = field(default_factory=list)
+    note: str = ""
+
+    @cached_property
+    def losses(self) -> NDArray[np.float64]:
+        """Each image's log-loss, (V,), at the rung's own temperature."""
+        return losses(self.logits, self.targets)
+
+    def row(self, *, chosen: bool) -> dict[str, Any]:
+        """As the report tells it."""
+        accuracy = intervals.wilson(int((self.logits.argmax(1) == self.targets).sum()), len(self.targets))
+        return {
+            "rung": self.name,
+            "accuracy": accuracy["value"],
+            "low": accuracy["low"],
+            "high": accuracy["high"],
+            "log_loss": float(self.losses.mean()),
+            "seconds": round(self.seconds, 2),
+            "chosen": chosen,
+            "note": self.note,
+        }
+
+
+@dataclass
+class Rungs:
+    """A network with a new head, and images with their parts. A rung leaves the network as it was, but for the head."""
+
+    backbone: Backbone
+    old_head: Any  # the pretrained network's
+    classes: tuple[str, ...]
+    data: Manifest  # inspected, with parts
+    folds: bool  # whether there are too few images for a part to validate on
+    settings: FitSettings
+    device: str
+    progress: Progress
+
+    def __post_init__(self) -> None:
+        """Give the network its new head."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.settings.seed)
+            self.network.reset_classifier(len(self.classes))  # type: ignore[operator]
+            if self.settings.head_init == "glorot":
+                glorot(self.network)
+
+    @property
+    def network(self) -> nn.Module:
+        """The whole of it."""
+        return self.backbone.module
+
+    @property
+    def head(self) -> Any:
+        """Its last layer; of a distilled network two."""
+        return self.network.get_classifier()  # type: ignore[operator]
+
+    @property
+    def judges(self) -> str:
+        """The part whose images a rung is judged by; with folds each image is judged by heads that did not see it."""
+        return "train" if self.folds else "validation"
+
+    # -- what lies before a cut ---------------------------------------------------------------------------------------
+
+    def open(self, train: str) -> Place:
+        """Cut the network.
+
+        :raises CutError: it cannot be cut there.
+        """
+        network, spec = self.network, self.backbone.spec
+        parts = cut(network, train, input_shape=(3, spec.height, spec.width))
+        tail = Normalised(network, spec) if parts.at_image else parts.tail
+        space = open_space(self.backbone, parts, self.settings, device=self.device)
+        return Place(train, parts, tail, space, self.backbone, self.settings)
+
+    def extract(
+        self, place: Place, splits: Sequence[str], *, views: Sequence[int] = (0,), most: int | None = None
+    ) -> None:
+        """Compute what the store does not have of the images in these parts, or of ``most`` drawn from them.
+
+        :raises DataError: images vanished or changed meanwhile, too many or all of a class.
+        """
+        settings, data = self.settings, self.data
+        wanted = zip(data.problems, data.splits, strict=True)
+        rows = np.flatnonzero([problem is None and split in splits for problem, split in wanted])
+        rows = rows[self._drawn(len(rows), most)]
+        seen = extract(
+            data.select(rows),
+            place.space,
+            self.backbone.spec,
+            open_run=lambda: place.run,
+            views=views,
+            batch=settings.extract_batch,
+            max_pixels=settings.max_pixels,
+            workers=settings.workers,
+            progress=self.progress,
+        )
+        if not len(seen.unusable):
+            return
+        problems = data.problems
+        for row, problem in zip(rows, seen.problems, strict=True):
+            problems[row] = problem
+        self.data = data.with_column("problem", problems)
+        refuse_if_too_many(self.data, most=settings.max_problems)
+        left = set(self.data.usable.part("train").classes)
+        lost = [name for name in self.classes if name not in left]
+        if lost:
+            raise DataError(
+                f"while they were read, all images of {lost[0]} to train on vanished or changed; start again"
+            )
+        if not len(self.data.usable.part(self.judges)):
+            raise DataError("while they were read, all images to validate on vanished or changed; start again")
+
+    @property
+    def seen(self) -> tuple[int, ...]:
+        """The views of a picture that are looked at when it is predicted."""
+        return (0, MIRROR) if self.settings.mirror == "on" else (0,)
+
+    def targets(self, split: str) -> NDArray[np.int64]:
+        """Of a part's usable images, (N,)."""
+        return self.data.usable.part(split).targets(self.classes)
+
+    def _drawn(self, count: int, most: int | None) -> NDArray[np.int64]:
+        """Numbers below ``count``, ascending: all, or ``most`` drawn by the seed."""
+        drawn = np.random.default_rng(self.settings.seed).permutation(count)[:most]
+        return np.sort(drawn)
+
+    def inputs(self, place: Place, split: str, view: int = 0, *, most: int | None = None) -> Inputs:
+        """Features of a part's usable images, or of ``most`` drawn from them, in memory where they fit."""
+        images = self.data.usable.part(split).hashes
+        hashes = [str(images[row]) for row in self._drawn(len(images), most)]
+        features = place.space.rows(hashes, view=view)
+        return Kept(features.take(np.arange(len(hashes)))) if features.nbytes <= KEEP_IN_MEMORY else features
+
+    def outputs(self, place: Place, split: str) -> Outputs:
+        """What the network says of a part's images as it is now."""
+        each = [self.inputs(place, split, view) for view in self.seen]
+        return mean_outputs([outputs(place.tail, self.head, inputs, device=self.device) for inputs in each])
+
+    # -- the rungs ----------------------------------------------------------------------------------------------------
+
+    def pretrained(self, place: Place) -> Rung | None:
+        """The pretrained head's own rows, where it knows all the classes by name."""
+        start = time.monotonic()
+        if self.settings.pretrained_head == "off" or not self._is_plain(place):
+            return None
+        if len(match(self.classes, self.backbone.classes or ())) < len(self.classes):
+            return None
+        solution = self._matched(*self._tensors(place, "train"))
+        if solution is None:
+            return None
+        x, y = self._tensors(place, self.judges)
+        given = solution.logits(x).cpu().numpy()
+        state = self._as_state(place, solution)
+        note = "the pretrained head's own classes, no training"
+        return Rung("pretrained", place, given, y.cpu().numpy(), time.monotonic() - start, state, note=note)
+
+    def solved(self, place: Place) -> Rung:
+        """The head, solved; or trained where it is not one linear layer."""
+        if not self._is_plain(place):
+            return self.trained(place)
+        start = time.monotonic()
+        x, y = self._tensors(place, "train")
+        options: dict[str, Any] = {
+            "classes": len(self.classes),
+            "l2": self.settings.l2,
+            "pretrained": None if self.settings.pretrained_head == "off" else self._matched(x, y),
+            "balance": self._balance(),
+        }
+        with self.progress.stage("solving the head", total=1, unit="path") as advance:
+            if self.folds:
+                found, given = solve_head_by_folds((x, y), seed=self.settings.seed, **options)
+                logits, targets = given.cpu().numpy(), y.cpu().numpy()
+            else:
+                checks = self._tensors(place, self.judges)
+                found = solve_head((x, y), checks, **options)
+                logits = found.solution.logits(checks[0]).cpu().numpy()
+                targets = checks[1].cpu().numpy()
+            advance(1)
+        state = self._as_state(place, found.solution)
+        self.network.load_state_dict(state, strict=False)
+        seconds = time.monotonic() - start
+        return Rung("head", place, logits, targets, seconds, state, self._history("head", found), _origin(found))
+
+    def trained(self, place: Place, *, below: Rung | None = None, deadline: float | None = None) -> Rung:
+        """What lies after the cut, trained from where the network is.
+
+        :param below: the rung that the network is now: where a look promises no gain over it, no more is trained.
+        :param deadline: of ``time.monotonic()``: no epoch is begun that would end later.
+        """
+        start, settings = time.monotonic(), self.settings
+        trainable = set(place.parts.trainable)
+        before = _state_of(self.network, trainable)
+        self.train_only(place)
+        self.extract(place, [self.judges], views=self.seen)
+        if below is not None:
+            tried = self._looked_at(place, start)
+            self.network.load_state_dict(before, strict=False)
+            if not promises(below.losses, tried.losses):
+                return tried
+        numbers = tuple(range(1, settings.views + 1))
+        self.extract(place, ["train"], views=(0, *numbers))
+        history = self._loop(place, numbers, deadline=deadline)
+        state = _state_of(self.network, trainable)
+        rung = self._rung(place.train, place, time.monotonic() - start, state, history=history)
+        if below is not None:
+            self.network.load_state_dict(before, strict=False)
+        return rung
+
+    def _rung(self, name: str, place: Place, seconds: float, state: dict[str, Tensor], **told: Any) -> Rung:
+        given = self.outputs(place, self.judges).logits
+        return Rung(name, place, given, self.targets(self.judges), seconds, state, **told)
+
+    def _looked_at(self, place: Place, start: float) -> Rung:
+        """Some careful epochs on some of the pictures as they are: all views of all cost more than what came before."""
+        self.extract(place, ["train"], most=_LOOK_AT)
+        loop = self.loop(epochs=_LOOKS, mixup=0.0)
+        targets = self.targets("train")
+        history = train_tail(
+            place.tail,
+            Part(self.inputs(place, "train", most=_LOOK_AT), targets[self._drawn(len(targets), _LOOK_AT)]),
+            Part(self.inputs(place, self.judges), self.targets(self.judges)),
+            replace(loop, lr=_CAREFUL * loop.highest_rate),
+            device=self.device,
+            balance=self._balance(),
+        )
+        state = _state_of(self.network, set(place.parts.trainable))
+        note = f"no gain in {_LOOKS} careful epochs on pictures as they are: no more was tried"
+        lines = [{**line, "rung": place.train} for line in history]
+        return self._rung(place.train, place, time.monotonic() - start, state, history=lines, note=note)
+
+    def use(self, rung: Rung) -> None:
+        """Make the network the one of this rung."""
+        self.network.load_state_dict(rung.state, strict=False)
+        self.network.eval()
+
+    def train_only(self, place: Place) -> None:
+        """Let the rest of the network need no gradient."""
+        trainable = set(place.parts.trainable)
+        for name, parameter in self.network.named_parameters():
+            parameter.requires_grad_(name in trainable)
+
+    # -- how ----------------------------------------------------------------------------------------------------------
+
+    def _is_plain(self, place: Place) -> bool:
+        """Whether the head is one linear layer on vectors, which can be solved."""
+        return isinstance(self.head, nn.Linear) and self.head.bias is not None and len(place.parts.feature_shape) == 1
+
+    def _matched(self, features: Tensor, targets: Tensor) -> Solution | None:
+        return matched_head(self.old_head, self.backbone.classes, self.classes, features, targets)
+
+    def _balance(self) -> Balance:
+        return balance(torch.from_numpy(self.targets("train")), len(self.classes), self.settings.balance)
+
+    def _tensors(self, place: Place, split: str) -> tuple[Tensor, Tensor]:
+        """Features, the mean of a picture's views, and targets."""
+        count = len(self.data.usable.part(split))
+        views = [self.inputs(place, split, view).take(np.arange(count)) for view in self.seen]
+        mean = np.mean(views, axis=0, dtype=np.float32) if len(views) > 1 else np.asarray(views[0], np.float32)
+        return torch.from_numpy(mean).to(self.device), torch.from_numpy(self.targets(split)).to(self.device)
+
+    def _as_state(self, place: Place, solution: Solution) -> dict[str, Tensor]:
+        """The head of a solution, by the names that its parameters have in the network."""
+        values = {id(self.head.weight): solution.weight, id(self.head.bias): solution.bias}
+        parameters = dict(self.network.named_parameters())
+        return {name: values[id(parameters[name])].detach().cpu().clone() for name in place.parts.trainable}
+
+    def loop(self, **changes: Any) -> Loop:
+        """The loop's settings, which have the names of ours."""
+        settings = {each.name: getattr(self.settings, each.name) for each in fields(Loop)}
+        precision = choose_precision(self.settings.precision, self.device)
+        return Loop(**(settings | {"precision": precision} | changes))
+
+    def _loop(self, place: Place, views: tuple[int, ...], *, deadline: float | None) -> list[dict[str, Any]]:
+        loop = self.loop()
+        with self.progress.stage(f"training {place.train}", total=loop.epochs, unit="epoch") as advance:
+
+            def on_epoch(line: dict[str, Any]) -> None:
+                advance(1)
+                self.progress.say(
+                    "epoch {epoch}: loss {loss:.3f}, accuracy {accuracy:.1%}; validation {val_loss:.3f}, "
+                    "{val_accuracy:.1%}".format(**line)
+                )
+
+            history = self._train(place, views, loop, deadline=deadline, on_epoch=on_epoch)
+        return [{**line, "rung": place.train} for line in history]
+
+    def _train(
+        self,
+        place: Place,
+        views: tuple[int, ...],
+        loop: Loop,
+        *,
+        deadline: float | None,
+        **told: Any,
+    ) -> list[dict[str, Any]]:
+        others = tuple(self.inputs(place, "train", view) for view in views)
+        return train_tail(
+            place.tail,
+            Part(self.inputs(place, "train"), self.targets("train"), others),
+            Part(self.inputs(place, self.judges), self.targets(self.judges)),
+            loop,
+            device=self.device,
+            balance=self._balance(),
+            deadline=deadline,
+            **told,
+        )
+
+    def _history(self, rung: str, found: HeadFit) -> list[dict[str, Any]]:
+        return [{**line, "rung": rung} for line in found.history]
+
+
+def _origin(found: HeadFit) -> str:
+    start = next(line["start"] for line in found.history if line["chosen"])
+    return f"L2 strength {found.l2:.3g}, drawn toward " + ("zero" if start == "zero" else "the pretrained head")
+
+
+def _state_of(network: nn.Module, trainable: set[str]) -> dict[str, Tensor]:
+    """A copy of what training these parameters changes: they, and what else their modules keep (running statistics)."""
+    owners = {name.rpartition(".")[0] for name in trainable}
+    return {
+        name: value.detach().clone()
+        for name, value in network.state_dict().items()
+        if name in trainable or name.rpartition(".")[0] in owners
+    }

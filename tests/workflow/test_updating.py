@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from headstart.data.sources import read_images
+from headstart.errors import DataError, RunError, SettingsError
+from headstart.settings import FitSettings
+from headstart.workflow.fitting import Fitted, fit
+from headstart.workflow.runs import save_run
+from headstart.workflow.updating import extended, settings_of
+
+Photos = Callable[..., Path]
+
+
+@pytest.fixture
+def old(photos: Photos, fitted: Callable[..., Fitted], tmp_path: Path) -> tuple[Path, Fitted]:
+    found = fitted(photos(red=10, green=10), train="head", l2=0.5)
+    return save_run(found, tmp_path / "run"), found
+
+
+def updated(run: Path, more: Path, told: Any, **given: str) -> Fitted:
+    settings = settings_of(run, given)
+    return fit(extended(run, read_images(more), settings), settings, progress=told)
+
+
+def test_a_new_class_costs_its_own_images_only(old: tuple[Path, Fitted], photos: Photos, told: Any) -> None:
+    run, before = old
+    face = told()
+    found = updated(run, photos("more", blue=10), face)
+    assert found.classifier.classes == ("blue", "green", "red")
+    assert face.stages["computing features"] == 10
+    part_of = dict(zip(found.manifest.uris, found.manifest.splits, strict=True))
+    assert all(part_of[uri] == part for uri, part in zip(before.manifest.uris, before.manifest.splits, strict=True))
+    assert found.manifest.usable.part("validation").classes == ("blue", "green", "red")
+    assert found.settings.l2 == 0.5
+    assert found.evaluation["top1"]["value"] > 0.8
+
+
+def test_a_copy_of_an_old_image_is_of_its_part(old: tuple[Path, Fitted], photos: Photos, tmp_path: Path) -> None:
+    run, before = old
+    more = photos("more", blue=4) / "red"
+    more.mkdir()
+    source = before.manifest.usable.part("validation").uris[0]
+    (more / "copy.png").write_bytes(Path(source).read_bytes())
+    manifest = extended(run, read_images(more.parent), settings_of(run, {}))
+    part_of = dict(zip(manifest.uris, manifest.splits, strict=True))
+    assert part_of[str(more / "copy.png")] == "validation"
+
+
+def test_an_image_that_is_there_already_is_taken_anew(old: tuple[Path, Fitted]) -> None:
+    run, before = old
+    photos = Path(before.manifest.uris[0]).parent.parent
+    manifest = extended(run, read_images(photos), settings_of(run, {}))
+    assert sorted(manifest.uris) == sorted(before.manifest.uris)
+
+
+def test_the_run_s_settings_hold_but_for_those_given(old: tuple[Path, Fitted]) -> None:
+    run, before = old
+    assert settings_of(run, {}).values() == {**before.settings.values(), "train": "head"}
+    assert settings_of(run, {"l2": "0.1", "train": "auto"}).values() == {
+        **before.settings.values(),
+        "l2": 0.1,
+        "train": "auto",
+    }
+
+
+def test_what_is_refused(old: tuple[Path, Fitted], photos: Photos, tmp_path: Path) -> None:
+    run, _ = old
+    with pytest.raises(SettingsError, match="--model resnet18: the run has test_resnet; another network needs a fit"):
+        settings_of(run, {"model": "resnet18"})
+    with pytest.raises(RunError, match="--update needs a folder that headstart fit has written"):
+        settings_of(tmp_path / "nothing", {})
+    images = read_images(photos("plain", blue=2) / "blue", labels=False)
+    with pytest.raises(DataError, match="no new image has a label"):
+        extended(run, images, FitSettings())
+    (run / "manifest.parquet").unlink()
+    with pytest.raises(RunError, match=r"manifest.parquet: missing"):
+        extended(run, images, FitSettings())
