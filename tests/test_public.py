@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import re
 import runpy
 import subprocess
@@ -55,6 +56,15 @@ def test_layers_are_those_of_the_design() -> None:
 def test_the_command_line_s_page_is_up_to_date(load_module: Callable[[Path], ModuleType]) -> None:
     generate = load_module(ROOT / "docs" / "generate.py")
     assert (ROOT / "docs" / "command-line.md").read_text(encoding="utf-8") == generate.page(), "run make docs"
+
+
+def test_the_tutorial_s_tables_are_what_was_measured(load_module: Callable[[Path], ModuleType]) -> None:
+    generate = load_module(ROOT / "docs" / "generate.py")
+    page = (ROOT / "docs" / "tutorial.md").read_text(encoding="utf-8")
+    assert page == generate.tutorial(), "run make docs"
+    measured = json.loads((ROOT / "benchmarks" / "results" / "tutorial.json").read_text(encoding="utf-8"))
+    for row in (*measured["input"].values(), *measured["fits"].values()):
+        assert f"`{row['command']}` | {100 * row['top1']['value']:.1f} %" in page
 
 
 @pytest.mark.parametrize("page", sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("benchmarks/*.md")]))
