@@ -68,6 +68,15 @@ def test_the_run_s_settings_hold_but_for_those_given(old: tuple[Path, Fitted]) -
     }
 
 
+def test_the_penalty_is_not_chosen_again(photos: Photos, fitted: Callable[..., Fitted], tmp_path: Path) -> None:
+    found = fitted(photos(red=10, green=10), train="head")
+    run = save_run(found, tmp_path / "run")
+    (chosen,) = [line["l2"] for line in found.history if line["chosen"]]
+    assert settings_of(run, {}).l2 == chosen
+    assert settings_of(run, {"train": "auto"}).l2 is None
+    assert settings_of(run, {"l2": "0.25"}).l2 == 0.25
+
+
 def test_what_is_refused(old: tuple[Path, Fitted], photos: Photos, tmp_path: Path) -> None:
     run, _ = old
     with pytest.raises(SettingsError, match="--model resnet18: the run has test_resnet; another network needs a fit"):

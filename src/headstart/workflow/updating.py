@@ -23,7 +23,8 @@ __all__ = ["extended", "settings_of"]
 def settings_of(run: Path, given: Mapping[str, str | None]) -> FitSettings:
     """The settings that a run was made with, but for those that are given anew.
 
-    What is trained is what the run ended with: the ladder is not climbed again, unless ``train`` is given.
+    What is trained is what the run ended with: the ladder is not climbed again, unless ``train`` is given. Nor is the
+    strength of the L2 penalty chosen again: with a few more images it is the same, and to choose it takes longest.
 
     :raises RunError: there is no run, or it was made otherwise than by a fit.
     :raises SettingsError: a network is given that is not the run's: that would be no update.
@@ -42,8 +43,15 @@ def settings_of(run: Path, given: Mapping[str, str | None]) -> FitSettings:
             )
     if "train" not in new:
         kept["train"] = artifact.get("train", "head")
+        kept["l2"] = kept.get("l2") or _chosen_l2(run / "history.jsonl")
     kept["seeds"] = 1
     return replace(FitSettings.parse(new), **{name: value for name, value in kept.items() if name not in new})
+
+
+def _chosen_l2(path: Path) -> float | None:
+    """The strength that a run's head was solved with; None where it was trained otherwise."""
+    lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.is_file() else []
+    return next((line["l2"] for line in lines if line["stage"] == "head" and line["chosen"]), None)
 
 
 def extended(run: Path, new: Manifest, settings: FitSettings, *, progress: Progress | None = None) -> Manifest:
