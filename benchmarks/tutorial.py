@@ -28,7 +28,7 @@ from harness import HEADSTART, SEED, SHARED, WEIGHTS, emptied, keep, peer, run
 
 CLASSIC = ("--recipe", "classic")
 WRONG_INPUT = ("--channels", "BGR", "--range", "0:1")
-SAME_SPLIT = ("--split", "last", "--validation", 0.25, "--class-order", "appearance")
+SAME_SPLIT = ("--test", 0, "--split", "last", "--validation", 0.25, "--class-order", "appearance")
 ITS_WEIGHTS = ("--model", WEIGHTS)
 
 FITS: dict[str, tuple[object, ...]] = {
