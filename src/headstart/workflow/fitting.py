@@ -182,7 +182,8 @@ class _Fitting:
             test = TEST if TEST * len(usable) >= TELLING else 0.0
         solvable = isinstance(self.old_head, nn.Linear)  # else a head is trained, and needs images to stop by
         by_head = settings.train in ("auto", "head") and settings.split == "drawn" and solvable
-        few = len(usable) < FEW * max(len(usable.classes), 1) and by_head
+        learnable = sum(split != "test" for split in usable.splits)
+        few = learnable < FEW * max(len(usable.classes), 1) and by_head
         self.folds = settings.validation is None and few and "validation" not in usable.splits
         if self.folds:
             test = settings.test or 0.0
@@ -209,6 +210,7 @@ class _Fitting:
         settings, rungs, place = self.settings, self.rungs, self.place
         with self.timed("features"):
             rungs.extract(place, ["train", "validation", "test"], views=rungs.seen)
+            place.release()
         with self.timed("training"):
             if place.train == "head":
                 self._add(rungs.pretrained(place))

@@ -61,6 +61,10 @@ class Place:
             return lambda images: images
         return open_prefix(self.backbone, self.parts, self.settings)
 
+    def release(self) -> None:
+        """Let go of what computes the features, some hundred megabytes; what needs it again opens it again."""
+        self.__dict__.pop("run", None)
+
 
 @dataclass
 class Rung:
@@ -268,9 +272,11 @@ class Rungs:
             tried = self._looked_at(place, start)
             self.network.load_state_dict(before, strict=False)
             if not promises(below.losses, tried.losses):
+                place.release()
                 return tried
         numbers = tuple(range(1, settings.views + 1))
         self.extract(place, ["train"], views=(0, *numbers))
+        place.release()
         history = self._loop(place, numbers, deadline=deadline)
         state = _state_of(self.network, trainable)
         rung = self._rung(place.train, place, time.monotonic() - start, state, history=history)
