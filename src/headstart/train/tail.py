@@ -23,7 +23,7 @@ from headstart.train.schedule import rate, shares
 __all__ = ["Loop", "logits", "train_tail"]
 
 _RATES = {"adamw": 1e-3, "sgd": 1e-2}
-_EVALUATION_BATCH = 256
+_EVALUATION_BATCH = 64  # maps of many channels: with 256 they take hundreds of megabytes
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,7 @@ def _refuse_what_is_not_finite(told: dict[str, float], epoch: int, loop: Loop) -
 
 @torch.inference_mode()
 def logits(tail: nn.Module, inputs: Inputs, *, device: str = "cpu") -> NDArray[np.float32]:
-    """What the tail gives in evaluation mode, (N, C), some hundreds of inputs at a time."""
+    """What the tail gives in evaluation mode, (N, C), some inputs at a time."""
     tail.to(device).eval()
     parts = []
     for start in range(0, len(inputs), _EVALUATION_BATCH):
