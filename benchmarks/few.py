@@ -60,10 +60,11 @@ def theirs(fitted: Any, store: Path, images: int) -> dict[str, float]:
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
+    from headstart import places
     from headstart.evaluate import evaluate
     from headstart.features.store import FeatureStore
 
-    (space,) = FeatureStore(store).spaces()
+    (space,) = FeatureStore(places.features(str(store))).spaces()
     parts = {}
     for part in ("train", "test"):
         rows = fitted.manifest.usable.part(part)
