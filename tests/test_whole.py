@@ -66,7 +66,7 @@ def test_ten_thousand_dogs(shared: Path, tmp_path: Path) -> None:
     evaluation = json.loads((run / "evaluation.json").read_text())
     assert evaluation["top1"]["value"] > 0.84
     assert evaluation["top1"]["low"] < evaluation["top1"]["value"] < evaluation["top1"]["high"]
-    assert int(told.stdout) < 2_400_000  # KiB on Linux; 1.9 million seen, the look at a deeper rung included
+    assert int(told.stdout) < 2_000_000  # KiB on Linux
 
 
 @pytest.mark.shared

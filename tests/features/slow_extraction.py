@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 import time
 from pathlib import Path
@@ -23,6 +24,8 @@ def network(images: np.ndarray) -> np.ndarray:
 
 
 def main(store: str, manifest: str, seconds_a_batch: str, seconds_a_commit: str) -> None:
+    # Whoever runs the tests in the background of a shell hands on that Ctrl-C is ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     module._SECONDS_A_COMMIT = float(seconds_a_commit)
     computed = 0
 

@@ -98,8 +98,8 @@ def test_killed_ten_times_it_ends_as_if_it_had_never_been(
 def test_ctrl_c_keeps_what_was_computed(
     manifest: Manifest, undisturbed: Space, script: ModuleType, tmp_path: Path
 ) -> None:
-    process = start(tmp_path, batch=0.05, commit=3600)  # 2.5 seconds in all
-    time.sleep(0.5)
+    process = start(tmp_path, commit=3600)
+    time.sleep(0.2)
     process.send_signal(signal.SIGINT)
     out, errors = process.communicate(timeout=20)
     assert process.returncode == -signal.SIGINT
