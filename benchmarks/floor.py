@@ -150,6 +150,16 @@ def flops(work: Callable[[], object]) -> int:
     return int(counter.get_total_flops())
 
 
+def watched(module: nn.Module, x: torch.Tensor, count: Callable[..., None]) -> None:
+    """Run the module once; ``count`` sees each convolution and matrix product with what it is given and tells."""
+    layers = [layer for layer in module.modules() if isinstance(layer, nn.Conv2d | nn.Linear)]
+    hooks = [layer.register_forward_hook(count) for layer in layers]
+    with torch.no_grad():
+        module(x)
+    for hook in hooks:
+        hook.remove()
+
+
 def training_flops(module: nn.Module, x: torch.Tensor) -> int:
     """Of a step: forward; back to the weights that are trained; back to inputs that anything trained lies before.
 
@@ -164,12 +174,7 @@ def training_flops(module: nn.Module, x: torch.Tensor) -> int:
         total += 2 * told.numel() * weight[0].numel() * (1 + weight.requires_grad + trained_before)
         trained_before = trained_before or weight.requires_grad
 
-    layers = [layer for layer in module.modules() if isinstance(layer, nn.Conv2d | nn.Linear)]
-    hooks = [layer.register_forward_hook(count) for layer in layers]
-    with torch.no_grad():
-        module(x)
-    for hook in hooks:
-        hook.remove()
+    watched(module, x, count)
     return total
 
 
@@ -181,12 +186,7 @@ def moved(module: nn.Module, x: torch.Tensor) -> int:
         nonlocal total
         total += given[0].numel() + told.numel()
 
-    layers = [layer for layer in module.modules() if isinstance(layer, nn.Conv2d | nn.Linear)]
-    hooks = [layer.register_forward_hook(count) for layer in layers]
-    with torch.no_grad():
-        module(x)
-    for hook in hooks:
-        hook.remove()
+    watched(module, x, count)
     return total
 
 
