@@ -74,12 +74,16 @@ def test_a_letter_that_no_font_has_becomes_a_box():
     assert families == ["DejaVu Sans"]
 
 
+HEAD = {"stage": "head", "epoch": 1, "l2": 1.0, "loss": 9.0, "val_loss": 9.0, "accuracy": 0.0, "val_accuracy": 0.0}
+
+
 def test_the_epochs_of_training_and_validation_are_drawn(tmp_path):
     lines = [
-        {"epoch": epoch, "loss": 2 / epoch, "val_loss": 3 / epoch, "accuracy": 0.2 * epoch, "val_accuracy": 0.1 * epoch}
+        {"stage": "tail", "epoch": epoch, "loss": 2 / epoch, "val_loss": 3 / epoch}
+        | {"accuracy": 0.2 * epoch, "val_accuracy": 0.1 * epoch}
         for epoch in range(1, 5)
     ]
-    path = history_plot([{"l2": 1.0}, *lines], tmp_path / "history.png")
+    path = history_plot([HEAD, *lines], tmp_path / "history.png")
     plain = colours(path)
     assert plain[charts.GOOD] > 1e-4
     assert plain[charts.QUIET] > 1e-4
@@ -89,5 +93,5 @@ def test_the_epochs_of_training_and_validation_are_drawn(tmp_path):
 
 def test_a_solved_head_has_no_epochs_to_draw(tmp_path):
     with pytest.raises(ValueError, match=r"^the history tells of no epoch"):
-        history_plot([{"stage": "head", "l2": 1.0}], tmp_path / "history.png")
+        history_plot([HEAD], tmp_path / "history.png")
     assert list(tmp_path.iterdir()) == []

@@ -17,6 +17,7 @@ from PIL import Image
 from headstart.data.decode import decode
 from headstart.evaluate.intervals import Interval
 from headstart.files import replacing
+from headstart.report.figures import one_rung
 from headstart.report.svg import shortened
 
 if TYPE_CHECKING:
@@ -83,9 +84,10 @@ def history_plot(history: Sequence[dict[str, Any]], path: Path) -> Path:
     """Write a PNG of loss and accuracy over the epochs, of training and of validation, and return its path.
 
     ``history`` has a line an epoch, as ``history.jsonl`` and ``ImageClassifier.history_`` have it; the epoch whose
-    weights were kept is marked. ValueError: none of its lines is of an epoch, as where the head alone was solved.
+    weights were kept is marked. Of several rungs of the ladder the one with the lowest validation loss is drawn.
+    ValueError: none of its lines is of an epoch, as where the head alone was solved.
     """
-    lines = [line for line in history if "epoch" in line]
+    lines = [line for line in one_rung(history) if line["stage"] == "tail"]
     if not lines:
         raise ValueError("the history tells of no epoch: the head alone was solved, whose path the report draws")
     figure = _figure(8, 3.2)
