@@ -54,6 +54,18 @@ class Sets:
     threshold: float  # of headstart.evaluate.conformal_threshold
     coverage: float
 
+    def of(self, probabilities: NDArray[np.float32], classes: Sequence[str]) -> list[list[str]]:
+        """Each image's set, likeliest first, from its probabilities (N, C).
+
+        >>> Sets(threshold=0.7, coverage=0.9).of(np.array([[0.3, 0.6, 0.1]]), ["ant", "bee", "cat"])
+        [['bee', 'ant']]
+        """
+        held = prediction_sets(probabilities, self.threshold)
+        return [
+            [classes[index] for index in np.argsort(-row, kind="stable") if mine[index]]
+            for row, mine in zip(probabilities, held, strict=True)
+        ]
+
 
 @dataclass(frozen=True)
 class Examined:
@@ -132,17 +144,7 @@ class Classifier:
         """
         if self.sets is None:
             raise ModelError(f"{self.model}: sets of classes need a classifier that headstart fit has made")
-        return self.sets_of(self.predict_proba(images, settings=settings)) or []
-
-    def sets_of(self, probabilities: NDArray[np.float32]) -> list[list[str]] | None:
-        """The same from probabilities (N, C) that this classifier gave; None where it promises nothing."""
-        if self.sets is None:
-            return None
-        held = prediction_sets(probabilities, self.sets.threshold)
-        return [
-            [self.classes[index] for index in np.argsort(-row, kind="stable") if mine[index]]
-            for row, mine in zip(probabilities, held, strict=True)
-        ]
+        return self.sets.of(self.predict_proba(images, settings=settings), self.classes)
 
     def probabilities(
         self, manifest: Manifest, *, settings: EngineSettings | None = None, progress: Progress | None = None

@@ -121,7 +121,7 @@ def fit(
     from headstart.workflow import checking, fitting, reporting, runs, updating
 
     if update is not None:
-        settings = updating.settings_of(update, _parsed_words(words, FitSettings))
+        settings = updating.settings_of(update, words)
     manifest = checking.read(photos, reading)
     if update is not None:
         manifest = updating.extended(update, manifest, settings, progress=Console())
@@ -416,12 +416,6 @@ _Kind = TypeVar("_Kind", bound=Settings)
 def _parsed(given: dict[str, str | None], kind: type[_Kind]) -> _Kind:
     """One kind of settings out of all that stands on the command line."""
     return kind.parse(given, *_KINDS)
-
-
-def _parsed_words(given: dict[str, str | None], kind: type[Settings]) -> dict[str, str | None]:
-    """What of the command line is a setting of this kind."""
-    names = {knob.name for knob in knobs(kind)}
-    return {name: value for name, value in given.items() if name in names}
 
 
 def _recipe(name: str | None) -> dict[str, str | None]:

@@ -428,8 +428,7 @@ class FitSettings(InputSettings, EngineSettings):
     )
     mixup: float = _knob(
         0.2,
-        "For more than the head: images are mixed in pairs, by shares from Beta(N, N); 0 is off. The percentages are "
-        "more honest for it.",
+        "For more than the head: images are mixed in pairs, by shares from Beta(N, N); 0 is off (Zhang et al. 2018).",
         low=0,
         high=10,
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -10,13 +9,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from headstart.evaluate import fit_temperature, scaled
 from headstart.evaluate.metrics import log_losses
+from headstart.train.figures import difference
 
-__all__ = ["DEEPER", "best", "gain", "losses", "pays", "promises"]
+__all__ = ["DEEPER", "best", "losses", "pays", "promises"]
 
 DEEPER = ("last:1", "last:3")
 """What is trained after the head, one after the other."""
-
-_SURE = 1.96  # standard errors
 
 
 def losses(logits: ArrayLike, targets: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -28,21 +26,9 @@ def losses(logits: ArrayLike, targets: NDArray[np.int64]) -> NDArray[np.float64]
     return np.asarray(log_losses(targets, scaled(logits, fit_temperature(logits, targets))), np.float64)
 
 
-def gain(before: NDArray[np.float64], after: NDArray[np.float64]) -> tuple[float, float]:
-    """How much less log-loss there is after than before, and 1.96 standard errors of that; of the same N >= 2 images.
-
-    Image by image, since what is hard for one is hard for the other: the difference is known better than either.
-
-    >>> gain(np.array([1.0, 2.0, 3.0]), np.array([0.5, 1.5, 2.5]))
-    (0.5, 0.0)
-    """
-    apart = before - after
-    return float(apart.mean()), _SURE * float(apart.std(ddof=1)) / math.sqrt(len(apart)) if len(apart) > 1 else math.inf
-
-
 def pays(before: NDArray[np.float64], after: NDArray[np.float64]) -> bool:
-    """Whether the gain is larger than its uncertainty."""
-    mean, error = gain(before, after)
+    """Whether there is less log-loss after than before, of the same images, by more than is uncertain of it."""
+    mean, error = difference(before, after)
     return mean > error
 
 
@@ -53,8 +39,8 @@ def promises(before: NDArray[np.float64], after: NDArray[np.float64]) -> bool:
     >>> promises(one, one - [0.05, 0.06, 0.05, 0.04]), promises(one, one - [0.5, -0.4, 0.2, -0.3])
     (True, False)
     """
-    mean, error = gain(before, after)
-    return mean > error / _SURE
+    mean, error = difference(before, after)
+    return mean > error / 1.96
 
 
 def best(rungs: Sequence[NDArray[np.float64]]) -> int:

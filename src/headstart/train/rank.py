@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from headstart.evaluate import intervals
 from headstart.evaluate.intervals import Interval
+from headstart.train import figures
 from headstart.train.head import Solution, solve_head
 
 __all__ = ["Probe", "difference", "hopeless", "logme", "probe"]
@@ -68,12 +69,8 @@ def probe(
 
 
 def difference(one: Probe, other: Probe) -> tuple[float, float]:
-    """By how much ``one`` has more log-loss than ``other`` on the same images: the mean, and 1.96 standard errors.
-
-    Image by image, since what is hard for one is hard for the other: the difference is known better than either.
-    """
-    apart = one.losses - other.losses
-    return float(apart.mean()), 1.96 * float(apart.std(ddof=1)) / math.sqrt(len(apart)) if len(apart) > 1 else math.inf
+    """By how much ``one`` has more log-loss than ``other`` on the same images: the mean, and 1.96 standard errors."""
+    return figures.difference(one.losses, other.losses)
 
 
 def hopeless(probes: Mapping[str, Probe]) -> list[str]:

@@ -20,7 +20,7 @@ from headstart.train.figures import figures
 from headstart.train.part import Inputs, Part
 from headstart.train.schedule import rate, shares
 
-__all__ = ["Loop", "logits", "train_tail"]
+__all__ = ["Loop", "changing", "logits", "train_tail"]
 
 _RATES = {"adamw": 1e-3, "sgd": 1e-2}
 _EVALUATION_BATCH = 64  # maps of many channels: with 256 they take hundreds of megabytes
@@ -101,7 +101,7 @@ def train_tail(
             line = {"stage": "tail", "epoch": epoch, **told, "seconds": round(seconds, 3), "chosen": False}
             better = not history or line[chooses] < min(each[chooses] for each in history)
             if better and loop.keep == "best":
-                best = _changing(tail)
+                best = changing(tail)
             history.append(line)
             if on_epoch is not None:
                 on_epoch(line)
@@ -207,8 +207,8 @@ def _mode(tail: nn.Module, loop: Loop) -> None:
             module.train(trained and loop.batchnorm == "train")
 
 
-def _changing(tail: nn.Module) -> dict[str, Tensor]:
-    """A copy of what training changes."""
+def changing(tail: nn.Module) -> dict[str, Tensor]:
+    """A copy of what training changes: what needs a gradient, and what else its modules keep (running statistics)."""
     trained = {name for name, parameter in tail.named_parameters() if parameter.requires_grad}
     owners = {name.rpartition(".")[0] for name in trained}
     return {

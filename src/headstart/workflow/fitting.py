@@ -34,7 +34,8 @@ from headstart.models.engine import choose_device
 from headstart.models.names import match
 from headstart.progress import Progress
 from headstart.settings import FitSettings, seconds
-from headstart.train.ladder import DEEPER, best, gain, pays
+from headstart.train.figures import difference
+from headstart.train.ladder import DEEPER, best, pays
 from headstart.workflow.checking import inspected
 from headstart.workflow.planning import forecast, lines
 from headstart.workflow.rungs import Place, Rung, Rungs
@@ -107,8 +108,7 @@ def _spread(
     """The figures of all seeds: the split, the new head and the order of training differ, the features do not."""
     accuracy, log_loss = [], []
     for seed in seeds:
-        again = settings.seed if seed == settings.seed else seed
-        found = first if seed == settings.seed else _fit(manifest, replace(settings, seed=again, seeds=1), progress)
+        found = first if seed == settings.seed else _fit(manifest, replace(settings, seed=seed, seeds=1), progress)
         accuracy.append(found.evaluation["top1"]["value"])
         log_loss.append(found.evaluation["log_loss"]["value"])
         progress.say(f"seed {seed}: accuracy {accuracy[-1]:.1%}, log-loss {log_loss[-1]:.3f}")
@@ -213,8 +213,8 @@ class _Fitting:
             place.release()
         with self.timed("training"):
             if place.train == "head":
-                self._add(rungs.pretrained(place))
-                self._add(rungs.solved(place))
+                for rung in rungs.heads(place):
+                    self._add(rung)
             else:
                 self._add(rungs.trained(place))
             if settings.train == "auto":
@@ -231,9 +231,7 @@ class _Fitting:
         notes = ["what stands below head is tried only while validation says that it pays"] if len(found) > 1 else []
         return lines(self.rungs, found, [*notes, *filter(None, [self.told])])
 
-    def _add(self, rung: Rung | None) -> None:
-        if rung is None:
-            return
+    def _add(self, rung: Rung) -> None:
         self.tried.append(rung)
         row = rung.row(chosen=False)
         accuracy = "accuracy {accuracy:.1%} ({low:.1%} to {high:.1%})".format(**row)
@@ -281,7 +279,7 @@ class _Fitting:
                 f"fewer than {LEAST} images to validate on: they cannot tell whether {train} pays; no more is trained"
             )
         if len(self.tried) > 1 and not pays(self.tried[-2].losses, self.tried[-1].losses):
-            mean, error = gain(self.tried[-2].losses, self.tried[-1].losses)
+            mean, error = difference(self.tried[-2].losses, self.tried[-1].losses)
             return (
                 f"{self.tried[-1].name} brought {mean:+.3f} ± {error:.3f} of log-loss over {self.tried[-2].name}: "
                 f"{train} is not tried"
@@ -312,7 +310,7 @@ class _Fitting:
         evaluation["sets"] = sets_section(
             shares, targets, self.classes, threshold=threshold, cross_fitted=own, coverage=settings.coverage
         )
-        novelty = self._novelty(chosen)
+        novelty = self._novelty(chosen, {part: examined.features})
         if novelty is not None and examined.features is not None:
             scores = novelty.scores(examined.features)
             evaluation["novelty"] = novelty_section(scores, threshold=novelty.threshold, cross_fitted=own)
@@ -337,23 +335,26 @@ class _Fitting:
             sets=Sets(threshold, settings.coverage),
             novelty=novelty,
         )
-        history = [line for rung in self.tried for line in rung.history]
+        history = [{**line, "rung": rung.name} for rung in self.tried for line in rung.history]
         return Fitted(classifier, settings, rungs.data, part, shares.astype(np.float32), evaluation, history)
 
-    def _novelty(self, chosen: Rung) -> Novelty | None:
-        """What pictures of the classes look like; None where the head is given no vectors, or the network is whole."""
-        rungs = self.rungs
-        if chosen.place.parts.at_image:
+    def _novelty(self, chosen: Rung, known: dict[str, NDArray[np.float32] | None]) -> Novelty | None:
+        """What pictures of the classes look like; None where the head is given no vectors, or the network is whole.
+
+        :param known: features, (N, D), of parts that have been looked at.
+        """
+        if chosen.place.parts.at_image or any(each is None for each in known.values()):
             return None
-        seen, targets = rungs.outputs(chosen.place, "train").features, rungs.targets("train")
-        if seen is None:
+        for part in ("train", self.rungs.judges):
+            if part not in known:
+                known[part] = self.rungs.outputs(chosen.place, part).features
+        seen, judged, targets = known["train"], known[self.rungs.judges], self.rungs.targets("train")
+        if seen is None or judged is None:
             return None
-        if not self.folds:
-            judged = rungs.outputs(chosen.place, rungs.judges).features
-            assert judged is not None
-            return fit_novelty(seen, targets, judged, seed=self.settings.seed)
-        held_out = np.random.default_rng(self.settings.seed).permutation(len(seen)) % 5 == 0
-        return fit_novelty(seen[~held_out], targets[~held_out], seen[held_out], seed=self.settings.seed)
+        if self.folds:
+            held_out = np.random.default_rng(self.settings.seed).permutation(len(seen)) % 5 == 0
+            seen, targets, judged = seen[~held_out], targets[~held_out], seen[held_out]
+        return fit_novelty(seen, targets, judged, seed=self.settings.seed)
 
     def _ladder(self, chosen: Rung) -> list[dict[str, Any]]:
         rows = [rung.row(chosen=rung is chosen) for rung in self.tried]

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart import __version__
-from headstart.classifier import Classifier, load
+from headstart.classifier import Classifier, Sets, load
 from headstart.data.manifest import Manifest
 from headstart.data.uri import to_path
 from headstart.errors import DataError
@@ -57,9 +57,8 @@ class Predictions:
     classes: tuple[str, ...]
     manifest: Manifest  # every image asked for; those that could not be read have their problem
     probabilities: NDArray[np.float32]  # (usable images, C), in the manifest's order
-    sets: list[list[str]] | None = None  # of each usable image, the classes that hold the true one as often as promised
+    sets: Sets | None = None  # of a fitted classifier: how its sets of classes are made
     strange: NDArray[np.bool_] | None = None  # (usable images,), those that are like none of the classes
-    coverage: float = 0.0  # how often the sets hold the true class
 
     def top(self, k: int) -> list[list[tuple[str, float]]]:
         """The ``k`` likeliest classes of each usable image, likeliest first."""
@@ -80,15 +79,15 @@ class Predictions:
                 continue
             classes, (held, strange) = next(found)
             lines += [f"  {share:6.1%}  {name}" for name, share in classes]
-            if held:
-                lines.append(f"  {self.coverage:.0%} of such sets hold the true class: {', '.join(held)}")
+            if self.sets:
+                lines.append(f"  {self.sets.coverage:.0%} of such sets hold the true class: {', '.join(held)}")
             if strange:
                 lines.append("  looks like none of the classes")
         return lines
 
     def _doubts(self) -> list[tuple[list[str], bool]]:
         count = len(self.probabilities)
-        sets = self.sets if self.sets is not None else [[]] * count
+        sets = self.sets.of(self.probabilities, self.classes) if self.sets else [[]] * count
         strange = self.strange.tolist() if self.strange is not None else [False] * count
         return list(zip(sets, strange, strict=True))
 
@@ -136,9 +135,8 @@ def predict(
         classifier.classes,
         manifest.with_column("problem", told),
         found.probabilities,
-        classifier.sets_of(found.probabilities),
+        classifier.sets,
         strange,
-        classifier.sets.coverage if classifier.sets else 0.0,
     )
 
 

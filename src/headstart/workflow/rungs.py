@@ -32,13 +32,13 @@ from headstart.train.head import HeadFit, Solution, matched_head, solve_head, so
 from headstart.train.ladder import losses, promises
 from headstart.train.outputs import Outputs, mean_outputs, outputs
 from headstart.train.part import Inputs, Kept, Part
-from headstart.train.tail import Loop, train_tail
+from headstart.train.tail import Loop, changing, train_tail
 from headstart.workflow.frozen import open_prefix, open_space
 
 __all__ = ["KEEP_IN_MEMORY", "Place", "Rung", "Rungs"]
 
 # What a deeper rung promises is told by a look: a few epochs, slow ones, since the first at the full rate make
-# everything worse. On two data sets it told the one that gains from the one that does not, in half a minute.
+# everything worse, also where the end is better.
 _LOOKS, _LOOK_AT, _CAREFUL = 3, 2000, 0.1  # epochs, images, times the usual rate
 KEEP_IN_MEMORY = 1 << 30  # bytes of features; with more, batches are read from the store
 
@@ -214,48 +214,43 @@ class Rungs:
 
     # -- the rungs ----------------------------------------------------------------------------------------------------
 
-    def pretrained(self, place: Place) -> Rung | None:
-        """The pretrained head's own rows, where it knows all the classes by name."""
-        start = time.monotonic()
-        if self.settings.pretrained_head == "off" or not self._is_plain(place):
-            return None
-        if len(match(self.classes, self.backbone.classes or ())) < len(self.classes):
-            return None
-        solution = self._matched(*self._tensors(place, "train"))
-        if solution is None:
-            return None
-        x, y = self._tensors(place, self.judges)
-        given = solution.logits(x).cpu().numpy()
-        state = self._as_state(place, solution)
-        note = "the pretrained head's own classes, no training"
-        return Rung("pretrained", place, given, y.cpu().numpy(), time.monotonic() - start, state, note=note)
+    def heads(self, place: Place) -> list[Rung]:
+        """The pretrained head's own rows where it knows all classes by name, and the head solved.
 
-    def solved(self, place: Place) -> Rung:
-        """The head, solved; or trained where it is not one linear layer."""
+        Where the head is not one linear layer it is trained instead.
+        """
         if not self._is_plain(place):
-            return self.trained(place)
-        start = time.monotonic()
+            return [self.trained(place)]
         x, y = self._tensors(place, "train")
+        checks = (x, y) if self.folds else self._tensors(place, self.judges)
+        off = self.settings.pretrained_head == "off"
+        pretrained = None if off else matched_head(self.old_head, self.backbone.classes, self.classes, x, y)
+        rungs = []
+        if pretrained is not None and len(match(self.classes, self.backbone.classes or ())) == len(self.classes):
+            note = "the pretrained head's own classes, no training"
+            rungs.append(self._linear("pretrained", place, pretrained, pretrained.logits(checks[0]), checks[1], note))
+        start = time.monotonic()
         options: dict[str, Any] = {
             "classes": len(self.classes),
             "l2": self.settings.l2,
-            "pretrained": None if self.settings.pretrained_head == "off" else self._matched(x, y),
+            "pretrained": pretrained,
             "balance": self._balance(),
         }
         with self.progress.stage("solving the head", total=1, unit="path") as advance:
             if self.folds:
                 found, given = solve_head_by_folds((x, y), seed=self.settings.seed, **options)
-                logits, targets = given.cpu().numpy(), y.cpu().numpy()
             else:
-                checks = self._tensors(place, self.judges)
                 found = solve_head((x, y), checks, **options)
-                logits = found.solution.logits(checks[0]).cpu().numpy()
-                targets = checks[1].cpu().numpy()
+                given = found.solution.logits(checks[0])
             advance(1)
-        state = self._as_state(place, found.solution)
-        self.network.load_state_dict(state, strict=False)
-        seconds = time.monotonic() - start
-        return Rung("head", place, logits, targets, seconds, state, self._history("head", found), _origin(found))
+        solved = self._linear("head", place, found.solution, given, checks[1], _origin(found))
+        self.network.load_state_dict(solved.state, strict=False)
+        solved.seconds, solved.history = time.monotonic() - start, found.history
+        return [*rungs, solved]
+
+    def _linear(self, name: str, place: Place, solution: Solution, given: Tensor, targets: Tensor, note: str) -> Rung:
+        state = self._as_state(place, solution)
+        return Rung(name, place, given.cpu().numpy(), targets.cpu().numpy(), 0.0, state, note=note)
 
     def trained(self, place: Place, *, below: Rung | None = None, deadline: float | None = None) -> Rung:
         """What lies after the cut, trained from where the network is.
@@ -263,48 +258,37 @@ class Rungs:
         :param below: the rung that the network is now: where a look promises no gain over it, no more is trained.
         :param deadline: of ``time.monotonic()``: no epoch is begun that would end later.
         """
-        start, settings = time.monotonic(), self.settings
-        trainable = set(place.parts.trainable)
-        before = _state_of(self.network, trainable)
+        start = time.monotonic()
         self.train_only(place)
+        before = changing(self.network)
         self.extract(place, [self.judges], views=self.seen)
         if below is not None:
             tried = self._looked_at(place, start)
             self.network.load_state_dict(before, strict=False)
             if not promises(below.losses, tried.losses):
-                place.release()
                 return tried
-        numbers = tuple(range(1, settings.views + 1))
+        numbers = tuple(range(1, self.settings.views + 1))
         self.extract(place, ["train"], views=(0, *numbers))
         place.release()
-        history = self._loop(place, numbers, deadline=deadline)
-        state = _state_of(self.network, trainable)
-        rung = self._rung(place.train, place, time.monotonic() - start, state, history=history)
+        rung = self._rung(place, start, self._loop(place, numbers, deadline=deadline))
         if below is not None:
             self.network.load_state_dict(before, strict=False)
         return rung
 
-    def _rung(self, name: str, place: Place, seconds: float, state: dict[str, Tensor], **told: Any) -> Rung:
-        given = self.outputs(place, self.judges).logits
-        return Rung(name, place, given, self.targets(self.judges), seconds, state, **told)
-
     def _looked_at(self, place: Place, start: float) -> Rung:
         """Some careful epochs on some of the pictures as they are: all views of all cost more than what came before."""
         self.extract(place, ["train"], most=_LOOK_AT)
+        place.release()  # most looks end here
         loop = self.loop(epochs=_LOOKS, mixup=0.0)
-        targets = self.targets("train")
-        history = train_tail(
-            place.tail,
-            Part(self.inputs(place, "train", most=_LOOK_AT), targets[self._drawn(len(targets), _LOOK_AT)]),
-            Part(self.inputs(place, self.judges), self.targets(self.judges)),
-            replace(loop, lr=_CAREFUL * loop.highest_rate),
-            device=self.device,
-            balance=self._balance(),
-        )
-        state = _state_of(self.network, set(place.parts.trainable))
+        history = self._train(place, replace(loop, lr=_CAREFUL * loop.highest_rate), most=_LOOK_AT)
         note = f"no gain in {_LOOKS} careful epochs on pictures as they are: no more was tried"
-        lines = [{**line, "rung": place.train} for line in history]
-        return self._rung(place.train, place, time.monotonic() - start, state, history=lines, note=note)
+        return self._rung(place, start, history, note)
+
+    def _rung(self, place: Place, start: float, history: list[dict[str, Any]], note: str = "") -> Rung:
+        """What the network is now."""
+        given, state = self.outputs(place, self.judges).logits, changing(self.network)
+        seconds = time.monotonic() - start
+        return Rung(place.train, place, given, self.targets(self.judges), seconds, state, history, note)
 
     def use(self, rung: Rung) -> None:
         """Make the network the one of this rung."""
@@ -322,9 +306,6 @@ class Rungs:
     def _is_plain(self, place: Place) -> bool:
         """Whether the head is one linear layer on vectors, which can be solved."""
         return isinstance(self.head, nn.Linear) and self.head.bias is not None and len(place.parts.feature_shape) == 1
-
-    def _matched(self, features: Tensor, targets: Tensor) -> Solution | None:
-        return matched_head(self.old_head, self.backbone.classes, self.classes, features, targets)
 
     def _balance(self) -> Balance:
         return balance(torch.from_numpy(self.targets("train")), len(self.classes), self.settings.balance)
@@ -359,44 +340,28 @@ class Rungs:
                     "{val_accuracy:.1%}".format(**line)
                 )
 
-            history = self._train(place, views, loop, deadline=deadline, on_epoch=on_epoch)
-        return [{**line, "rung": place.train} for line in history]
+            return self._train(place, loop, views=views, deadline=deadline, on_epoch=on_epoch)
 
     def _train(
-        self,
-        place: Place,
-        views: tuple[int, ...],
-        loop: Loop,
-        *,
-        deadline: float | None,
-        **told: Any,
+        self, place: Place, loop: Loop, *, views: tuple[int, ...] = (), most: int | None = None, **options: Any
     ) -> list[dict[str, Any]]:
-        others = tuple(self.inputs(place, "train", view) for view in views)
+        """On the training part's pictures and their other views, or on ``most`` drawn from them."""
+        targets = self.targets("train")
         return train_tail(
             place.tail,
-            Part(self.inputs(place, "train"), self.targets("train"), others),
+            Part(
+                self.inputs(place, "train", most=most),
+                targets[self._drawn(len(targets), most)],
+                tuple(self.inputs(place, "train", view, most=most) for view in views),
+            ),
             Part(self.inputs(place, self.judges), self.targets(self.judges)),
             loop,
             device=self.device,
             balance=self._balance(),
-            deadline=deadline,
-            **told,
+            **options,
         )
-
-    def _history(self, rung: str, found: HeadFit) -> list[dict[str, Any]]:
-        return [{**line, "rung": rung} for line in found.history]
 
 
 def _origin(found: HeadFit) -> str:
     start = next(line["start"] for line in found.history if line["chosen"])
     return f"L2 strength {found.l2:.3g}, drawn toward " + ("zero" if start == "zero" else "the pretrained head")
-
-
-def _state_of(network: nn.Module, trainable: set[str]) -> dict[str, Tensor]:
-    """A copy of what training these parameters changes: they, and what else their modules keep (running statistics)."""
-    owners = {name.rpartition(".")[0] for name in trainable}
-    return {
-        name: value.detach().clone()
-        for name, value in network.state_dict().items()
-        if name in trainable or name.rpartition(".")[0] in owners
-    }

@@ -35,7 +35,7 @@ def settings_of(run: Path, given: Mapping[str, str | None]) -> FitSettings:
         raise RunError(f"{run / 'settings.json'}: not of a fit; --update needs a folder that headstart fit has written")
     known = {knob.name for knob in knobs(FitSettings)}
     kept = {name: value for name, value in settings.items() if name in known}
-    new = {name: text for name, text in given.items() if text is not None}
+    new = {name: text for name, text in given.items() if text is not None and name in known}
     for name in ("model", "weights"):
         if name in new and new[name] != kept.get(name):
             raise SettingsError(
