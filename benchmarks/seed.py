@@ -1,6 +1,6 @@
 """The 2020 tutorial in Keras and the same in headstart, one after the other: from JPEGs to a classifier.
 
-    python benchmarks/seed.py [--times 3] [--keras-from benchmarks/results/seed.json] [--quick]
+    python benchmarks/seed.py [--times 3] [--keras-from benchmarks/results/tutorial.json] [--quick]
 
 The pictures of dogs120, the tutorial's MobileNetV2 weights, its split (the last quarter of the table). Three questions:
 

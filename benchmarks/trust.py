@@ -45,6 +45,7 @@ def shown(data: str, seed: int, store: Path) -> dict[str, Any]:
     seconds = time.monotonic() - start
     found = predicting.predict(fitted.classifier, manifests[1])
     assert found.sets is not None
+    sets = found.sets.of(found.probabilities, found.classes)
     labels = manifests[1].labels
     true = evaluate(manifests[1].targets(fitted.classifier.classes), found.probabilities, fitted.classifier.classes)
     said, chosen = fitted.evaluation, next(row for row in fitted.evaluation["ladder"] if row["chosen"])
@@ -57,8 +58,8 @@ def shown(data: str, seed: int, store: Path) -> dict[str, Any]:
         "within": said["top1"]["low"] <= true["top1"]["value"] <= said["top1"]["high"],
         "log_loss": true["log_loss"]["value"],
         "ece": true["ece"]["value"],
-        "covered": sum(label in held for label, held in zip(labels, found.sets, strict=True)) / len(labels),
-        "set_size": sum(map(len, found.sets)) / len(labels),
+        "covered": sum(label in held for label, held in zip(labels, sets, strict=True)) / len(labels),
+        "set_size": sum(map(len, sets)) / len(labels),
         "seconds": round(seconds, 1),
     }
 

@@ -1,6 +1,6 @@
 """The 2020 tutorial, step by step better: from Keras as it was written to headstart's defaults.
 
-    python benchmarks/tutorial.py [--keras-from benchmarks/results/seed.json] [--seeds 3] [--quick]
+    python benchmarks/tutorial.py [--keras-from benchmarks/results/tutorial.json] [--seeds 3] [--quick]
 
 Two tables, from which docs/generate.py writes that of docs/tutorial.md:
 
@@ -12,7 +12,8 @@ Two tables, from which docs/generate.py writes that of docs/tutorial.md:
 The same recipe on the same input is there to be compared with Keras epoch by epoch. Of a new head's first epoch one run
 says little (validation 37 to 41 % by seed), so that it is run with several; the row is that of the run in the middle.
 
-Keras's ten epochs take about 14 minutes on two cores; --keras-from takes them from a result of seed.py.
+Keras's ten epochs take about 14 minutes on two cores; --keras-from takes them from an earlier result, of this script
+or of seed.py.
 """
 
 from __future__ import annotations
@@ -67,7 +68,7 @@ def keras(epochs: int, limit: int | None) -> dict[str, Any]:
 
 
 def earlier(path: Path, epochs: int) -> list[dict[str, Any]]:
-    """Keras's runs out of an earlier result of seed.py."""
+    """Keras's runs out of an earlier result."""
     found = json.loads(path.read_text()).get("keras", {}).get("runs", [])
     if not found or any(len(each["val_accuracy"]) != epochs for each in found):
         raise SystemExit(f"{path}: holds no run of Keras over {epochs} epochs; leave --keras-from out, or name another")
@@ -153,7 +154,7 @@ def shown(words: tuple[object, ...]) -> dict[str, Any]:
 def main() -> None:
     """One after the other."""
     arguments = argparse.ArgumentParser()
-    arguments.add_argument("--keras-from", type=Path, help="a result of seed.py, whose runs of Keras are taken")
+    arguments.add_argument("--keras-from", type=Path, help="an earlier result, whose runs of Keras are taken")
     arguments.add_argument("--seeds", type=int, default=3, help="of the same recipe on the same input")
     arguments.add_argument("--quick", action="store_true", help="2,000 pictures and one epoch: only whether it runs")
     given = arguments.parse_args()
@@ -172,7 +173,7 @@ def main() -> None:
         "input": {"as it was trained": shown(()), "as the tutorial showed them": shown(WRONG_INPUT)},
         "fits": fits,
     }
-    keep("tutorial", figures, quick=given.quick)
+    keep("tutorial", {**figures, "keras": {"runs": runs}}, quick=given.quick)
 
 
 if __name__ == "__main__":
