@@ -403,8 +403,8 @@ class FitSettings(InputSettings, EngineSettings):
     l2: float | None = _knob(None, "L2 strength of the head; without it a path is tried on validation.", low=0)
     mirror: str = _knob(
         "off",
-        "Whether each picture is averaged with its mirror image, in the head's training and in every prediction: about "
-        "half a point more accurate, twice the time.",
+        "Whether each picture is averaged with its mirror image, in the head's training and in every prediction: "
+        "more accurate in most cases, and twice the time.",
         choices=("off", "on"),
     )
     balance: str = _knob(

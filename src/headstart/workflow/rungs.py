@@ -221,6 +221,7 @@ class Rungs:
         """
         if not self._is_plain(place):
             return [self.trained(place)]
+        start = time.monotonic()
         x, y = self._tensors(place, "train")
         checks = (x, y) if self.folds else self._tensors(place, self.judges)
         off = self.settings.pretrained_head == "off"
@@ -229,7 +230,7 @@ class Rungs:
         if pretrained is not None and len(match(self.classes, self.backbone.classes or ())) == len(self.classes):
             note = "the pretrained head's own classes, no training"
             rungs.append(self._linear("pretrained", place, pretrained, pretrained.logits(checks[0]), checks[1], note))
-        start = time.monotonic()
+            rungs[0].seconds, start = time.monotonic() - start, time.monotonic()
         options: dict[str, Any] = {
             "classes": len(self.classes),
             "l2": self.settings.l2,
