@@ -46,7 +46,7 @@ __all__ = ["Novelty", "auroc", "fit_novelty", "novelty_section"]
 DIRECTIONS = 64
 MOST = 10_000  # images that the covariance is estimated from
 INSIDE = 0.95
-CHUNK = 4096  # images scored at a time
+CHUNK = 1024  # images scored at a time
 BARS = 40
 
 Floats = NDArray[np.float64]
@@ -230,26 +230,33 @@ def _checked(features: ArrayLike, *, dimension: int | None = None) -> NDArray[An
 
 def _unit(values: NDArray[Any]) -> NDArray[np.float32]:
     """Rows of length 1; a row of zeros stays."""
-    rows = values.astype(np.float32)
-    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
-    unit: NDArray[np.float32] = rows / np.maximum(lengths, np.finfo(np.float32).tiny)
-    return unit
+    rows: NDArray[np.float32] = values.astype(np.float32)
+    lengths = np.sqrt(np.einsum("nd,nd->n", rows, rows))
+    rows /= np.maximum(lengths, np.finfo(np.float32).tiny)[:, None]
+    return rows
 
 
-def _classes(rows: NDArray[np.float32], true: NDArray[Any], *, seed: int) -> tuple[Floats, Floats]:
-    """The means ``(K, D)`` of the classes that are there, and how images differ from theirs, ``(≤ 10,000, D)``."""
+def _classes(
+    rows: NDArray[np.float32], true: NDArray[Any], *, seed: int
+) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
+    """The means ``(K, D)`` of the classes that are there, and how images differ from theirs, ``(≤ 10,000, D)``.
+
+    The differences take the place of ``rows``, so that the images are in memory once.
+    """
     from scipy.sparse import csr_array
 
     _, index, images = np.unique(true, return_inverse=True, return_counts=True)
-    members = csr_array((np.ones(len(true)), (index, np.arange(len(true)))), shape=(len(images), len(true)))
+    members = csr_array((np.ones(len(true), np.float32), (index, np.arange(len(true)))), shape=(len(images), len(true)))
     means: Floats = (members @ rows) / images[:, None]
-    some = np.arange(len(rows))
     if len(rows) > MOST:
         some = np.sort(np.random.default_rng(seed).choice(len(rows), MOST, replace=False))
-    return means, rows[some].astype(np.float64) - means[index[some]]
+        rows, index = rows[some], index[some]
+    for start in range(0, len(rows), CHUNK):
+        rows[start : start + CHUNK] -= means[index[start : start + CHUNK]]
+    return means, rows
 
 
-def _covariance(spread: Floats, *, own: int, rank: int) -> tuple[Floats, Floats, float]:
+def _covariance(spread: NDArray[np.float32], *, own: int, rank: int) -> tuple[Floats, Floats, float]:
     """Directions ``(Q, D)`` with their gains ``(Q,)``, and the precision of the rest, of differences ``(N, D)``.
 
     ``own`` is how many images there are more than means that were taken off them.
@@ -258,7 +265,7 @@ def _covariance(spread: Floats, *, own: int, rank: int) -> tuple[Floats, Floats,
     from sklearn.utils.extmath import randomized_svd
 
     dimension = spread.shape[1]
-    total = float((spread**2).sum()) / max(own, 1)
+    total = float(np.einsum("nd,nd->", spread, spread, dtype=np.float64)) / max(own, 1)
     if total <= 1e-9 or own < 2:  # an image a class: all directions are alike
         return np.empty((0, dimension)), np.empty(0), float(dimension)
     rank = max(0, min(rank, own - 1, dimension - 1))
@@ -266,7 +273,7 @@ def _covariance(spread: Floats, *, own: int, rank: int) -> tuple[Floats, Floats,
     axes, variances = np.empty((0, dimension)), np.empty(0)
     if rank:
         _, singular, axes = randomized_svd(spread, rank, random_state=0)
-        variances = singular**2 / own
+        variances = singular.astype(np.float64) ** 2 / own
     each = shrinkage * total / dimension
     rest = (1 - shrinkage) * (total - variances.sum()) / (dimension - rank) + each
     rest = max(rest, 1e-6 * total / dimension)  # features that lie in few directions only
