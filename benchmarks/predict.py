@@ -1,9 +1,10 @@
 """Prediction from files: pictures a second in bulk, milliseconds for one when warm, seconds for the first from nothing.
 
-    python benchmarks/predict.py [--times 3] [--only headstart torch-float32] [--quick]
+    python benchmarks/predict.py [--times 3] [--only headstart-float32 torch-float32] [--quick]
 
 The 1,300 labelled ImageNet pictures of ../shared/data/imagenet-val; each tells its top-1, so that a fast wrong answer
-shows. EfficientNet-Lite0 for all but Keras, which has MobileNetV2, and headstart with the same file beside it. Bulk
+shows. EfficientNet-Lite0 for all but Keras, which has MobileNetV2, and headstart with the same file beside it. As
+published a network runs in float32 here; bfloat16, which a fitted one has by itself, is asked for. Bulk
 is told from the files on, with the network loaded (headstart's has the preparation of its engine in it, as every call
 does); the command line's time, imports included, stands beside it.
 """
@@ -39,10 +40,10 @@ def few_classes() -> Path:
 def command(name: str) -> list[object]:
     """The peer's command, without the folder."""
     scripts = HERE / "peers"
-    if name == "headstart":
-        return [here(), scripts / "predict_headstart.py", "--model", MODEL]
-    if name == "headstart-mobilenetv2":
-        return [here(), scripts / "predict_headstart.py", "--model", WEIGHTS]
+    if name.startswith("headstart"):
+        model = WEIGHTS if "mobilenetv2" in name else MODEL
+        precision = "bfloat16" if "bfloat16" in name else "float32"
+        return [here(), scripts / "predict_headstart.py", "--model", model, "--precision", precision]
     if name == "keras-mobilenetv2":
         python = peer("keras", "tensorflow-cpu==2.21.0", "opencv-python-headless", "pandas")
         return [python, scripts / "predict_keras.py", "--weights", WEIGHTS]
@@ -55,11 +56,13 @@ def command(name: str) -> list[object]:
 
 
 PEERS = (
-    "headstart",
+    "headstart-float32",
+    "headstart-bfloat16",
     "torch-float32",
     "torch-bfloat16",
     "onnxruntime",
-    "headstart-mobilenetv2",
+    "headstart-mobilenetv2-float32",
+    "headstart-mobilenetv2-bfloat16",
     "keras-mobilenetv2",
     "vyntri-random-weights",
 )
@@ -106,14 +109,14 @@ def command_line(times: int, quick: bool) -> dict[str, Any]:
 
 
 def compared(found: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """How many times faster headstart is in bulk, and with one picture."""
-    pairs = {name: "headstart-mobilenetv2" if "mobilenet" in name else "headstart" for name in found}
-    ratios = {}
-    for name, our in pairs.items():
-        if name != our and our in found:
-            bulk, one = (list(found[each]["per_s"].values()) for each in (our, name))
-            warm = [list(found[each]["latency_ms"].values()) for each in (name, our)]
-            ratios[name] = {"in_bulk": ratio(bulk, one), "one_when_warm": ratio(*warm)}
+    """How many times faster headstart is in bulk, and with one picture, in each of its precisions."""
+    ratios: dict[str, Any] = {}
+    for our in (name for name in found if name.startswith("headstart")):
+        for name in (name for name in found if not name.startswith("headstart")):
+            if ("mobilenetv2" in name) == ("mobilenetv2" in our):
+                bulk, one = (list(found[each]["per_s"].values()) for each in (our, name))
+                warm = [list(found[each]["latency_ms"].values()) for each in (name, our)]
+                ratios.setdefault(our, {})[name] = {"in_bulk": ratio(bulk, one), "one_when_warm": ratio(*warm)}
     return ratios
 
 

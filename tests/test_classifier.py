@@ -2,11 +2,14 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import pickletools
 import shutil
 import subprocess
 import sys
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +24,9 @@ from headstart.data.decode import decode
 from headstart.data.manifest import Manifest
 from headstart.data.spec import InputSpec
 from headstart.errors import ImageProblem, ModelError, RunError, SettingsError, StoreError
+from headstart.evaluate import fit_novelty
 from headstart.models.backbone import build, load_backbone
+from headstart.models.engine import open_engine
 from headstart.settings import EngineSettings
 
 TRAINED = ["head", "last:1", "all"]
@@ -207,6 +212,57 @@ def test_a_network_as_published_is_run_in_float32_unless_another_is_asked_for(pa
 
 def test_the_network_is_cut_once(classifier: Classifier) -> None:
     assert classifier.parts is classifier.parts
+
+
+def test_what_runs_it_is_prepared_once(paths: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = []
+
+    def counted(*words: Any, **named: Any) -> Any:
+        opened.append((named["engine"], named["batch"]))
+        return open_engine(*words, **named)
+
+    monkeypatch.setattr("headstart.classifier.open_engine", counted)
+    served = made("head")
+    settings = EngineSettings(engine="openvino", extract_batch=1, device="cpu")
+    first = served.predict_proba(paths, settings=settings)
+    for number, path in enumerate(paths):
+        np.testing.assert_array_equal(served.predict_proba(path, settings=settings)[0], first[number])
+    assert opened == [("openvino", 1)]
+    served.predict_proba(paths)
+    served.predict_proba(paths, settings=EngineSettings(precision="bfloat16"))  # a third: the first is let go
+    served.predict_proba(paths)
+    assert opened[1:] == [("torch", len(paths)), ("torch", len(paths))]
+    served.predict_proba(paths[0], settings=settings)
+    assert len(opened) == 4
+
+
+def test_threads_share_what_runs_it(paths: list[Path]) -> None:
+    settings = EngineSettings(engine="openvino", extract_batch=1, device="cpu")
+    plain = made("head")
+    width = plain.network.get_classifier().in_features  # type: ignore[operator]
+    rows = np.random.default_rng(0).normal(size=(30, width))
+    served = replace(plain, novelty=fit_novelty(rows, np.arange(30) % 3, rows))
+
+    def seen(some: list[Path]) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+        found = served.examine(images_as_manifest(some), settings=settings)
+        assert found.strangeness is not None
+        return found.probabilities, found.strangeness
+
+    shares, strangeness = seen(paths)
+    asked = [number % len(paths) for number in range(60)]
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda number: seen([paths[number]]), asked))
+    np.testing.assert_array_equal(np.concatenate([each[0] for each in found]), shares[asked])
+    np.testing.assert_allclose(np.concatenate([each[1] for each in found]), strangeness[asked])
+
+
+def test_other_processes_get_it_after_it_has_run(paths: list[Path]) -> None:
+    served = made("head")
+    before = served.predict_proba(paths, settings=EngineSettings(engine="openvino", device="cpu"))
+    other = pickle.loads(pickle.dumps(served))
+    np.testing.assert_array_equal(
+        other.predict_proba(paths, settings=EngineSettings(engine="openvino", device="cpu")), before
+    )
 
 
 def test_temperature_softens(classifier: Classifier, paths: list[Path]) -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import threading
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,8 @@ Images = str | Path | NDArray[Any] | Sequence[str | Path | NDArray[Any]] | Manif
 _FORMAT = 1  # of model.json
 _NOVELTY = "novelty.safetensors"  # what pictures of the classes look like
 _FEW = 256  # images; for fewer, OpenVINO's preparation (2 s) takes longer than it saves
+_KEPT = 2  # engines: some hundred megabytes each; whoever serves needs one for single pictures, one for many
+_PREPARING = threading.Lock()  # no two at once: they would fight for the cores, and one be thrown away
 
 
 @dataclass(frozen=True)
@@ -117,6 +120,10 @@ class Classifier:
 
     def predict_proba(self, images: Images, *, settings: EngineSettings | None = None) -> NDArray[np.float32]:
         """Probabilities, (N, C), in the order of ``classes``; rows sum to 1.
+
+        Fewer than 256 images a call are run by torch, which needs no preparation. Whoever asks for a few again and
+        again (a server) says ``EngineSettings(engine="openvino", extract_batch=1)``: it is prepared in the first call
+        (2 s) and kept for those that follow.
 
         :param images: a path, an array (H, W, 3), or a list of these.
         :raises ImageProblem: one cannot be read. :meth:`probabilities` sets such images aside and goes on.
@@ -208,15 +215,33 @@ class Classifier:
         return lambda views: outputs(parts.tail, head, Kept(as_kept(engine(views), store_as)), device=device)
 
     def _engine(self, module: nn.Module, settings: EngineSettings, *, precision: str) -> Engine:
-        """:param precision: what "auto" means for this module."""
-        return open_engine(
-            module,
-            self.spec,
-            batch=settings.extract_batch,
-            device=settings.device,
-            precision=precision if settings.precision == "auto" else settings.precision,
-            engine=settings.engine,
-        )
+        """What runs this module; the last ones are kept, since preparing them takes longer than running few images.
+
+        :param precision: what "auto" means for this module.
+        """
+        precision = precision if settings.precision == "auto" else settings.precision
+        asked = (settings.extract_batch, settings.device, precision, settings.engine)
+        with _PREPARING:
+            engine = self._engines.pop(asked, None) or open_engine(
+                module,
+                self.spec,
+                batch=settings.extract_batch,
+                device=settings.device,
+                precision=precision,
+                engine=settings.engine,
+            )
+            self._engines[asked] = engine  # behind the others: what was asked for least lately goes first
+            while len(self._engines) > _KEPT:
+                del self._engines[next(iter(self._engines))]
+        return engine
+
+    @cached_property
+    def _engines(self) -> dict[tuple[object, ...], Engine]:
+        return {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For pickle, by which joblib sends a classifier to other processes: without what is made anew there."""
+        return {each.name: getattr(self, each.name) for each in fields(self)}
 
     @cached_property
     def parts(self) -> Cut:

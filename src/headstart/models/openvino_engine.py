@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -61,10 +62,12 @@ def _compiled(model: Any, precision: str) -> Forward:
     kind = "bf16" if precision == "bfloat16" else "f32"
     hints = {"INFERENCE_PRECISION_HINT": kind, "PERFORMANCE_HINT": "THROUGHPUT", "NUM_STREAMS": "1"}
     request = openvino().Core().compile_model(model, "CPU", hints).create_infer_request()
+    alone = threading.Lock()  # a request that runs refuses a second thread; it takes all cores anyway
 
     def forward(images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        result = request.infer({0: images}, share_inputs=True, share_outputs=False)
-        return np.asarray(result[0], np.float32)
+        with alone:
+            result = request.infer({0: images}, share_inputs=True, share_outputs=False)
+            return np.asarray(result[0], np.float32)
 
     return forward
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,8 @@ from headstart.train.part import Inputs
 from headstart.train.tail import logits
 
 __all__ = ["Outputs", "mean_outputs", "outputs"]
+
+_WATCHING = threading.Lock()  # a head that is watched for one thread must see no other thread's images
 
 
 @dataclass(frozen=True)
@@ -42,11 +45,12 @@ def outputs(tail: nn.Module, head: Any, inputs: Inputs, *, device: str = "cpu") 
     def look(_: nn.Module, given: tuple[torch.Tensor, ...]) -> None:
         seen.append(given[0].float().cpu().numpy())
 
-    watching = head.register_forward_pre_hook(look)
-    try:
-        found = logits(tail, inputs, device=device)
-    finally:
-        watching.remove()
+    with _WATCHING:
+        watching = head.register_forward_pre_hook(look)
+        try:
+            found = logits(tail, inputs, device=device)
+        finally:
+            watching.remove()
     vectors = bool(seen) and all(each.ndim == 2 for each in seen) and sum(map(len, seen)) == len(found)
     return Outputs(found, np.concatenate(seen) if vectors else None)
 
