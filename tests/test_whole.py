@@ -6,6 +6,7 @@ import csv
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 from types import ModuleType
 
@@ -51,22 +52,37 @@ def test_original_files_of_a_competition_fit_without_one_manual_step(shared: Pat
     assert len(hs.Manifest.read(run / "manifest.parquet").usable) == 240
 
 
+def anonymous(process: int) -> int:
+    """KiB of a process's memory that stand for no file; 0 where the system does not tell."""
+    try:
+        lines = Path(f"/proc/{process}/status").read_text().splitlines()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) for line in lines if line.startswith("RssAnon:")), 0)
+
+
 @pytest.mark.shared
 @pytest.mark.slow
 def test_ten_thousand_dogs(shared: Path, tmp_path: Path) -> None:
-    """The figures that the README gives; the memory of the whole process."""
+    """The figures that the README gives; the memory of the whole process.
+
+    What is counted is what the process asked for. Pages of mapped libraries would come on top, 500 or 880 MB of the
+    same ones: how many are mapped with each that is touched depends on how the system has them in memory.
+    """
     run = tmp_path / "run"
     words = [HEADSTART, "fit", shared / "dogs120", "--out", run, "--store", tmp_path / "store"]
-    # By a small process between: a child's peak counts from what its parent, here pytest, had when it was made.
-    code = (
-        "import resource, subprocess, sys; subprocess.run(sys.argv[1:], check=True, stdout=2); "
-        "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
-    )
-    told = subprocess.run([sys.executable, "-c", code, *words], check=True, capture_output=True, text=True)
+    with (tmp_path / "output").open("w+") as output:
+        fit = subprocess.Popen(words, stdout=output, stderr=subprocess.STDOUT)
+        peak = 0
+        while fit.poll() is None:
+            peak = max(peak, anonymous(fit.pid))
+            time.sleep(0.05)
+        output.seek(0)
+        assert not fit.returncode, output.read()
     evaluation = json.loads((run / "evaluation.json").read_text())
     assert evaluation["top1"]["value"] > 0.84
     assert evaluation["top1"]["low"] < evaluation["top1"]["value"] < evaluation["top1"]["high"]
-    assert int(told.stdout) < 2_000_000  # KiB on Linux
+    assert peak < 1_300_000
 
 
 @pytest.mark.shared

@@ -22,6 +22,7 @@ from headstart.models.engine import Normalised, open_engine
 from headstart.train.balance import balance
 from headstart.train.batches import split
 from headstart.train.head import solve_head
+from headstart.train.layout import laid_out, suits
 from headstart.train.part import Kept, Part
 from headstart.train.tail import Loop, logits, train_tail
 
@@ -59,8 +60,12 @@ class Contiguous(nn.Module):
     two, so that the live network is given the same layout at the cut; the values are the same bits in any case.
     """
 
+    def __init__(self, tail: nn.Module) -> None:
+        super().__init__()
+        self.last = suits(tail, "float32")
+
     def forward(self, features: Tensor) -> Tensor:
-        return features.contiguous()
+        return laid_out(features.contiguous(), last=self.last)
 
 
 @pytest.mark.parametrize(
@@ -94,7 +99,7 @@ def test_losses_through_the_store_are_those_of_the_live_network(
         Part(space.rows(names[24:]), validation_part.targets),
         loop,
     )
-    network = nn.Sequential(Normalised(live.parts.prefix, live.spec), Contiguous(), live.parts.tail)
+    network = nn.Sequential(Normalised(live.parts.prefix, live.spec), Contiguous(live.parts.tail), live.parts.tail)
     through_network = train_tail(network, train_part, validation_part, loop)
     assert without_seconds(through_store) == without_seconds(through_network)
     assert len({line["loss"] for line in through_store}) == 3  # it did learn

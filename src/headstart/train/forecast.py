@@ -9,6 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from headstart.train.layout import laid_out, same_for_gradients, suits
 from headstart.train.tail import Loop
 
 __all__ = ["solve_seconds", "step_seconds"]
@@ -27,7 +28,7 @@ def step_seconds(
     """
     tail.to(device).eval()
     noise = torch.rand(loop.batch, *shape, device=device)
-    batch = (noise * 255).to(torch.uint8) if uint8 else noise
+    batch = (noise * 255).to(torch.uint8) if uint8 else laid_out(noise, last=suits(tail, loop.precision))
     targets = torch.zeros(loop.batch, dtype=torch.int64, device=device)
 
     def step() -> None:
@@ -36,7 +37,8 @@ def step_seconds(
         loss.backward()  # type: ignore[no-untyped-call]
         tail.zero_grad()
 
-    return _least(step, device)
+    with same_for_gradients(tail):
+        return _least(step, device)
 
 
 def solve_seconds(images: int, values: int, classes: int, *, device: str = "cpu") -> float:

@@ -17,6 +17,7 @@ from headstart.errors import SettingsError
 from headstart.train.balance import Balance
 from headstart.train.batches import Batch, draw_views, gather, mix, noisy, split, tensor
 from headstart.train.figures import figures
+from headstart.train.layout import laid_out, same_for_gradients, suits
 from headstart.train.part import Inputs, Part
 from headstart.train.schedule import rate, shares
 
@@ -88,7 +89,7 @@ def train_tail(
     chooses = "val_balanced_loss" if balance else "val_loss"
     history: list[dict[str, Any]] = []
     best: dict[str, Tensor] = {}
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), same_for_gradients(tail):
         torch.manual_seed(loop.seed)
         for epoch in range(1, loop.epochs + 1):
             start = time.monotonic()
@@ -123,10 +124,10 @@ def _refuse_what_is_not_finite(told: dict[str, float], epoch: int, loop: Loop) -
 def logits(tail: nn.Module, inputs: Inputs, *, device: str = "cpu") -> NDArray[np.float32]:
     """What the tail gives in evaluation mode, (N, C), some inputs at a time."""
     tail.to(device).eval()
-    parts = []
+    parts, last = [], suits(tail, "float32")
     for start in range(0, len(inputs), _EVALUATION_BATCH):
         rows = np.arange(start, min(start + _EVALUATION_BATCH, len(inputs)))
-        parts.append(tail(tensor(inputs, rows, device)).float().cpu().numpy())
+        parts.append(tail(laid_out(tensor(inputs, rows, device), last=last)).float().cpu().numpy())
     return np.concatenate(parts)
 
 
@@ -136,6 +137,7 @@ class _Training:
     def __init__(self, tail: nn.Module, train: Part, loop: Loop, device: str, balance: Balance) -> None:
         self.tail, self.train, self.loop, self.device, self.balance = tail, train, loop, device, balance
         self.optimizer = _optimizer(tail, loop)
+        self.channels_last = suits(tail, loop.precision)
         self.shuffle = np.random.default_rng(loop.seed)
         # Another stream, so that views and mixing leave the order of the images as it is without them.
         self.chance = np.random.default_rng([loop.seed, 1])
@@ -171,7 +173,7 @@ class _Training:
             torch.device(self.device).type, torch.bfloat16, enabled=self.loop.precision == "bfloat16"
         )
         with autocast:
-            given = self.tail(batch.inputs)
+            given = self.tail(laid_out(batch.inputs, last=self.channels_last))
             loss = self._loss(given, batch.targets)
             if batch.others is not None:
                 loss = batch.share * loss + (1 - batch.share) * self._loss(given, batch.others)
