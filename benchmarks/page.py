@@ -144,7 +144,11 @@ def predict(result: Json, plots: Path) -> list[str]:
             figure(each["per_s"]),
             figure(each["latency_ms"]),
             figure(each["peak_gb"], " GB"),
-            figure(result["headstart_times_faster"].get(name, {}).get("in_bulk"), " times"),
+            "; ".join(
+                f"{ours.rpartition('-')[2]} {figure(against[name]['in_bulk'], ' times')}"
+                for ours, against in result["headstart_times_faster"].items()
+                if name in against
+            ),
         ]
         for name, each in result["peers"].items()
     ]
@@ -164,6 +168,98 @@ def predict(result: Json, plots: Path) -> list[str]:
             ],
         ),
     ]
+
+
+def ladder(result: Json, _: Path) -> list[str]:
+    """What each rung costs and gains."""
+    lines = heading("The ladder, rung by rung", result)
+    for name, found in result.items():
+        if not isinstance(found, dict) or "rungs" not in found:
+            continue
+        end = found["end"]
+        rows = [
+            [
+                rung,
+                str(each["seeds"]),
+                figure(each["accuracy"], " %", 100),
+                figure(each["log_loss"]),
+                figure(each["seconds"]),
+            ]
+            for rung, each in found["rungs"].items()
+        ]
+        lines += [
+            f"{name}: on {found['part']} at the end {figure(end['top1'], ' %', 100)}, mean {end['top1']['mean']:.2%}, "
+            f"log-loss {figure(end['log_loss'])}, ECE {figure(end['ece'])}, sets hold {end['covered']['mean']:.1%}; "
+            f"{figure(found['first_from_nothing_s'])} s from nothing.",
+            "",
+            *table(["rung, on validation", "seeds", "accuracy", "log-loss", "seconds"], rows),
+        ]
+    return lines
+
+
+def few(result: Json, _: Path) -> list[str]:
+    """Few pictures a class."""
+    rows = [
+        [name, peer, figure(each["top1"], " %", 100), figure(each["log_loss"]), figure(each["ece"])]
+        for name, peers in result.items()
+        if "a class" in name
+        for peer, each in peers.items()
+    ]
+    return [
+        *heading("Few pictures a class", result),
+        *table(["", "", "accuracy", "log-loss", "ECE"], rows),
+    ]
+
+
+def update(result: Json, _: Path) -> list[str]:
+    """A class more."""
+    last = result["updates"][-1]
+    return [
+        *heading("A 121st class for a fitted run", result),
+        *table(
+            ["", ""],
+            [
+                ["the first fit, from nothing", figure(result["first_fit_s"], " s")],
+                ["with the class added, store warm", figure(result["update_s"], " s")],
+                ["the old classes before", f"{result['old_classes_before'][0]:.1%}"],
+                ["the old classes after", f"{last['old'][0]:.1%}"],
+            ],
+        ),
+    ]
+
+
+def trust(result: Json, _: Path) -> list[str]:
+    """Whether a fit's own figures are true."""
+    rows = [
+        [
+            name,
+            found["within"],
+            figure(found["true_top1"], " %", 100),
+            f"{found['covered_mean']:.1%}; {figure(found['covered'], ' %', 100)}",
+            figure(found["set_size"]),
+            figure(found["ece"]),
+        ]
+        for name, found in result.items()
+        if isinstance(found, dict) and "within" in found
+    ]
+    head = ["", "truth in the fit's interval", "accuracy", "90 % sets hold it: mean; median", "classes a set", "ECE"]
+    return [*heading("Is what a fit says of itself true?", result), *table(head, rows)]
+
+
+def layout(result: Json, _: Path) -> list[str]:
+    """Steps with and without channels last."""
+    rows = [
+        [
+            f"{each['model']}, {each['train']}",
+            each["precision"],
+            figure(each["as_they_come_ms"], " ms"),
+            figure(each["ms"], " ms"),
+            figure(each["times_faster"], " times"),
+        ]
+        for each in result["steps"]
+    ]
+    head = ["a step of 32", "", "maps as they come", "by headstart's rule", "faster"]
+    return [*heading("A training step", result), *table(head, rows)]
 
 
 def extraction(result: Json, plots: Path) -> list[str]:
@@ -331,8 +427,13 @@ def grow(place: Path, result: Json) -> None:
 SECTIONS: dict[str, Callable[[Json, Path], list[str]]] = {
     "seed": seed,
     "accuracy": accuracy,
+    "ladder": ladder,
+    "trust": trust,
+    "few": few,
+    "update": update,
     "predict": predict,
     "extraction": extraction,
+    "layout": layout,
     "floor": floor,
     "growth": growth,
     "gpu": gpu,
