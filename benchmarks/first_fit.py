@@ -28,7 +28,8 @@ def main() -> None:
             "from_nothing_s": spread([each.seconds for each in cold]),
             "store_warm_s": spread([each.seconds for each in warm]),
             "peak_gb": max(each.peak_gb for each in cold + warm),
-            "validation": {name: evaluation[name] for name in ("top1", "top5", "log_loss", "ece")},
+            "part": evaluation["part"],
+            "figures": {name: evaluation[name] for name in ("top1", "top5", "log_loss", "ece")},
             "stages_s_when_warm": evaluation["summary"]["seconds"],
         },
     )

@@ -51,6 +51,21 @@ def heading(title: str, result: Json) -> list[str]:
 # -- sections ---------------------------------------------------------------------------------------------------------
 
 
+def first_fit(result: Json, _: Path) -> list[str]:
+    """The main job."""
+    top1 = result["figures"]["top1"]
+    rows = [
+        ["from nothing: 10,222 pictures to the report", figure(result["from_nothing_s"], " s")],
+        ["again with the store warm", figure(result["store_warm_s"], " s")],
+        ["peak memory", figure(result["peak_gb"], " GB")],
+        [
+            f"accuracy on {result['part']}, 95 % interval",
+            f"{top1['value']:.1%} ({top1['low']:.1%} to {top1['high']:.1%})",
+        ],
+    ]
+    return [*heading("The first fit", result), *table(["`headstart fit dogs120`", ""], rows)]
+
+
 def seed(result: Json, plots: Path) -> list[str]:
     """The tutorial against headstart."""
     last, second = result["to_the_last_epoch"], result["second_fit"]
@@ -425,6 +440,7 @@ def grow(place: Path, result: Json) -> None:
 
 
 SECTIONS: dict[str, Callable[[Json, Path], list[str]]] = {
+    "first_fit": first_fit,
     "seed": seed,
     "accuracy": accuracy,
     "ladder": ladder,
