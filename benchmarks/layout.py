@@ -38,8 +38,8 @@ def as_they_come() -> Iterator[None]:
         yield
 
 
-def seconds(model: str, train: str, precision: str, steps: int) -> tuple[tuple[int, ...], list[float]]:
-    """Of an epoch of one step, its validation on one image included, so often."""
+def milliseconds(model: str, train: str, precision: str, steps: int) -> tuple[tuple[int, ...], list[float]]:
+    """The shape of the maps, and milliseconds a step in each of five epochs, validation on one image included."""
     known = model == str(WEIGHTS) or "lite0" in model
     network = load_backbone(model, weights_file=None if known else "random").module
     network.reset_classifier(120)
@@ -66,8 +66,8 @@ def main() -> None:
         for precision in ("bfloat16", "float32"):
             steps = 2 if given.quick else given.steps
             with as_they_come():
-                shape, plain = seconds(model, train, precision, steps)
-            _, ours = seconds(model, train, precision, steps)
+                shape, plain = milliseconds(model, train, precision, steps)
+            _, ours = milliseconds(model, train, precision, steps)
             name = "tutorial's MobileNetV2" if model == str(WEIGHTS) else model
             row = {"model": name, "train": train, "maps": list(shape), "precision": precision}
             rows.append(

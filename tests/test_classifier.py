@@ -266,8 +266,6 @@ def test_other_processes_get_it_after_it_has_run(paths: list[Path]) -> None:
 
 
 def test_temperature_softens(classifier: Classifier, paths: list[Path]) -> None:
-    from dataclasses import replace
-
     sharp = classifier.predict_proba(paths)
     soft = replace(classifier, temperature=2.0).predict_proba(paths)
     assert np.allclose(soft, softmax(np.log(sharp) / 2), atol=1e-5)

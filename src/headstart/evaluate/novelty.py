@@ -236,9 +236,7 @@ def _unit(values: NDArray[Any]) -> NDArray[np.float32]:
     return rows
 
 
-def _classes(
-    rows: NDArray[np.float32], true: NDArray[Any], *, seed: int
-) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
+def _classes(rows: NDArray[np.float32], true: NDArray[Any], *, seed: int) -> tuple[Floats, NDArray[np.float32]]:
     """The means ``(K, D)`` of the classes that are there, and how images differ from theirs, ``(≤ 10,000, D)``.
 
     The differences take the place of ``rows``, so that the images are in memory once.

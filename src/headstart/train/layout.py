@@ -1,9 +1,9 @@
 """How feature maps lie in memory while a tail is trained: small ones with their channels side by side.
 
 For maps of 7×7 depthwise convolutions are faster so, and with them the last blocks of a MobileNet or an EfficientNet:
-a step takes a quarter less, in float32 up to half (benchmarks/layout.py). Other convolutions gain nothing, kernels
-beyond 3×3 lose in bfloat16. The rule looks at shapes alone and not at a clock, so that a fit can be repeated: sums in
-another order differ in the last digit.
+in bfloat16 a step takes a quarter less, in float32 somewhat less (benchmarks/layout.py). Other tails are left as they
+are. The rule looks at shapes alone and not at a clock, so that a fit can be repeated: sums in another order differ in
+the last digit.
 """
 
 from __future__ import annotations
@@ -45,8 +45,7 @@ def laid_out(inputs: Tensor, *, last: bool) -> Tensor:
 def same_for_gradients(tail: nn.Module) -> Iterator[None]:
     """Within, the gradient of a normalisation's output comes in the layout that the output has.
 
-    The mean over a map hands back a gradient that lies otherwise, which costs the layer before it more than the rest
-    of its work: 5.9 instead of 1.6 ms for 1,280 channels.
+    The mean over a map hands back a gradient that lies otherwise, which makes the layer before it copy.
     """
 
     def watch(_: nn.Module, __: Any, output: Any) -> None:
