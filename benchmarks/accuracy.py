@@ -178,13 +178,14 @@ def main() -> None:
     parser.add_argument("--part", type=int, help="pictures a class; without it all")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--epochs", type=int, help="of the peers that train by epochs, fewer for a trial")
+    parser.add_argument("--keep", default="accuracy", metavar="NAME", help="of the result; another for another machine")
     parser.add_argument("--again", action="store_true", help="run also what is kept already")
     parser.add_argument("--show", action="store_true", help="run nothing")
     parser.add_argument("--quick", action="store_true", help="6 pictures a class of trash6, one seed, one epoch")
     given = parser.parse_args()
     if given.quick:
         given.data, given.part, given.seeds, given.epochs = ["trash6"], 6, 1, 1
-    place = (TRIAL if given.quick else RESULTS) / "accuracy.json"
+    place = (TRIAL if given.quick else RESULTS) / f"{given.keep}.json"
     runs = {} if given.quick else runs_so_far(place)
     if given.show:
         show(summary(runs))
@@ -208,7 +209,7 @@ def main() -> None:
                     ran, evaluation = theirs(name, split, folder, seed, given.epochs)
                 key = {"data": data, "part": part, "peer": name, "seed": seed}
                 runs[data, part, name, seed] = key | figures(ran, evaluation)
-                keep("accuracy", {"summary": summary(runs), "runs": list(runs.values())}, quick=given.quick, say=False)
+                keep(given.keep, {"summary": summary(runs), "runs": list(runs.values())}, quick=given.quick, say=False)
                 print(json.dumps(runs[data, part, name, seed]), flush=True)
     show(summary(runs))
 

@@ -20,7 +20,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import torch
@@ -37,7 +37,8 @@ from headstart.features.key import FeatureSpace
 from headstart.features.store import FeatureStore
 from headstart.models.backbone import Backbone, digest, load_backbone
 from headstart.models.cut import Cut, cut
-from headstart.models.engine import Normalised, open_engine
+from headstart.models.engine import Normalised, choose_batch, open_engine
+from headstart.scale.pool import Kind
 from headstart.settings import EngineSettings, FitSettings
 from headstart.train.part import Kept, Part
 from headstart.train.tail import Loop, train_tail
@@ -207,28 +208,31 @@ def from_files(given: argparse.Namespace) -> dict[str, Any]:
     spec, pixels = backbone.spec.whole(), FitSettings.max_pixels
     images = len(manifest)
 
-    def decode() -> None:
-        for _ in read_views(manifest, range(images), spec, batch=256, max_pixels=pixels):
+    def decode(kind: Kind) -> None:
+        for _ in read_views(manifest, range(images), spec, batch=256, max_pixels=pixels, kind=kind):
             pass
 
     found: dict[str, Any] = {"images": images, "cores": len(os.sched_getaffinity(0))}
-    found["decoding_alone_per_s"] = spread([round(images / each) for each in times_of(decode, 2)])
-    for batch in (32, 256):
-        engine = open_engine(parts.prefix, spec, batch=batch, device="cuda")
+    for kind in get_args(Kind):
+        taken = times_of(lambda kind=kind: decode(kind), 2)  # type: ignore[misc]
+        found[f"decoding_alone_per_s_in_{kind}"] = spread([round(images / each) for each in taken])
+    for batch in (32, None):
+        size = choose_batch(batch, "cuda")
+        engine = open_engine(parts.prefix, spec, batch=size, device="cuda")
         facts = FeatureSpace(
             backbone.name, digest(parts.prefix), parts.name, spec, engine.precision, "float16", parts.feature_shape
         )
 
-        def extraction(engine: Any = engine, facts: FeatureSpace = facts, batch: int = batch) -> None:
+        def extraction(engine: Any = engine, facts: FeatureSpace = facts, size: int = size) -> None:
             space = FeatureStore(emptied("gpu-store")).space(facts)
-            extract(manifest, space, spec, open_run=lambda: engine, batch=batch, max_pixels=pixels)
+            extract(manifest, space, spec, open_run=lambda: engine, batch=size, max_pixels=pixels)
 
-        found[f"extraction_per_s_batch_{batch}"] = spread([round(images / each) for each in times_of(extraction, 2)])
+        found[f"extraction_per_s_batch_{size}"] = spread([round(images / each) for each in times_of(extraction, 2)])
         classifier, settings = Classifier.pretrained(backbone.name), EngineSettings(device="cuda", extract_batch=batch)
         taken = times_of(
             lambda classifier=classifier, settings=settings: classifier.probabilities(manifest, settings=settings), 2
         )
-        found[f"prediction_per_s_batch_{batch}"] = spread([round(images / seconds) for seconds in taken])
+        found[f"prediction_per_s_batch_{size}"] = spread([round(images / seconds) for seconds in taken])
     return found
 
 

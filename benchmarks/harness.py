@@ -10,10 +10,11 @@ import statistics
 import subprocess
 import sys
 import sysconfig
+import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,7 @@ class Ran:
     seconds: float
     peak_gb: float  # resident memory at its highest, of the process and the largest of its children
     out: str
+    said: list[tuple[float, str]] = field(default_factory=list)  # lines of standard error, with seconds since the start
 
 
 def run(*words: object, **environment: str) -> Ran:
@@ -45,15 +47,30 @@ def run(*words: object, **environment: str) -> Ran:
     """
     start = time.monotonic()
     process = subprocess.Popen(
-        [str(word) for word in words], stdout=subprocess.PIPE, text=True, env={**os.environ, **environment}
+        [str(word) for word in words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, **environment},
     )
+    said: list[tuple[float, str]] = []
+
+    def listen() -> None:
+        assert process.stderr is not None
+        for line in process.stderr:
+            said.append((round(time.monotonic() - start, 2), line.rstrip()))
+            sys.stderr.write(line)
+
+    listening = threading.Thread(target=listen)
+    listening.start()
     assert process.stdout is not None
     out = process.stdout.read()
+    listening.join()
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         raise SystemExit(f"{' '.join(map(str, words))} ended with {process.returncode}")
-    return Ran(round(time.monotonic() - start, 2), round(usage.ru_maxrss / 1e6, 2), out)
+    return Ran(round(time.monotonic() - start, 2), round(usage.ru_maxrss / 1e6, 2), out, said)
 
 
 def peer(name: str, *packages: str, beside: bool = False) -> Path:
@@ -124,7 +141,7 @@ def keep(name: str, figures: dict[str, Any], *, quick: bool = False, say: bool =
     result = {
         "command": f"python benchmarks/{Path(sys.argv[0]).name} {' '.join(sys.argv[1:])}".strip(),
         "date": time.strftime("%Y-%m-%d"),
-        "machine": {"processor": _processor(), "cores": len(os.sched_getaffinity(0)), "system": platform.system()},
+        "machine": _machine(),
         "versions": {"python": platform.python_version(), **_versions()},
         **figures,
     }
@@ -139,6 +156,14 @@ def _versions() -> dict[str, str]:
         with suppress(PackageNotFoundError):  # a machine with a GPU needs no OpenVINO
             found[package] = version(package)
     return found
+
+
+def _machine() -> dict[str, Any]:
+    machine = {"processor": _processor(), "cores": len(os.sched_getaffinity(0)), "system": platform.system()}
+    if shutil.which("nvidia-smi"):
+        ask = ("nvidia-smi", "--query-gpu=name", "--format=csv,noheader")
+        machine["gpu"] = subprocess.run(ask, check=True, capture_output=True, text=True).stdout.strip()
+    return machine
 
 
 def _processor() -> str:

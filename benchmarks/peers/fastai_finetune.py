@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 
 import lite0
@@ -39,7 +40,7 @@ def main() -> None:
         item_tfms=Resize(256),
         batch_tfms=aug_transforms(size=224, min_scale=0.75),
         bs=min(64, max(2, len(work.parts["train"].paths) // 2)),
-        num_workers=2,
+        num_workers=min(8, len(os.sched_getaffinity(0))),
     )
     # A file in place of the hub's: the same weights as all others have.
     file = work.out / "lite0.pth"

@@ -5,6 +5,7 @@ C is the one of a grid that has the lowest log-loss on validation, on standardis
 
 from __future__ import annotations
 
+import os
 import time
 
 import lite0
@@ -17,21 +18,24 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from timm.data import create_transform, resolve_data_config
 
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+WORKERS = min(8, len(os.sched_getaffinity(0)))
 STRENGTHS = (0.0001, 0.001, 0.01, 0.1, 1.0, 10.0)
 
 
 def features(model: torch.nn.Module, paths: list[str], transform: object) -> np.ndarray:
     """(N, 1280)."""
-    loader = torch.utils.data.DataLoader(lite0.Pictures(paths, transform), batch_size=64, num_workers=2)
+    loader = torch.utils.data.DataLoader(lite0.Pictures(paths, transform), batch_size=64, num_workers=WORKERS)
     with torch.inference_mode():
-        return np.concatenate([model.forward_head(model.forward_features(x), pre_logits=True) for x in loader])  # type: ignore[operator]
+        seen = [model.forward_head(model.forward_features(x.to(DEVICE)), pre_logits=True).cpu() for x in loader]  # type: ignore[operator]
+        return np.concatenate(seen)
 
 
 def main() -> None:
     given = arguments(__doc__).parse_args()
     work = task(given)
     start = time.monotonic()
-    model = lite0.network()
+    model = lite0.network().to(DEVICE)
     transform = create_transform(**resolve_data_config({}, model=model), is_training=False)
     x = {part: features(model, rows.paths, transform) for part, rows in work.parts.items()}
     computed = time.monotonic()

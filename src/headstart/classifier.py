@@ -21,7 +21,7 @@ from safetensors.numpy import save_file as save_arrays
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from headstart import __version__
+from headstart import __version__, places
 from headstart.data.manifest import Manifest
 from headstart.data.spec import InputSpec
 from headstart.data.uri import to_path
@@ -32,8 +32,9 @@ from headstart.features.values import as_kept
 from headstart.files import replacing, write_json
 from headstart.models.backbone import build, load_backbone
 from headstart.models.cut import Cut, cut
-from headstart.models.engine import Engine, open_engine
+from headstart.models.engine import Engine, choose_batch, open_engine
 from headstart.models.foreign import ForeignNetwork, build_foreign
+from headstart.models.prepared import place
 from headstart.progress import Progress
 from headstart.settings import EngineSettings
 from headstart.train.outputs import Outputs, mean_outputs, outputs
@@ -174,7 +175,7 @@ class Classifier:
             manifest,
             range(len(manifest)),
             self.spec,
-            batch=settings.extract_batch,
+            batch=choose_batch(settings.extract_batch, settings.device),
             max_pixels=settings.max_pixels,
             workers=settings.workers,
         )
@@ -196,7 +197,8 @@ class Classifier:
     def _runner(self, settings: EngineSettings, images: int) -> Callable[[NDArray[np.uint8]], Outputs]:
         """Images (B, H, W, 3) to logits: the frozen part as in training, in the engine; the trained part in float32."""
         if images < _FEW and settings.engine == "auto":
-            settings = replace(settings, engine="torch", extract_batch=min(settings.extract_batch, max(images, 1)))
+            most = choose_batch(settings.extract_batch, settings.device)
+            settings = replace(settings, engine="torch", extract_batch=min(most, max(images, 1)))
         run = self._one_view(settings)
         if not self.mirror:
             return run
@@ -220,15 +222,17 @@ class Classifier:
         :param precision: what "auto" means for this module.
         """
         precision = precision if settings.precision == "auto" else settings.precision
-        asked = (settings.extract_batch, settings.device, precision, settings.engine)
+        batch = choose_batch(settings.extract_batch, settings.device)
+        asked = (batch, settings.device, precision, settings.engine)
         with _PREPARING:
             engine = self._engines.pop(asked, None) or open_engine(
                 module,
                 self.spec,
-                batch=settings.extract_batch,
+                batch=batch,
                 device=settings.device,
                 precision=precision,
                 engine=settings.engine,
+                prepared=place(places.prepared(), f"{self.model} to {self.parts.name}", module, self.spec, batch),
             )
             self._engines[asked] = engine  # behind the others: what was asked for least lately goes first
             while len(self._engines) > _KEPT:

@@ -406,7 +406,7 @@ def cache_prune(store: str | None, model: str | None, everything: bool) -> None:
     """Remove older versions, rows that are there twice, and what killed runs left; or whole models."""
     from headstart.workflow import listing
 
-    click.echo(listing.prune(places.features(store), model=model, everything=everything))
+    click.echo(listing.prune(store, model=model, everything=everything))
 
 
 _KINDS = (ReadSettings, ImageNetV2Settings, EngineSettings, InputSettings, FitSettings)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from platformdirs import user_cache_path
 
-__all__ = ["features", "root", "weights"]
+__all__ = ["features", "inspections", "prepared", "root", "weights"]
 
 
 def root(store: str | None = None) -> Path:
@@ -24,3 +24,13 @@ def weights() -> Path:
 def features(store: str | None = None) -> Path:
     """The feature store."""
     return root(store) / "features"
+
+
+def inspections(store: str | None = None) -> Path:
+    """What is known of files that were inspected before."""
+    return root(store) / "inspections.parquet"
+
+
+def prepared(store: str | None = None) -> Path:
+    """Networks that were converted for the engine."""
+    return root(store) / "prepared"

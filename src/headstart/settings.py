@@ -284,7 +284,12 @@ class EngineSettings(Settings):
     engine: str = _knob(
         "auto", "What runs the frozen part; auto takes OpenVINO on a processor.", choices=("auto", "torch", "openvino")
     )
-    extract_batch: int = _knob(32, "Images that go through the frozen part at a time.", low=1, high=4096)
+    extract_batch: int | None = _knob(
+        None,
+        "Images that go through the frozen part at a time; by itself 32, or 256 on a GPU.",
+        low=1,
+        high=4096,
+    )
     workers: int | None = _knob(None, "Threads that decode images; by itself one a core.", low=1, high=1024)
     max_pixels: int = _knob(178_956_970, "An image with more pixels is set aside, as a decompression bomb.", low=1)
     max_problems: float = _knob(

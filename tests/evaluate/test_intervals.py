@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import binomtest
 
 from headstart.evaluate import intervals
 
@@ -45,6 +46,15 @@ def test_one_value_has_no_spread():
 
 def share_of(values):
     return lambda weights: weights @ values / weights.sum(axis=1)
+
+
+@pytest.mark.parametrize(
+    ("hits", "images"), [(0, 1), (1, 1), (3, 7), (0, 40), (40, 40), (1234, 2044), (999_999, 1_000_000)]
+)
+def test_wilson_is_that_of_scipy(hits, images):
+    theirs = binomtest(hits, images).proportion_ci(method="wilson")
+    found = intervals.wilson(hits, images)
+    assert (found["low"], found["high"]) == (pytest.approx(theirs.low), pytest.approx(theirs.high))
 
 
 @pytest.mark.parametrize("reflect", [False, True])

@@ -7,10 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import load_file, save_file
+from sklearn.covariance import ledoit_wolf_shrinkage
 from sklearn.metrics import roc_auc_score
 
 from headstart.errors import DataError, RunError
 from headstart.evaluate import Novelty, auroc, fit_novelty, novelty_section
+from headstart.evaluate.novelty import _shrinkage
 
 
 def pictures(images, classes=4, dimension=30, seed=0):
@@ -31,6 +33,15 @@ def test_it_is_the_mahalanobis_distance():
     apart = unit[:, None] - means  # (N, K, D)
     expected = np.einsum("nkd,de,nke->nk", apart, inverse, apart).min(axis=1) / 30
     assert found.scores(features) == pytest.approx(expected, rel=0.1)  # Ledoit and Wolf shrink a little
+
+
+@pytest.mark.parametrize(("images", "dimension"), [(2, 5), (20, 50), (500, 30), (3, 1)])
+def test_the_shrinkage_is_that_of_scikit_learn(images, dimension):
+    spread = (np.random.default_rng(0).normal(size=(images, dimension)) * np.arange(1, dimension + 1)).astype(
+        np.float32
+    )
+    theirs = ledoit_wolf_shrinkage(spread.astype(np.float64), assume_centered=True)
+    assert _shrinkage(spread, spread.T @ spread) == pytest.approx(theirs if dimension > 1 else 1, rel=1e-4)
 
 
 @given(st.integers(1, 30), st.integers(1, 5), st.integers(1, 40), st.integers(0, 1000))

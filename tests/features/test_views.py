@@ -166,6 +166,17 @@ def test_a_picture_too_large_is_told(pictures: Callable[..., list[Path]]) -> Non
     assert views.problems == [(0, "48x40 is more than the 1,000 pixels allowed (--max-pixels)")]
 
 
+def test_processes_give_what_threads_give(pictures: Callable[..., list[Path]], tmp_path: Path) -> None:
+    manifest = inspect_all(Manifest.from_rows([*pictures(21), tmp_path / "gone.png"]))
+    (tmp_path / "gone.png").write_bytes(b"")
+    options: dict[str, Any] = {"views": (0, MIRROR, 1), "workers": 2}
+    there, here = (list(read(manifest, range(22), kind=kind, **options)) for kind in ("processes", "threads"))
+    for one, other in zip(there, here, strict=True):
+        assert (one.rows, one.numbers) == (other.rows, other.numbers)
+        assert np.array_equal(one.images, other.images)
+    assert sorted(each for views in there for each in views.problems) == [(21, "empty file")]
+
+
 def test_content_must_be_what_was_inspected(pictures: Callable[..., list[Path]]) -> None:
     paths = pictures(3)
     manifest = inspect_all(Manifest.from_rows(paths))

@@ -19,7 +19,7 @@ from headstart.errors import ModelError, SettingsError
 from headstart.models import openvino_engine
 from headstart.models.backbone import load_backbone
 from headstart.models.cut import cut
-from headstart.models.engine import Engine, Normalised, choose_device, choose_precision, open_engine
+from headstart.models.engine import Engine, Normalised, choose_batch, choose_device, choose_precision, open_engine
 
 SPEC = InputSpec(height=64, width=64, mean=(0.5, 0.4, 0.3), std=(0.2, 0.25, 0.3))
 WAYS = [(engine, precision) for engine in ("torch", "openvino") for precision in ("float32", "bfloat16")]
@@ -254,3 +254,14 @@ def test_openvino_and_a_gpu() -> None:
     assert str(failure.value) == (
         "--engine openvino runs on the processor: use --device cpu with it, or --engine torch for cuda"
     )
+
+
+@pytest.mark.parametrize(("asked", "batch"), [(None, 32), (1, 1), (500, 500)])
+def test_a_processor_takes_32_images_at_a_time(asked: int | None, batch: int) -> None:
+    assert choose_batch(asked, "cpu") == batch
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
+def test_a_gpu_takes_more() -> None:
+    assert choose_batch(None, "auto") == choose_batch(None, "cuda") == 256
+    assert choose_batch(None, "cpu") == 32

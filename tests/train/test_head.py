@@ -147,6 +147,26 @@ def test_one_strength_is_tried_where_one_is_given() -> None:
     assert solve_head(blobs(60), blobs(30, seed=1), classes=4, l2=0).l2 == 0
 
 
+def test_the_search_may_be_coarse_but_not_the_solution() -> None:
+    train, validation = blobs(3000, size=32), blobs(300, size=32, seed=1)
+    origin = Solution(torch.zeros(4, 32).fill_diagonal_(0.05), torch.zeros(4))
+    exact, coarse = (
+        solve_head(train, validation, classes=4, pretrained=origin, precision=precision)
+        for precision in ("float32", "bfloat16")
+    )
+    assert coarse.l2 == exact.l2
+    assert torch.allclose(coarse.solution.weight, exact.solution.weight, atol=1e-3)
+    others = zip(coarse.history, exact.history, strict=True)
+    assert any(one["val_loss"] != other["val_loss"] for one, other in others)  # that it was coarse at all
+
+
+def test_the_chosen_line_tells_of_the_solution_that_is_kept() -> None:
+    train, (x, y) = blobs(200), blobs(50, seed=1)
+    fit = solve_head(train, (x, y), classes=4, precision="bfloat16")
+    (chosen,) = [line for line in fit.history if line["chosen"]]
+    assert chosen["val_loss"] == pytest.approx(float(F.cross_entropy(fit.solution.logits(x), y)), abs=1e-5)
+
+
 def test_lines_of_history_have_the_agreed_keys() -> None:
     origin = Solution(torch.zeros(4, 6).fill_diagonal_(0.05), torch.zeros(4))
     history = solve_head(blobs(60), blobs(30, seed=1), classes=4, pretrained=origin).history

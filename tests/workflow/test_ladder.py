@@ -137,6 +137,12 @@ def test_a_test_part_by_itself_only_where_it_is_large(photos: Photos, fitted: Fi
 # -- what goes with a prediction --------------------------------------------------------------------------------------
 
 
+def test_a_deeper_rung_with_views_of_its_own_looks_at_mirrored_pictures_too(stripes: Manifest, fitted: Fit) -> None:
+    found = fitted(stripes, train="last:1", validation=0.4, mirror="on", views=2, epochs=1)
+    assert found.classifier.novelty is not None
+    assert found.evaluation["novelty"]["strange"]["value"] < 0.5
+
+
 def test_the_mirrored_picture_counts_as_much(stripes: Manifest, fitted: Fit, tmp_path: Path) -> None:
     found = fitted(stripes, train="head", validation=0.4, mirror="on", size=32)
     classifier = load(save_run(found, tmp_path / "run"))

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from headstart import places
 from headstart.errors import ModelError, StoreError
 from headstart.workflow.fitting import Fitted
 from headstart.workflow.listing import models, prune, spaces, verified
@@ -68,9 +69,17 @@ def test_a_damaged_store_is_told_after_all_was_looked_at(store: Path) -> None:
 
 
 def test_pruning_takes_a_model_or_all(store: Path) -> None:
-    assert prune(store, model=None, everything=False).startswith(f"{store}: ")
+    root = store.parent
+    assert prune(str(root), model=None, everything=False).startswith(f"{root}: ")
     assert len(list(spaces(store))) == 3
-    assert prune(store, model="test_resnet", everything=False).endswith(" MB kept")
+    assert prune(str(root), model="test_resnet", everything=False).endswith(" MB kept")
     assert [line.split()[1] for line in list(spaces(store))[1:]] == ["test_efficientnet"]
-    assert prune(store, model=None, everything=True).endswith(", 0.0 MB kept")
+    places.prepared(str(root)).mkdir()
+    (places.prepared(str(root)) / "one.xml").write_bytes(bytes(10**6))
+    places.inspections(str(root)).write_bytes(bytes(10**6))
+    (root / "weights").mkdir()
+    (root / "weights" / "mine.safetensors").write_bytes(bytes(10**6))
+    assert prune(str(root), model=None, everything=True).endswith(", 0.0 MB kept")
+    assert {path.name for path in root.iterdir()} == {"features", "weights"}
     assert list(store.iterdir()) == []
+    assert [path.name for path in (root / "weights").iterdir()] == ["mine.safetensors"]

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from pathlib import Path
 
 from headstart.data.decode import MAX_PIXELS, Inspection, inspect
 from headstart.data.manifest import Manifest
+from headstart.data.seen import Seen, stamp
 from headstart.errors import DataError, TooManyProblems
 from headstart.progress import Progress
 from headstart.scale import cores
@@ -21,24 +24,18 @@ def inspect_all(
     *,
     max_pixels: int = MAX_PIXELS,
     workers: int | None = None,
+    seen: Seen | None = None,
     progress: Progress | None = None,
 ) -> Manifest:
     """Fill in width, height, bytes, hash and problem of every row. Rows keep their order; no pixels are kept.
 
-    ``workers`` is the number of threads: by default two for each processor, since some wait for the disk.
+    ``workers`` is the number of threads: by default two for each processor, since some wait for the disk. Files that
+    ``seen`` knows, and that have not changed since, are not read; it learns of the others.
     """
-    look = partial(_look, manifest, max_pixels)
-    chunks = [range(start, min(start + _CHUNK, len(manifest))) for start in range(0, len(manifest), _CHUNK)]
-    seen: list[Inspection] = []
-    with (
-        (progress or Progress()).stage("checking", total=len(manifest), unit="image") as advance,
-        ThreadPoolExecutor(workers or 2 * cores()) as pool,
-    ):
-        for inspections in pool.map(look, chunks):
-            seen += inspections
-            advance(len(inspections))
+    look = partial(_looked_at, manifest, max_pixels, workers, progress or Progress())
+    found = look(range(len(manifest))) if seen is None else _with(seen, manifest, max_pixels, look)
     for name in ("width", "height", "bytes", "hash", "problem"):
-        manifest = manifest.with_column(name, [getattr(inspection, name) for inspection in seen])
+        manifest = manifest.with_column(name, [getattr(inspection, name) for inspection in found])
     return manifest
 
 
@@ -56,8 +53,41 @@ def refuse_if_too_many(manifest: Manifest, *, most: float = 0.1) -> None:
         raise TooManyProblems(f"{text}; at most {most:.1%} may be (--max-problems){_listed(bad)}")
 
 
-def _look(manifest: Manifest, max_pixels: int, rows: range) -> list[Inspection]:
-    return [inspect(manifest.source(row), max_pixels=max_pixels) for row in rows]
+def _with(
+    seen: Seen, manifest: Manifest, max_pixels: int, look: Callable[[Sequence[int]], list[Inspection]]
+) -> list[Inspection]:
+    """Of every row: what is known already, and for the others a look."""
+    uris, sources = manifest.uris, map(manifest.source, range(len(manifest)))
+    stamps = [stamp(source) if isinstance(source, Path) else None for source in sources]
+    found = [
+        None if known is None or (known.width or 0) * (known.height or 0) > max_pixels else known
+        for known in seen.find(uris, stamps)
+    ]
+    rows = [row for row, known in enumerate(found) if known is None]
+    new = look(rows) if rows else []
+    seen.keep([uris[row] for row in rows], [stamps[row] for row in rows], new)
+    by_row = dict(zip(rows, new, strict=True))
+    return [by_row[row] if known is None else known for row, known in enumerate(found)]
+
+
+def _looked_at(
+    manifest: Manifest, max_pixels: int, workers: int | None, progress: Progress, rows: Sequence[int]
+) -> list[Inspection]:
+    """In threads; in the rows' order."""
+
+    def look(chunk: Sequence[int]) -> list[Inspection]:
+        return [inspect(manifest.source(row), max_pixels=max_pixels) for row in chunk]
+
+    chunks = [rows[start : start + _CHUNK] for start in range(0, len(rows), _CHUNK)]
+    found: list[Inspection] = []
+    with (
+        progress.stage("checking", total=len(rows), unit="image") as advance,
+        ThreadPoolExecutor(workers or 2 * cores()) as pool,
+    ):
+        for inspections in pool.map(look, chunks):
+            found += inspections
+            advance(len(inspections))
+    return found
 
 
 def _listed(bad: Manifest, first: int = 20) -> str:

@@ -1,11 +1,13 @@
-"""Images off the disk as arrays of one size, decoded by threads ahead of whoever computes with them."""
+"""Images off the disk as arrays of one size, decoded ahead of whoever computes with them."""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Generator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,11 +17,11 @@ from headstart.data.manifest import Manifest
 from headstart.data.spec import InputSpec
 from headstart.data.transforms import view
 from headstart.errors import ImageProblem
-from headstart.scale import cores
+from headstart.scale.pool import Kind, open_pool
 
 __all__ = ["Views", "read_views"]
 
-_CHUNK = 8  # views a thread makes at a time: few enough to start soon, enough to make the hand-over cheap
+_CHUNK = 8  # views a worker makes at a time: few enough to start soon, enough to make the hand-over cheap
 
 
 @dataclass
@@ -55,6 +57,7 @@ def read_views(
     max_pixels: int,
     workers: int | None = None,
     views: Sequence[int] | Mapping[int, Sequence[int]] = (0,),
+    kind: Kind | None = None,
 ) -> Generator[Views, None, None]:
     """Decode the images in these rows once each, and give their views in order, ``batch`` at a time (the last fewer).
 
@@ -64,27 +67,29 @@ def read_views(
 
     :param batch: views; those of one image may fall into two batches.
     :param views: numbers of the views of :func:`headstart.data.transforms.view`: those of all images, or of each row.
+    :param kind: of the workers, as of :func:`headstart.scale.pool.open_pool`.
     """
-    threads = workers or cores()
     hashes = manifest.hashes
     wanted = views if isinstance(views, Mapping) else dict.fromkeys(rows, views)
     most = max(map(len, wanted.values()), default=1)
     images = max(1, _CHUNK // most)  # a chunk
 
-    def read(chunk: Sequence[int]) -> Views:
-        made = Views()
-        for row in chunk:
-            made.add(_read(manifest, row, wanted[row], hashes[row], spec, max_pixels))
-        return made
+    def tasks(chunk: Sequence[int]) -> list[_Task]:
+        return [_Task(row, manifest.source(row), tuple(wanted[row]), hashes[row]) for row in chunk]
 
-    chunks = (rows[start : start + images] for start in range(0, len(rows), images))
-    ahead = threads + 2 * -(-batch // (images * most))
-    waiting: deque[Future[Views]] = deque()
+    def here(chunk: Sequence[int]) -> Views:
+        return _made(tasks(chunk), spec, max_pixels)
+
     gathered = Views()
-    pool = ThreadPoolExecutor(threads, thread_name_prefix="headstart-decode")
-    try:
-        for chunk in chunks:
-            waiting.append(pool.submit(read, chunk))
+    waiting: deque[Future[Views]] = deque()
+    with open_pool(len(rows), workers=workers, kind=kind) as pool:
+        ahead = pool.workers + 2 * -(-batch // (images * most))
+        for start in range(0, len(rows), images):
+            chunk = rows[start : start + images]
+            in_threads = pool.kind == "threads"
+            waiting.append(
+                pool.submit(here, chunk) if in_threads else pool.submit(_made, tasks(chunk), spec, max_pixels)
+            )
             if len(waiting) < ahead:
                 continue
             gathered.add(waiting.popleft().result())
@@ -96,15 +101,26 @@ def read_views(
                 gathered.add(waiting.popleft().result())
             full, gathered = gathered.split(batch)
             yield full
-    finally:
-        # A consumer that stops early, or Ctrl-C, does not wait for what nobody will use.
-        pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _read(
-    manifest: Manifest, row: int, numbers: Sequence[int], expected: str | None, spec: InputSpec, max_pixels: int
-) -> Views:
-    source = manifest.source(row)
+class _Task(NamedTuple):
+    """An image to be read, and its views that are wanted."""
+
+    row: int
+    source: Path | NDArray[Any]
+    numbers: tuple[int, ...]
+    expected: str | None  # the hash of its content
+
+
+def _made(tasks: Sequence[_Task], spec: InputSpec, max_pixels: int) -> Views:
+    made = Views()
+    for task in tasks:
+        made.add(_read(task, spec, max_pixels))
+    return made
+
+
+def _read(task: _Task, spec: InputSpec, max_pixels: int) -> Views:
+    row, source, numbers, expected = task
     try:
         content = source if isinstance(source, np.ndarray) else read_source(source)
         # The evaluation view of an image that nobody inspected needs no hash: to predict goes faster without.

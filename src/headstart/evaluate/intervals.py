@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from statistics import NormalDist
 from typing import Any, TypedDict
 
 import numpy as np
@@ -11,6 +13,7 @@ from numpy.typing import NDArray
 __all__ = ["Interval", "bootstrap", "chunks", "mean", "wilson"]
 
 LEVEL = 0.95
+Z = NormalDist().inv_cdf((1 + LEVEL) / 2)
 CHUNK = 4_000_000  # weights held at once while resampling: 32 MB
 
 
@@ -31,10 +34,12 @@ def wilson(hits: int, images: int) -> Interval:
     >>> {name: round(value, 3) for name, value in wilson(9, 10).items()}
     {'value': 0.9, 'low': 0.596, 'high': 0.982}
     """
-    from scipy.stats import binomtest
-
-    bounds = binomtest(int(hits), int(images)).proportion_ci(confidence_level=LEVEL, method="wilson")
-    return {"value": hits / images, "low": float(bounds.low), "high": float(bounds.high)}
+    # In place of scipy's: a report asks for one a class, and each would take two milliseconds.
+    share, slack = hits / images, Z**2 / images
+    centre = (share + slack / 2) / (1 + slack)
+    reach = math.sqrt(share * (1 - share) * slack + slack**2 / 4) / (1 + slack)
+    low, high = centre - reach, centre + reach
+    return {"value": share, "low": low if hits else 0.0, "high": high if hits < images else 1.0}
 
 
 def mean(values: NDArray[np.floating[Any]]) -> Interval:

@@ -259,23 +259,37 @@ def _covariance(spread: NDArray[np.float32], *, own: int, rank: int) -> tuple[Fl
 
     ``own`` is how many images there are more than means that were taken off them.
     """
-    from sklearn.covariance import ledoit_wolf_shrinkage
-    from sklearn.utils.extmath import randomized_svd
+    from scipy.linalg import eigh
 
     dimension = spread.shape[1]
     total = float(np.einsum("nd,nd->", spread, spread, dtype=np.float64)) / max(own, 1)
     if total <= 1e-9 or own < 2:  # an image a class: all directions are alike
         return np.empty((0, dimension)), np.empty(0), float(dimension)
     rank = max(0, min(rank, own - 1, dimension - 1))
-    shrinkage = ledoit_wolf_shrinkage(spread, assume_centered=True)
+    products = spread.T @ spread  # (D, D)
+    shrinkage = _shrinkage(spread, products)
     axes, variances = np.empty((0, dimension)), np.empty(0)
     if rank:
-        _, singular, axes = randomized_svd(spread, rank, random_state=0)
-        variances = singular.astype(np.float64) ** 2 / own
+        most, directions = eigh(products, subset_by_index=(dimension - rank, dimension - 1))  # ascending
+        axes, variances = directions.T[::-1], most[::-1].astype(np.float64) / own
     each = shrinkage * total / dimension
     rest = (1 - shrinkage) * (total - variances.sum()) / (dimension - rank) + each
     rest = max(rest, 1e-6 * total / dimension)  # features that lie in few directions only
     return axes, 1 / rest - 1 / np.maximum((1 - shrinkage) * variances + each, rest), 1 / rest
+
+
+def _shrinkage(spread: NDArray[np.float32], products: NDArray[np.float32]) -> float:
+    """How far Ledoit and Wolf draw the covariance of differences ``(N, D)`` to a multiple of the unit matrix: 0 to 1.
+
+    ``products`` are the differences' with each other, ``(D, D)``, which the directions need too: scikit-learn's
+    function makes them for itself, and as many again of the squares, whose sum needs lengths alone.
+    """
+    images, dimension = spread.shape
+    lengths = np.einsum("nd,nd->n", spread, spread).astype(np.float64)  # squared
+    trace, squares = lengths.sum() / images, float(np.square(products, dtype=np.float64).sum()) / images**2
+    noise = float((np.square(lengths).sum() / images - squares) / images)
+    apart = squares - trace**2 / dimension
+    return float(np.clip(noise / apart, 0, 1)) if apart > 0 else 1.0
 
 
 def _threshold(scores: Floats, inside: float) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from headstart.data.spec import InputSpec
 from headstart.errors import ModelError
 from headstart.models.foreign import FrozenGraph
 from headstart.models.openvino_library import openvino
+from headstart.models.prepared import keep, kept
 
 __all__ = ["compiled"]
 
@@ -25,15 +27,21 @@ _MOST_DIFFERENCE = 1e-3
 Forward = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 
 
-def compiled(module: nn.Module, spec: InputSpec, batch: int, precision: str) -> Forward:
+def compiled(
+    module: nn.Module, spec: InputSpec, batch: int, precision: str, *, prepared: Path | None = None
+) -> Forward:
     """The network as a function from ``batch`` images, uint8 (batch, H, W, 3), to float32 (batch, …).
 
     The conversion is checked in float32, where both must give the same. What bfloat16 makes of that depends on the
     network: for noise in an untrained or a small one, cosines below 0.99 are nothing wrong.
 
+    :param prepared: where it is kept when it is converted, and read from when it was before
+        (:func:`headstart.models.prepared.place`).
     :raises ModelError: OpenVINO cannot run this network, or gives other values than torch.
     """
     try:
+        if prepared is not None and (before := kept(prepared)) is not None:
+            return _compiled(before, precision)
         model = _converted(module, spec, batch)
         exact = _compiled(model, "float32")
         difference = _difference(module, exact, spec, batch)
@@ -46,6 +54,8 @@ def compiled(module: nn.Module, spec: InputSpec, batch: int, precision: str) -> 
             f"OpenVINO gives other values than torch in float32 (relative difference {difference:.2g}); "
             "use --engine torch"
         )
+    if prepared is not None:
+        keep(model, prepared)
     return forward
 
 

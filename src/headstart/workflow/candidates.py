@@ -21,7 +21,7 @@ from headstart.features.store import Space
 from headstart.models import catalog, weights
 from headstart.models.backbone import Backbone, load_backbone
 from headstart.models.cut import Cut, cut
-from headstart.models.engine import Engine, choose_device
+from headstart.models.engine import Engine, choose_batch, choose_device
 from headstart.progress import Progress
 from headstart.settings import FitSettings
 from headstart.train.head import Solution, matched_head
@@ -82,6 +82,11 @@ class Candidate:
         """Of the whole network, its new head included."""
         return sum(each.numel() for each in self.backbone.module.parameters())
 
+    @property
+    def batch(self) -> int:
+        """Images that go through at a time."""
+        return choose_batch(self.settings.extract_batch, self.device)
+
     @cached_property
     def engine(self) -> Engine:
         """What runs it, opened when it is first needed."""
@@ -102,7 +107,7 @@ class Candidate:
             self.space,
             self.backbone.spec,
             open_run=lambda: self.engine,
-            batch=settings.extract_batch,
+            batch=self.batch,
             max_pixels=settings.max_pixels,
             workers=settings.workers,
             progress=progress,
@@ -123,17 +128,17 @@ class Candidate:
         the threads that decode leave of the processor.
         """
         if not self.timed:
-            batch, settings = self._batch(images), self.settings
+            batch = self._batch(images)
             self.engine(batch)  # the first run is slower
             for _ in range(_RUNS):
                 start = time.monotonic()
                 self.engine(batch)
-                self.timed.append((time.monotonic() - start) / settings.extract_batch)
+                self.timed.append((time.monotonic() - start) / self.batch)
         return 1000 * statistics.median(self.timed)
 
     def _batch(self, images: Manifest) -> NDArray[np.uint8]:
         settings = self.settings
-        rows = range(min(len(images), settings.extract_batch))
+        rows = range(min(len(images), self.batch))
         (views,) = read_views(
             images, rows, self.backbone.spec, batch=len(rows), max_pixels=settings.max_pixels, workers=settings.workers
         )

@@ -7,12 +7,14 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from headstart import places
 from headstart.data.checkup import inspect_all, refuse_if_too_many
 from headstart.data.manifest import Manifest
+from headstart.data.seen import Seen
 from headstart.data.sources import read_images
 from headstart.errors import DataError
 from headstart.progress import Progress
-from headstart.settings import EngineSettings, ReadSettings
+from headstart.settings import EngineSettings, FitSettings, ReadSettings
 
 __all__ = ["check", "inspected", "pictures", "read"]
 
@@ -46,9 +48,14 @@ def pictures(images: Sequence[str | Path], settings: ReadSettings | None = None)
 def inspected(manifest: Manifest, settings: EngineSettings, *, progress: Progress) -> Manifest:
     """Read every image once; refuse to go on when too many have a problem.
 
+    A fit does not read again what it, or another fit with the same store, read before and what has not changed since.
+
     :raises TooManyProblems: more than the share ``max_problems``.
     """
-    seen = inspect_all(manifest, max_pixels=settings.max_pixels, workers=settings.workers, progress=progress)
+    before = Seen(places.inspections(settings.store)) if isinstance(settings, FitSettings) else None
+    seen = inspect_all(
+        manifest, max_pixels=settings.max_pixels, workers=settings.workers, seen=before, progress=progress
+    )
     refuse_if_too_many(seen, most=settings.max_problems)
     if len(seen.unusable):
         progress.say(f"{len(seen.unusable):,} of {len(seen):,} images cannot be used and are set aside")

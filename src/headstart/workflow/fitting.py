@@ -347,6 +347,8 @@ class _Fitting:
             return None
         for part in ("train", self.rungs.judges):
             if part not in known:
+                # A deeper rung has trained on other views of the images than those that are looked at here.
+                self.rungs.extract(chosen.place, [part], views=self.rungs.seen)
                 known[part] = self.rungs.outputs(chosen.place, part).features
         seen, judged, targets = known["train"], known[self.rungs.judges], self.rungs.targets("train")
         if seen is None or judged is None:

@@ -7,7 +7,8 @@ from headstart.features.key import FeatureSpace
 from headstart.features.store import FeatureStore, Space
 from headstart.models.backbone import Backbone, digest
 from headstart.models.cut import Cut
-from headstart.models.engine import Engine, choose_precision, open_engine
+from headstart.models.engine import Engine, choose_batch, choose_precision, open_engine
+from headstart.models.prepared import place
 from headstart.settings import FitSettings
 
 __all__ = ["open_prefix", "open_space"]
@@ -36,11 +37,13 @@ def open_prefix(backbone: Backbone, parts: Cut, settings: FitSettings) -> Engine
 
     :raises SettingsError: the device or engine asked for is not on this machine.
     """
+    spec, batch = backbone.spec, choose_batch(settings.extract_batch, settings.device)
     return open_engine(
         parts.prefix,
-        backbone.spec,
-        batch=settings.extract_batch,
+        spec,
+        batch=batch,
         device=settings.device,
         precision=settings.precision,
         engine=settings.engine,
+        prepared=place(places.prepared(settings.store), f"{backbone.name} to {parts.name}", parts.prefix, spec, batch),
     )

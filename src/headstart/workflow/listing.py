@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+from headstart import places
 from headstart.errors import ModelError, StoreError
 from headstart.features.store import FeatureStore, Space
 from headstart.models import catalog, weights
@@ -86,17 +88,27 @@ def _verified(space: Space) -> tuple[str, bool]:
         return str(failure), False
 
 
-def prune(folder: Path, *, model: str | None, everything: bool) -> str:
+def prune(store: str | None, *, model: str | None, everything: bool) -> str:
     """Make the store smaller, and say by how much."""
-    found = list(FeatureStore(folder).spaces())
-    before = sum(space.bytes for space in found)
-    for space in found:
+    folder = places.features(store)
+    before = _bytes(places.root(store))
+    for space in FeatureStore(folder).spaces():
         if everything or model == space.facts["model"]:
             space.remove()
         elif model is None:
             space.prune()
-    after = sum(space.bytes for space in FeatureStore(folder).spaces())
-    return f"{folder}: {(before - after) / 1e6:,.1f} MB freed, {after / 1e6:,.1f} MB kept"
+    if everything:
+        shutil.rmtree(places.prepared(store), ignore_errors=True)
+        places.inspections(store).unlink(missing_ok=True)
+    after = _bytes(places.root(store))
+    return f"{places.root(store)}: {(before - after) / 1e6:,.1f} MB freed, {after / 1e6:,.1f} MB kept"
+
+
+def _bytes(root: Path) -> int:
+    """Of all that headstart makes in a store; weights, which people put there, are not."""
+    made = (places.features(str(root)), places.prepared(str(root)), places.inspections(str(root)))
+    files = [file for place in made for file in ([place] if place.is_file() else place.rglob("*"))]
+    return sum(file.stat().st_size for file in files if file.is_file())
 
 
 def _name(space: Space) -> str:

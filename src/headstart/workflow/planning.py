@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from headstart.data.views import read_views
+from headstart.models.engine import choose_batch
 from headstart.settings import FitSettings
 from headstart.train.forecast import solve_seconds, step_seconds
 from headstart.workflow.rungs import KEEP_IN_MEMORY, Place, Rungs
@@ -80,7 +81,7 @@ def _seconds_an_image(rungs: Rungs, place: Place, settings: FitSettings) -> floa
         images,
         rows,
         rungs.backbone.spec,
-        batch=min(settings.extract_batch, len(rows)),
+        batch=min(choose_batch(settings.extract_batch, rungs.device), len(rows)),
         max_pixels=settings.max_pixels,
         workers=settings.workers,
     )

@@ -22,7 +22,7 @@ from headstart.features.extract import extract
 from headstart.features.store import Space
 from headstart.models.backbone import Backbone
 from headstart.models.cut import Cut, cut
-from headstart.models.engine import Engine, Normalised, choose_precision
+from headstart.models.engine import Engine, Normalised, choose_batch, choose_precision
 from headstart.models.names import match
 from headstart.models.trainable import glorot
 from headstart.progress import Progress
@@ -165,7 +165,7 @@ class Rungs:
             self.backbone.spec,
             open_run=lambda: place.run,
             views=views,
-            batch=settings.extract_batch,
+            batch=choose_batch(settings.extract_batch, self.device),
             max_pixels=settings.max_pixels,
             workers=settings.workers,
             progress=self.progress,
@@ -236,6 +236,7 @@ class Rungs:
             "l2": self.settings.l2,
             "pretrained": pretrained,
             "balance": self._balance(),
+            "precision": choose_precision(self.settings.precision, self.device),
         }
         with self.progress.stage("solving the head", total=1, unit="path") as advance:
             if self.folds:
