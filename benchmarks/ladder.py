@@ -15,10 +15,15 @@ import json
 from collections import defaultdict
 from typing import Any
 
-from harness import HEADSTART, SHARED, emptied, keep, run, spread
+from harness import HEADSTART, RESULTS, SHARED, emptied, keep, run, spread
 
 RUNS: dict[str, tuple[object, ...]] = {
     "trash6": ("--validation", 0.2, "--test", 0.2),
+    "trash6, two minutes": ("--validation", 0.2, "--test", 0.2, "--budget", "2min"),
+    "trash6, two minutes, BatchNorm frozen": (
+        *("--validation", 0.2, "--test", 0.2),
+        *("--budget", "2min", "--batchnorm", "frozen"),
+    ),
     "dogs120": ("--validation", 0.2, "--test", 0),
     "dogs120, mirrored, 256 pixels": ("--validation", 0.2, "--test", 0, "--mirror", "on", "--size", 256),
     "dogs120, pretrained head off": ("--validation", 0.2, "--test", 0, "--pretrained-head", "off"),
@@ -63,9 +68,14 @@ def main() -> None:
     """One after the other; what is there is kept as it goes."""
     arguments = argparse.ArgumentParser()
     arguments.add_argument("--seeds", type=int, default=5)
+    arguments.add_argument(
+        "--only", nargs="+", choices=RUNS, default=list(RUNS), help="the others stay as they are kept"
+    )
     given = arguments.parse_args()
-    figures: dict[str, Any] = {}
-    for name in RUNS:
+    before = RESULTS / "ladder.json"
+    kept = json.loads(before.read_text()) if before.exists() and given.only != list(RUNS) else {}
+    figures: dict[str, Any] = {name: kept[name] for name in RUNS if name in kept and name not in given.only}
+    for name in given.only:
         figures[name] = fitted(name, given.seeds)
         keep("ladder", figures, say=False)
     print(json.dumps(figures, indent=2))

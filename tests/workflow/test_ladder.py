@@ -72,7 +72,7 @@ def test_a_rung_that_loses_leaves_no_trace(stripes: Manifest, fitted: Fit) -> No
     alone = fitted(stripes, train="head", **settings)
     assert rungs(ladder) == ["head", "last:1"]
     assert chosen(ladder)["rung"] == "head"
-    assert "last:3 is not tried" in ladder.evaluation["ladder"][-1]["note"]
+    assert "last:5 is not tried" in ladder.evaluation["ladder"][-1]["note"]
     for name, value in alone.classifier.network.state_dict().items():
         assert torch.equal(ladder.classifier.network.state_dict()[name], value), name
     assert np.array_equal(ladder.probabilities, alone.probabilities)
@@ -207,6 +207,6 @@ def test_a_plan_tells_each_rung_and_computes_nothing_that_is_kept(photos: Photos
     lines = plan(read_images(photos(red=70, green=70)), settings, progress=face)
     assert lines[0] == "70 to train on, 70 to validate on"
     rows = {line.split()[0]: line.split() for line in lines[2:5]}
-    assert list(rows) == ["head", "last:1", "last:3"]
+    assert list(rows) == ["head", "last:1", "last:5"]
     assert [rows[name][1] for name in rows] == ["140", "280", "280"]  # 70 × (1 + 2 views) + 70
     assert "computing features" not in face.stages

@@ -13,7 +13,7 @@ from headstart.train.figures import difference
 
 __all__ = ["DEEPER", "best", "losses", "pays", "promises"]
 
-DEEPER = ("last:1", "last:3")
+DEEPER = ("last:1", "last:5")
 """What is trained after the head, one after the other."""
 
 

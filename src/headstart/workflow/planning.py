@@ -67,7 +67,9 @@ def _training(rungs: Rungs, place: Place, train: int, judges: int) -> float:
         walks = 5 if rungs.folds else 1
         return walks * solve_seconds(train, values, len(rungs.classes), device=rungs.device)
     rungs.train_only(place)
-    one = step_seconds(place.tail, place.parts.feature_shape, loop, device=rungs.device, uint8=place.parts.at_image)
+    spec, at_image = place.backbone.spec, place.parts.at_image
+    shape = (spec.height, spec.width, 3) if at_image else place.parts.feature_shape
+    one = step_seconds(place.tail, shape, loop, device=rungs.device, uint8=at_image)
     # To look at an image takes about a third of what it takes to learn from it.
     return settings.epochs * (train + judges / 3) / settings.batch * one
 

@@ -142,7 +142,8 @@ class Rungs:
 
         :raises CutError: it cannot be cut there.
         """
-        network, spec = self.network, self.backbone.spec
+        # A rung before this one may have been trained on a GPU, and left its layers there.
+        network, spec = self.network.to("cpu"), self.backbone.spec
         parts = cut(network, train, input_shape=(3, spec.height, spec.width))
         tail = Normalised(network, spec) if parts.at_image else parts.tail
         space = open_space(self.backbone, parts, self.settings, device=self.device)
@@ -281,7 +282,8 @@ class Rungs:
         """Some careful epochs on some of the pictures as they are: all views of all cost more than what came before."""
         self.extract(place, ["train"], most=_LOOK_AT)
         place.release()  # most looks end here
-        loop = self.loop(epochs=_LOOKS, mixup=0.0)
+        # So few epochs are not enough for new statistics of BatchNorm: with them all would look worse.
+        loop = self.loop(epochs=_LOOKS, mixup=0.0, batchnorm="frozen")
         history = self._train(place, replace(loop, lr=_CAREFUL * loop.highest_rate), most=_LOOK_AT)
         note = f"no gain in {_LOOKS} careful epochs on pictures as they are: no more was tried"
         return self._rung(place, start, history, note)
