@@ -141,7 +141,7 @@ def keep(name: str, figures: dict[str, Any], *, quick: bool = False, say: bool =
     result = {
         "command": f"python benchmarks/{Path(sys.argv[0]).name} {' '.join(sys.argv[1:])}".strip(),
         "date": time.strftime("%Y-%m-%d"),
-        "machine": _machine(),
+        "machine": machine(),
         "versions": {"python": platform.python_version(), **_versions()},
         **figures,
     }
@@ -158,12 +158,17 @@ def _versions() -> dict[str, str]:
     return found
 
 
-def _machine() -> dict[str, Any]:
-    machine = {"processor": _processor(), "cores": len(os.sched_getaffinity(0)), "system": platform.system()}
+def machine() -> dict[str, Any]:
+    """In words; figures of two machines are not to be divided by each other."""
+    found: dict[str, Any] = {
+        "processor": _processor(),
+        "cores": len(os.sched_getaffinity(0)),
+        "system": platform.system(),
+    }
     if shutil.which("nvidia-smi"):
         ask = ("nvidia-smi", "--query-gpu=name", "--format=csv,noheader")
-        machine["gpu"] = subprocess.run(ask, check=True, capture_output=True, text=True).stdout.strip()
-    return machine
+        found["gpu"] = subprocess.run(ask, check=True, capture_output=True, text=True).stdout.strip()
+    return found
 
 
 def _processor() -> str:

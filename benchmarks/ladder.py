@@ -74,7 +74,10 @@ def main() -> None:
     given = arguments.parse_args()
     before = RESULTS / "ladder.json"
     kept = json.loads(before.read_text()) if before.exists() and given.only != list(RUNS) else {}
-    figures: dict[str, Any] = {name: kept[name] for name in RUNS if name in kept and name not in given.only}
+    # What stays keeps its machine, which need not be this one.
+    figures: dict[str, Any] = {
+        name: {"machine": kept["machine"], **kept[name]} for name in RUNS if name in kept and name not in given.only
+    }
     for name in given.only:
         figures[name] = fitted(name, given.seeds)
         keep("ladder", figures, say=False)

@@ -114,6 +114,7 @@ def seed(result: Json, plots: Path) -> list[str]:
                 figure(second[name]["times_faster_than_keras"], " times"),
             ]
             for name, what in AGAIN.items()
+            if name in second
         ),
     ]
     bars(
@@ -124,7 +125,7 @@ def seed(result: Json, plots: Path) -> list[str]:
             "headstart, the same recipe again": second["classic"]["s"],
             "headstart's defaults": better["headstart_all_done_s"],
             "headstart's defaults again": second["defaults"]["s"],
-            "the head alone, again": second["head"]["s"],
+            **({"the head alone, again": second["head"]["s"]} if "head" in second else {}),
         },
         "seconds from the JPEGs of 10,222 dogs to a classifier",
     )
@@ -220,7 +221,8 @@ def ladder(result: Json, _: Path) -> list[str]:
         lines += [
             f"{name}: on {found['part']} at the end {figure(end['top1'], ' %', 100)}, mean {end['top1']['mean']:.2%}, "
             f"log-loss {figure(end['log_loss'])}, ECE {figure(end['ece'])}, sets hold {end['covered']['mean']:.1%}; "
-            f"{figure(found['first_from_nothing_s'])} s from nothing.",
+            f"{figure(found['first_from_nothing_s'])} s from nothing"
+            + (f", on {found['machine']['processor']}." if "machine" in found else "."),
             "",
             *table(["rung, on validation", "seeds", "accuracy", "log-loss", "seconds"], rows),
         ]

@@ -25,7 +25,7 @@ import statistics
 from pathlib import Path
 from typing import Any
 
-from harness import HEADSTART, SEED, SHARED, WEIGHTS, emptied, keep, peer, run
+from harness import HEADSTART, SEED, SHARED, WEIGHTS, emptied, keep, machine, peer, run
 
 CLASSIC = ("--recipe", "classic")
 WRONG_INPUT = ("--channels", "BGR", "--range", "0:1")
@@ -68,8 +68,11 @@ def keras(epochs: int, limit: int | None) -> dict[str, Any]:
 
 
 def earlier(path: Path, epochs: int) -> list[dict[str, Any]]:
-    """Keras's runs out of an earlier result."""
-    found = json.loads(path.read_text()).get("keras", {}).get("runs", [])
+    """Keras's runs out of an earlier result, of this very kind of machine."""
+    result = json.loads(path.read_text())
+    if result["machine"] != machine():
+        raise SystemExit(f"{path}: measured on {result['machine']}, and this is {machine()}; leave --keras-from out")
+    found = result.get("keras", {}).get("runs", [])
     if not found or any(len(each["val_accuracy"]) != epochs for each in found):
         raise SystemExit(f"{path}: holds no run of Keras over {epochs} epochs; leave --keras-from out, or name another")
     return found  # type: ignore[no-any-return]

@@ -65,6 +65,14 @@ def test_it_climbs_where_that_pays_and_ends_on_the_best_rung(stripes: Manifest, 
     assert {line["rung"] for line in found.history} == set(rungs(found))
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
+def test_a_gpu_climbs_as_far(stripes: Manifest, fitted: Fit) -> None:
+    """A rung leaves its layers on the device, where the next one cannot be traced."""
+    found = fitted(stripes, train="auto", validation=0.4, epochs=8, size=32, seed=1, device="cuda")
+    assert not any("cannot be traced" in row["note"] for row in found.evaluation["ladder"])
+    assert "last:1" in rungs(found)
+
+
 def test_a_rung_that_loses_leaves_no_trace(stripes: Manifest, fitted: Fit) -> None:
     """A rate so high that training ends worse than it began: the head that was solved before it is what is kept."""
     settings = {"validation": 0.4, "epochs": 1, "size": 32}
