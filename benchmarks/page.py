@@ -74,45 +74,29 @@ AGAIN = {
 }
 
 
+def versus(what: str, theirs: Json, ours: Json) -> list[str]:
+    """A row of seconds."""
+    seconds = figure(theirs["keras_s"], " s"), figure(ours["headstart_s"], " s")
+    return [what, *seconds, figure(ours["times_faster"], " times")]
+
+
 def seed(result: Json, plots: Path) -> list[str]:
     """The tutorial against headstart."""
     last, second = result["to_the_last_epoch"], result["second_fit"]
     better = result["better_than_the_best_of_keras"]
+    best = f"better on validation than Keras's best ({better['keras_best_val_accuracy']:.1%})"
     rows = [
-        [
-            f"from the JPEGs to the end of epoch {result['epochs']}, the same recipe",
-            figure(last["keras_s"], " s"),
-            figure(last["headstart_s"], " s"),
-            figure(last["times_faster"], " times"),
-        ],
+        versus(f"from the JPEGs to the end of epoch {result['epochs']}, the same recipe", last, last),
         [
             "its peak memory",
             figure(last["keras_peak_gb"], " GB"),
             figure(last["headstart_peak_gb"], " GB"),
             figure(last["times_less_memory"], " times less"),
         ],
+        *(versus(f"{best} is told {how}", better, told) for how, told in better["told"].items()),
+        versus(f"{best}, all done and the report written", better, better["all_done"]),
         *(
-            [
-                f"better on validation than Keras's best ({better['keras_best_val_accuracy']:.1%}) is told {how}",
-                figure(better["keras_s"], " s"),
-                figure(told["headstart_s"], " s"),
-                figure(told["times_faster"], " times"),
-            ]
-            for how, told in better["told"].items()
-        ),
-        [
-            "the same, until all is done and the report written",
-            figure(better["keras_s"], " s"),
-            figure(better["headstart_all_done_s"], " s"),
-            figure(better["all_done_times_faster"], " times"),
-        ],
-        *(
-            [
-                f"again with other settings (`{second[name]['settings']}`), {what}",
-                figure(last["keras_s"], " s"),
-                figure(second[name]["s"], " s"),
-                figure(second[name]["times_faster_than_keras"], " times"),
-            ]
+            versus(f"again with other settings (`{second[name]['settings']}`), {what}", last, second[name])
             for name, what in AGAIN.items()
             if name in second
         ),
@@ -122,10 +106,10 @@ def seed(result: Json, plots: Path) -> list[str]:
         {
             "Keras, 10 epochs": last["keras_s"],
             "headstart, the same recipe": last["headstart_s"],
-            "headstart, the same recipe again": second["classic"]["s"],
-            "headstart's defaults": better["headstart_all_done_s"],
-            "headstart's defaults again": second["defaults"]["s"],
-            **({"the head alone, again": second["head"]["s"]} if "head" in second else {}),
+            "headstart, the same recipe again": second["classic"]["headstart_s"],
+            "headstart's defaults": better["all_done"]["headstart_s"],
+            "headstart's defaults again": second["defaults"]["headstart_s"],
+            **({"the head alone, again": second["head"]["headstart_s"]} if "head" in second else {}),
         },
         "seconds from the JPEGs of 10,222 dogs to a classifier",
     )

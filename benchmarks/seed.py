@@ -133,16 +133,20 @@ def measure(given: argparse.Namespace) -> dict[str, Any]:
                 if passed
                 for seconds in [[first_better(fit, best, rung=rung) for fit in first["defaults"]]]
             },
-            "headstart_all_done_s": spread(of(first["defaults"], "seconds")) if passed else None,
-            "all_done_times_faster": ratio(when_best, of(first["defaults"], "seconds")) if passed else None,
+            "all_done": {
+                "headstart_s": spread(of(first["defaults"], "seconds")),
+                "times_faster": ratio(when_best, of(first["defaults"], "seconds")),
+            }
+            if passed
+            else None,
             "classic_reached_s": [reached(fit, best) for fit in first["classic"]],
         },
         "second_fit": {
             name: {
                 "settings": " ".join(map(str, words)),
-                "s": spread(of(second[name], "seconds")),
+                "headstart_s": spread(of(second[name], "seconds")),
                 "top1": spread(of(second[name], "top1")),
-                "times_faster_than_keras": ratio(slow, of(second[name], "seconds")),
+                "times_faster": ratio(slow, of(second[name], "seconds")),
             }
             for name, words in (("classic", OTHER), ("defaults", OTHER_DEFAULTS), ("head", HEAD), ("session", HEAD))
         },

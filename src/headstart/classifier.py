@@ -232,7 +232,9 @@ class Classifier:
                 device=settings.device,
                 precision=precision,
                 engine=settings.engine,
-                prepared=place(places.prepared(), f"{self.model} to {self.parts.name}", module, self.spec, batch),
+                prepared=lambda: place(
+                    places.prepared(), f"{self.model} to {self.parts.name}", module, self.spec, batch
+                ),
             )
             self._engines[asked] = engine  # behind the others: what was asked for least lately goes first
             while len(self._engines) > _KEPT:

@@ -455,7 +455,7 @@ class FitSettings(InputSettings, EngineSettings):
     schedule: str = _knob("cosine", "Learning rate over the epochs.", choices=("cosine", "constant"))
     batchnorm: str = _knob(
         "train",
-        "Trained BatchNorm layers: train learns their statistics anew from the pictures, which gains two points where "
+        "Trained BatchNorm layers: train learns their statistics anew from the pictures, which gains a point where "
         "these are unlike those of pretraining (benchmarks/ladder.py); frozen keeps them as pretrained.",
         choices=("frozen", "train"),
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -28,8 +29,9 @@ def network(seed: int = 0) -> nn.Module:
 
 
 def opened(module: nn.Module, folder: Path, precision: str = "float32") -> Engine:
-    place = prepared.place(folder, "small", module, SPEC, 2)
-    return open_engine(module, SPEC, batch=2, device="cpu", precision=precision, engine="openvino", prepared=place)
+    options = {"device": "cpu", "precision": precision, "engine": "openvino"}
+    place = partial(prepared.place, folder, "small", module, SPEC, 2)
+    return open_engine(module, SPEC, batch=2, prepared=place, **options)
 
 
 @pytest.fixture
@@ -102,3 +104,10 @@ def test_the_oldest_make_room(tmp_path: Path) -> None:
     opened(network(), tmp_path)
     assert len(list(tmp_path.glob("*.json"))) == len(list(tmp_path.glob("*.bin"))) == 16
     assert not list(tmp_path.glob("00.*"))
+
+
+def test_torch_asks_for_no_place() -> None:
+    def asked() -> Path:
+        raise AssertionError
+
+    open_engine(network(), SPEC, batch=2, device="cpu", engine="torch", prepared=asked)(IMAGES)

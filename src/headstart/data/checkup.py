@@ -33,7 +33,7 @@ def inspect_all(
     ``seen`` knows, and that have not changed since, are not read; it learns of the others.
     """
     look = partial(_looked_at, manifest, max_pixels, workers, progress or Progress())
-    found = look(range(len(manifest))) if seen is None else _with(seen, manifest, max_pixels, look)
+    found = look(range(len(manifest))) if seen is None else _remembered(seen, manifest, max_pixels, look)
     for name in ("width", "height", "bytes", "hash", "problem"):
         manifest = manifest.with_column(name, [getattr(inspection, name) for inspection in found])
     return manifest
@@ -53,7 +53,7 @@ def refuse_if_too_many(manifest: Manifest, *, most: float = 0.1) -> None:
         raise TooManyProblems(f"{text}; at most {most:.1%} may be (--max-problems){_listed(bad)}")
 
 
-def _with(
+def _remembered(
     seen: Seen, manifest: Manifest, max_pixels: int, look: Callable[[Sequence[int]], list[Inspection]]
 ) -> list[Inspection]:
     """Of every row: what is known already, and for the others a look."""

@@ -57,7 +57,7 @@ def open_engine(
     device: str = "auto",
     precision: str = "auto",
     engine: str = "auto",
-    prepared: Path | None = None,
+    prepared: Callable[[], Path] | None = None,
 ) -> Engine:
     """Prepare ``module`` for running on this machine.
 
@@ -66,8 +66,8 @@ def open_engine(
     :param precision: "auto" takes bfloat16 where the processor computes with it, else float32.
     :param engine: "auto" takes OpenVINO on a processor where it is installed and can run the network (3 times
         faster than torch in bfloat16: benchmarks/choices.py), else torch.
-    :param prepared: where OpenVINO's network is kept (:func:`headstart.models.prepared.place`), so that it is converted
-        once.
+    :param prepared: tells where OpenVINO's network is kept (:func:`headstart.models.prepared.place`), so that it is
+        converted once. It is asked only where OpenVINO runs, since the answer takes a look at all weights.
     :raises SettingsError: the device or the engine asked for is not on this machine.
     :raises ModelError: OpenVINO was asked for, and cannot run the network.
 
@@ -83,7 +83,8 @@ def open_engine(
         place = "cpu"  # where OpenVINO computes, whatever device trains the head
     if _takes_openvino(engine, place):
         try:
-            kept = None if isinstance(module, FrozenGraph) else prepared  # which needs no conversion
+            # A graph of another framework is OpenVINO's already.
+            kept = prepared() if prepared is not None and not isinstance(module, FrozenGraph) else None
             forward = openvino_engine.compiled(whole, spec, batch, wanted, prepared=kept)
             return Engine("openvino", wanted, batch, forward)
         except ModelError:

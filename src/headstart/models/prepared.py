@@ -1,6 +1,7 @@
 """Networks that were converted for OpenVINO before: what is frozen is converted once, too.
 
-Converting takes two seconds, reading what it gave a fifth of one. A network is three files: NAME.xml and NAME.bin as
+Converting takes seconds, reading what it gave a fraction of one: benchmarks/predict.py tells its first run, which
+converts, beside the others. A network is three files: NAME.xml and NAME.bin as
 OpenVINO writes them, and NAME.json with their SHA-256, which is written last and without which the others count for
 nothing. Only what gave the same values as torch is kept.
 """
@@ -25,7 +26,7 @@ from headstart.models.openvino_library import openvino, read_model
 
 __all__ = ["keep", "kept", "place"]
 
-_MOST = 16  # networks that are kept; one of the size of EfficientNet-Lite0 takes 14 MB
+_MOST = 16  # networks that are kept; each is about as large as its weights
 _KINDS = (".xml", ".bin")
 
 

@@ -34,7 +34,7 @@ _FIRST = {"zero": 6, "pretrained": 4}  # where the walk starts: 0.01 and 0.1, ne
 # Steps of L-BFGS: where a walk begins, for each strength after that, which starts near its end, and at last for the
 # solution that is kept. With 60 for all of them the log-loss differed in the third digit.
 _FROM_FAR, _FROM_NEAR = 30, 15
-_ENOUGH = 2000  # images that tell a temperature within a percent or two
+_ENOUGH = 2000  # images to tell a temperature by
 
 
 @dataclass(frozen=True)
@@ -78,8 +78,8 @@ def solve_head(
     :param pretrained: a second origin to which the penalty may pull, with zeros for classes that are new.
     :param balance: how the loss makes up for rare classes; "val_balanced_loss" then chooses, in which classes count
         alike.
-    :param precision: of the products in the search for penalty and origin; with "bfloat16" it takes half the time where
-        the processor computes with that. The solution that is kept is solved to its end in float32.
+    :param precision: of the products in the search for penalty and origin; with "bfloat16" it is faster where the
+        processor computes with that. The solution that is kept is solved to its end in float32.
     :returns: the fit; a line of history for each penalty and origin, the chosen one marked. Losses in it are without
         penalty and balance.
 

@@ -45,5 +45,7 @@ def open_prefix(backbone: Backbone, parts: Cut, settings: FitSettings) -> Engine
         device=settings.device,
         precision=settings.precision,
         engine=settings.engine,
-        prepared=place(places.prepared(settings.store), f"{backbone.name} to {parts.name}", parts.prefix, spec, batch),
+        prepared=lambda: place(
+            places.prepared(settings.store), f"{backbone.name} to {parts.name}", parts.prefix, spec, batch
+        ),
     )

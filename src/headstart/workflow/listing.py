@@ -91,7 +91,7 @@ def _verified(space: Space) -> tuple[str, bool]:
 def prune(store: str | None, *, model: str | None, everything: bool) -> str:
     """Make the store smaller, and say by how much."""
     folder = places.features(store)
-    before = _bytes(places.root(store))
+    before = _bytes(store)
     for space in FeatureStore(folder).spaces():
         if everything or model == space.facts["model"]:
             space.remove()
@@ -100,13 +100,13 @@ def prune(store: str | None, *, model: str | None, everything: bool) -> str:
     if everything:
         shutil.rmtree(places.prepared(store), ignore_errors=True)
         places.inspections(store).unlink(missing_ok=True)
-    after = _bytes(places.root(store))
+    after = _bytes(store)
     return f"{places.root(store)}: {(before - after) / 1e6:,.1f} MB freed, {after / 1e6:,.1f} MB kept"
 
 
-def _bytes(root: Path) -> int:
+def _bytes(store: str | None) -> int:
     """Of all that headstart makes in a store; weights, which people put there, are not."""
-    made = (places.features(str(root)), places.prepared(str(root)), places.inspections(str(root)))
+    made = (places.features(store), places.prepared(store), places.inspections(store))
     files = [file for place in made for file in ([place] if place.is_file() else place.rglob("*"))]
     return sum(file.stat().st_size for file in files if file.is_file())
 
