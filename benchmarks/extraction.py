@@ -4,7 +4,8 @@
 
 In one process and on the same pictures: reading, decoding and resizing alone (``read_views``); the engine alone, on
 batches that are in memory; and both with the store, which is what ``headstart fit`` does. Since all compete for the
-same cores, the rate cannot pass 1 / (1/decoding + 1/forward): that is the limit with ideal overlap.
+same cores, the rate cannot pass 1 / (1/decoding + 1/forward): that is the limit with ideal overlap. The engine alone is
+also asked for other numbers of pictures at a time, since what a batch's maps need beyond the caches comes from memory.
 
 --profile runs the extraction once more under py-spy (installed into an environment of its own), and keeps what the
 threads were doing in results/extraction-profile.txt.
@@ -17,6 +18,7 @@ import os
 import subprocess
 import sys
 from collections import Counter
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -32,10 +34,11 @@ from headstart.features.key import FeatureSpace
 from headstart.features.store import FeatureStore, Space
 from headstart.models.backbone import digest, load_backbone
 from headstart.models.cut import Cut, cut
-from headstart.models.engine import Engine, choose_device, choose_precision, open_engine
+from headstart.models.engine import Engine, choose_batch, open_engine
 from headstart.settings import FitSettings
 
-BATCH = FitSettings.extract_batch
+BATCH = choose_batch(None, "cpu")
+BATCHES = (1, 4, 8, 32)
 PIXELS = FitSettings.max_pixels
 
 
@@ -49,7 +52,11 @@ class Work:
         self.spec = backbone.spec.whole()
         self.parts: Cut = cut(backbone.module, "head", input_shape=(3, self.spec.height, self.spec.width))
         self.name = backbone.name
-        self.engine: Engine = open_engine(self.parts.prefix, self.spec, batch=BATCH)
+        self.engine: Engine = self.opened(BATCH)
+
+    def opened(self, batch: int) -> Engine:
+        """The frozen part, ready to run so many pictures at a time."""
+        return open_engine(self.parts.prefix, self.spec, batch=batch, device="cpu")
 
     def space(self, name: str) -> Space:
         """An empty one."""
@@ -58,7 +65,7 @@ class Work:
             weights=digest(self.parts.prefix),
             cut=self.parts.name,
             spec=self.spec,
-            precision=choose_precision("auto", choose_device("auto")),
+            precision=self.engine.precision,
             dtype="float16",
             shape=self.parts.feature_shape,
         )
@@ -151,16 +158,20 @@ def main() -> None:
     if given.only_extract:
         work.extract()
         return
-    batches = work.batches(min(20, given.images // BATCH))
-    computed = sum(map(len, batches))
+    batches = work.batches(min(80, given.images // BATCH))
+    pictures = np.concatenate(batches)
+    engines = {batch: work.opened(batch) for batch in BATCHES}
     decoding, forward, whole = [], [], []
+    by_batch: dict[int, list[float]] = {batch: [] for batch in BATCHES}
     for number in range(given.times):
         first = int(number == 0)
         decoding += times_of(work.decode, 1, before=first)
         forward += times_of(lambda: [work.engine(batch) for batch in batches], 1, before=first)
         whole += times_of(work.extract, 1, before=first)
+        for batch, engine in engines.items():
+            by_batch[batch] += times_of(partial(engine, pictures), 1, before=first)
     images = len(work.manifest)
-    decode, run, both = rates(images, decoding), rates(computed, forward), rates(images, whole)
+    decode, run, both = rates(images, decoding), rates(len(pictures), forward), rates(images, whole)
     limit = 1 / (1 / decode["median"] + 1 / run["median"])
     figures = {
         "images": images,
@@ -169,6 +180,7 @@ def main() -> None:
         "decoding_alone_per_s": decode,
         "forward_alone_per_s": run,
         "extraction_per_s": both,
+        "forward_alone_by_batch_per_s": {batch: rates(len(pictures), taken) for batch, taken in by_batch.items()},
         "share_of_forward_alone": round(both["median"] / run["median"], 3),
         "limit_where_both_share_the_cores_per_s": round(limit, 1),
         "share_of_that_limit": round(both["median"] / limit, 3),

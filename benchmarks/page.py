@@ -297,6 +297,10 @@ def extraction(result: Json, plots: Path) -> list[str]:
         ["of the engine alone", f"{result['share_of_forward_alone']:.0%}"],
         ["of what both can do on the same cores", f"{result['share_of_that_limit']:.0%}"],
     ]
+    rows += [
+        [f"the engine alone, by {batch} at a time", figure(rate, " a second")]
+        for batch, rate in result.get("forward_alone_by_batch_per_s", {}).items()
+    ]
     shares = result.get("profile_shares", {})
     rows += [[f"time of the threads in: {step}", f"{share:.1%}"] for step, share in shares.items()]
     return [
@@ -304,6 +308,30 @@ def extraction(result: Json, plots: Path) -> list[str]:
         *table(["", ""], rows),
         "![Pictures a second](plots/extraction.png)",
         "",
+    ]
+
+
+def int8(result: Json, _: Path) -> list[str]:
+    """Precisions side by side."""
+    networks = [
+        [name, precision, f"{each['top1']:.1%}", figure(each["per_s"], " a second"), f"{each['prepare_s']:.0f} s"]
+        for name, found in result["networks as published"].items()
+        for precision, each in found.items()
+    ]
+    fits = [
+        [
+            precision,
+            f"{each['top1']:.1%}",
+            f"{each['log_loss']:.3f}",
+            f"{each['features_s']:.0f} s",
+            *(each["told"] or [""]),
+        ]
+        for precision, each in result["fit of trash6, head"].items()
+    ]
+    return [
+        *heading("8-bit whole numbers", result),
+        *table(["imagenet-val", "", "top-1", "from files", "to prepare, once"], networks),
+        *table(["trash6, head", "accuracy, test", "log-loss", "features", "told by the fit"], fits),
     ]
 
 
@@ -451,6 +479,7 @@ SECTIONS: dict[str, Callable[[Json, Path], list[str]]] = {
     "update": update,
     "predict": predict,
     "extraction": extraction,
+    "int8": int8,
     "layout": layout,
     "floor": floor,
     "growth": growth,

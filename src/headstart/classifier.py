@@ -32,9 +32,10 @@ from headstart.features.values import as_kept
 from headstart.files import replacing, write_json
 from headstart.models.backbone import build, load_backbone
 from headstart.models.cut import Cut, cut
-from headstart.models.engine import Engine, choose_batch, open_engine
+from headstart.models.engine import Engine, choose_batch, open_engine, refuse_int8
 from headstart.models.foreign import ForeignNetwork, build_foreign
 from headstart.models.prepared import place
+from headstart.models.quantized import Calibration, calibration
 from headstart.progress import Progress
 from headstart.settings import EngineSettings
 from headstart.train.outputs import Outputs, mean_outputs, outputs
@@ -167,7 +168,7 @@ class Classifier:
         """Probabilities, and how unlike the classes' pictures each image is."""
         settings = settings or EngineSettings()
         settings.check()
-        run = self._runner(settings, len(manifest))
+        run = self._runner(settings, manifest)
         parts: list[NDArray[np.float32]] = []
         strangeness: list[NDArray[np.float64]] = []
         problems: list[tuple[int, str]] = []
@@ -194,36 +195,43 @@ class Classifier:
             problems,
         )
 
-    def _runner(self, settings: EngineSettings, images: int) -> Callable[[NDArray[np.uint8]], Outputs]:
+    def _runner(self, settings: EngineSettings, manifest: Manifest) -> Callable[[NDArray[np.uint8]], Outputs]:
         """Images (B, H, W, 3) to logits: the frozen part as in training, in the engine; the trained part in float32."""
-        if images < _FEW and settings.engine == "auto":
+        ranges = None
+        if settings.precision == "int8":
+            refuse_int8(settings.device, settings.engine)
+            ranges = calibration(manifest, self.spec, max_pixels=settings.max_pixels, workers=settings.workers)
+        elif len(manifest) < _FEW and settings.engine == "auto":
             most = choose_batch(settings.extract_batch, settings.device)
-            settings = replace(settings, engine="torch", extract_batch=min(most, max(images, 1)))
-        run = self._one_view(settings)
+            settings = replace(settings, engine="torch", extract_batch=min(most, max(len(manifest), 1)))
+        run = self._one_view(settings, ranges)
         if not self.mirror:
             return run
         return lambda views: mean_outputs([run(views), run(np.ascontiguousarray(views[:, :, ::-1]))])
 
-    def _one_view(self, settings: EngineSettings) -> Callable[[NDArray[np.uint8]], Outputs]:
+    def _one_view(self, settings: EngineSettings, ranges: Calibration | None) -> Callable[[NDArray[np.uint8]], Outputs]:
         parts = self.parts
         if parts.at_image:
-            whole = self._engine(self.network, settings, precision="float32")
+            whole = self._engine(self.network, settings, precision="float32", ranges=ranges)
             return lambda views: Outputs(whole(views), None)
         # A network as published was fitted in no precision: it gives what its authors published in float32 alone.
-        engine = self._engine(parts.prefix, settings, precision=self.facts.get("precision", "float32"))
+        engine = self._engine(parts.prefix, settings, precision=self.facts.get("precision", "float32"), ranges=ranges)
         store_as = self.facts.get("store_as", "float32")
         head = self.network.get_classifier() if self.novelty is not None else None  # type: ignore[operator]
         device = str(next(parts.tail.parameters()).device)
         return lambda views: outputs(parts.tail, head, Kept(as_kept(engine(views), store_as)), device=device)
 
-    def _engine(self, module: nn.Module, settings: EngineSettings, *, precision: str) -> Engine:
+    def _engine(
+        self, module: nn.Module, settings: EngineSettings, *, precision: str, ranges: Calibration | None
+    ) -> Engine:
         """What runs this module; the last ones are kept, since preparing them takes longer than running few images.
 
         :param precision: what "auto" means for this module.
+        :param ranges: of its 8-bit numbers, where it shall have such.
         """
         precision = precision if settings.precision == "auto" else settings.precision
         batch = choose_batch(settings.extract_batch, settings.device)
-        asked = (batch, settings.device, precision, settings.engine)
+        asked = (batch, settings.device, precision, settings.engine, ranges and ranges.name)
         with _PREPARING:
             engine = self._engines.pop(asked, None) or open_engine(
                 module,
@@ -235,6 +243,7 @@ class Classifier:
                 prepared=lambda: place(
                     places.prepared(), f"{self.model} to {self.parts.name}", module, self.spec, batch
                 ),
+                calibration=ranges,
             )
             self._engines[asked] = engine  # behind the others: what was asked for least lately goes first
             while len(self._engines) > _KEPT:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -274,6 +275,33 @@ def test_so_many_that_vanish_that_the_task_is_another(
 @pytest.mark.parametrize(("asked", "kept"), [("float32", "float32"), ("auto", "auto")])
 def test_the_classifier_remembers_the_precision(photos: Photos, fitted: Fit, asked: str, kept: str) -> None:
     assert fitted(photos(red=4, green=4), precision=asked).classifier.facts["precision"] == kept
+
+
+def test_a_fit_of_8_bit_numbers_tells_what_they_cost(photos: Photos, fitted: Fit, told: Callable[..., Any]) -> None:
+    source, progress = photos(red=20, green=20, blue=20), told()
+    whole = {"engine": "auto", "precision": "int8", "train": "head", "validation": 0.3}
+    found = fitted(source, progress, **whole)
+    line = found.evaluation["notes"][-1]
+    assert line in progress.lines
+    exact = found.classifier.predict(found.manifest.part("validation"))
+    labels = np.array(found.manifest.part("validation").labels)
+    pattern = r"int8: of 18 images (\d+) \(.*%\) get the class that float32 gives; accuracy (.*)%, in float32 (.*)%"
+    same, coarse, true = map(float, re.fullmatch(pattern, line).groups())  # type: ignore[union-attr]
+    assert true == round(100 * float((exact == labels).mean()), 1)
+    assert coarse == round(100 * found.evaluation["top1"]["value"], 1)
+    assert same >= 15
+    assert found.classifier.facts["precision"] == "float32"  # as which it predicts single pictures
+    # Split otherwise, nothing is computed again.
+    progress = told()
+    fitted(source, progress, **{**whole, "validation": 0.5})
+    assert "computing features" not in progress.stages
+
+
+def test_8_bit_numbers_with_folds_tell_no_accuracy_of_pictures_that_were_learned(photos: Photos, fitted: Fit) -> None:
+    found = fitted(photos(red=12, green=12, blue=12), engine="auto", precision="int8", validation=None)
+    assert re.fullmatch(
+        r"int8: of 36 images \d+ \(.*%\) get the class that float32 gives", found.evaluation["notes"][-1]
+    )
 
 
 # -- what is refused --------------------------------------------------------------------------------------------------

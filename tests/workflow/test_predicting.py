@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 from headstart.classifier import Classifier
 from headstart.data.manifest import Manifest
 from headstart.data.sources import read_images
-from headstart.errors import DataError, ModelError, RunError
+from headstart.errors import DataError, ModelError, RunError, SettingsError
 from headstart.settings import EngineSettings
 from headstart.workflow.fitting import Fitted
 from headstart.workflow.predicting import (
@@ -34,6 +35,25 @@ PLAIN = EngineSettings(engine="torch", precision="float32")
 @pytest.fixture
 def classifier(photos: Photos, fitted: Fit) -> Classifier:
     return fitted(photos(red=8, green=8, blue=8)).classifier
+
+
+def test_8_bit_numbers_tell_what_they_cost(photos: Photos, fitted: Fit, told: Callable[..., Any]) -> None:
+    source, progress = photos(red=14, green=14, blue=14), told()
+    classifier, coarse = fitted(source).classifier, EngineSettings(precision="int8")
+    exact = predict(classifier, read_images(source), PLAIN).probabilities
+    found, _ = evaluate(classifier, read_images(source), coarse, progress=progress)
+    assert np.abs(found.probabilities - exact).max() < 0.2
+    assert not np.array_equal(found.probabilities, exact)
+    assert any(
+        re.fullmatch(r"int8: of 42 images \d+ \(.*\) get the class that float32 gives; accuracy .*, in .*%", line)
+        for line in progress.lines
+    )
+    (source / "red" / "bad.png").write_bytes(b"none")
+    again = predict(classifier, read_images(source, labels=False), coarse, progress=progress)
+    assert progress.lines[-1].startswith("int8: of 42 images ")  # the one that cannot be read is not among them
+    assert len(again.probabilities) == 42
+    with pytest.raises(SettingsError, match="needs 32; 14 can be read"):
+        predict(classifier, read_images(source / "blue", labels=False), coarse)
 
 
 def predictions(*problems: str | None) -> Predictions:

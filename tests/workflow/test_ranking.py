@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 from headstart import places
 from headstart.data.manifest import Manifest
 from headstart.data.sources import read_images
-from headstart.errors import DataError, ModelError
+from headstart.errors import DataError, ModelError, SettingsError
 from headstart.features.store import FeatureStore
 from headstart.settings import FitSettings
 from headstart.train.rank import Probe
@@ -249,3 +249,8 @@ def test_the_features_of_the_embedded_are_where_fit_looks(photos: Photos, tmp_pa
     spaces = {space.facts["model"]: space for space in FeatureStore(places.features(settings.store)).spaces()}
     assert {name: len(space) for name, space in spaces.items()} == dict.fromkeys((each.model for each in found.rows), 6)
     assert {space.facts["spec"]["height"] for space in spaces.values()} == {224, 240, 260}
+
+
+def test_networks_are_not_ranked_with_8_bit_numbers(settings: Callable[..., FitSettings]) -> None:
+    with pytest.raises(SettingsError, match="int8 is for a fit or a prediction"):
+        open_candidate("test_resnet", settings(engine="auto", precision="int8"), classes=2)

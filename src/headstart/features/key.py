@@ -40,7 +40,7 @@ class FeatureSpace:
     weights: str  # digest of the prefix's parameters and buffers
     cut: str  # the operation whose output is kept
     spec: InputSpec
-    precision: str  # computed in "float32" or "bfloat16"
+    precision: str  # computed in "float32" or "bfloat16", or "int8-" and what its ranges were set by
     dtype: str  # kept as "float16", "float32", or "uint8" where pixels are kept
     shape: tuple[int, ...]  # of one image's features
 

@@ -22,8 +22,17 @@ from headstart.data.spec import InputSpec
 from headstart.errors import ModelError, SettingsError
 from headstart.models import openvino_engine
 from headstart.models.foreign import FrozenGraph
+from headstart.models.quantized import Calibration, refuse_if_not_there
 
-__all__ = ["Engine", "Normalised", "choose_batch", "choose_device", "choose_precision", "open_engine"]
+__all__ = [
+    "Engine",
+    "Normalised",
+    "choose_batch",
+    "choose_device",
+    "choose_precision",
+    "open_engine",
+    "refuse_int8",
+]
 
 
 @dataclass(frozen=True)
@@ -31,7 +40,7 @@ class Engine:
     """A network that is ready to run: call it with images, uint8 (B, H, W, 3); it gives float32 (B, …)."""
 
     name: str  # "openvino", "cpu", "cuda", "mps"
-    precision: str  # "float32" or "bfloat16"
+    precision: str  # "float32", "bfloat16" or "int8"
     batch: int  # images at a time
     forward: Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 
@@ -58,17 +67,19 @@ def open_engine(
     precision: str = "auto",
     engine: str = "auto",
     prepared: Callable[[], Path] | None = None,
+    calibration: Calibration | None = None,
 ) -> Engine:
     """Prepare ``module`` for running on this machine.
 
     :param module: takes normalised images (B, 3, H, W), gives one tensor (B, …). It is left as it is, where it is.
     :param device: "auto" takes a GPU where there is one.
-    :param precision: "auto" takes bfloat16 where the processor computes with it, else float32.
+    :param precision: "auto" takes bfloat16 where the processor computes with it, else float32; "int8" is for OpenVINO
+        alone, and needs ``calibration``.
     :param engine: "auto" takes OpenVINO on a processor where it is installed and can run the network (3 times
         faster than torch in bfloat16: benchmarks/choices.py), else torch.
     :param prepared: tells where OpenVINO's network is kept (:func:`headstart.models.prepared.place`), so that it is
         converted once. It is asked only where OpenVINO runs, since the answer takes a look at all weights.
-    :raises SettingsError: the device or the engine asked for is not on this machine.
+    :raises SettingsError: the device or the engine asked for is not on this machine, or cannot compute with int8.
     :raises ModelError: OpenVINO was asked for, and cannot run the network.
 
     >>> spec = InputSpec(height=32, width=32)
@@ -81,16 +92,30 @@ def open_engine(
     whole = Normalised(module, spec).eval()
     if isinstance(module, FrozenGraph):
         place = "cpu"  # where OpenVINO computes, whatever device trains the head
+    if wanted == "int8":
+        refuse_int8(device, engine)
     if _takes_openvino(engine, place):
         try:
             # A graph of another framework is OpenVINO's already.
             kept = prepared() if prepared is not None and not isinstance(module, FrozenGraph) else None
-            forward = openvino_engine.compiled(whole, spec, batch, wanted, prepared=kept)
+            forward = openvino_engine.compiled(whole, spec, batch, wanted, prepared=kept, calibration=calibration)
             return Engine("openvino", wanted, batch, forward)
         except ModelError:
-            if engine == "openvino":
+            if engine == "openvino" or wanted == "int8":
                 raise
     return Engine(place, wanted, batch, _torch(whole, place, wanted))
+
+
+def refuse_int8(device: str, engine: str) -> None:
+    """Say so where ``precision="int8"`` cannot be had, before anything is read.
+
+    :raises SettingsError: another than OpenVINO on a processor shall compute, or NNCF is not installed.
+    """
+    if not _takes_openvino(engine, choose_device(device)):
+        raise SettingsError(
+            "--precision int8 is computed by OpenVINO on a processor: use --device cpu, and no --engine torch"
+        )
+    refuse_if_not_there()
 
 
 def _takes_openvino(engine: str, place: str) -> bool:
@@ -123,13 +148,13 @@ def choose_device(asked: str) -> str:
 def choose_batch(asked: int | None, device: str) -> int:
     """How many images go through at a time, as asked for or by the device, "auto" or one of :func:`choose_device`.
 
-    What a processor's caches hold; on a GPU enough to keep it busy (benchmarks/gpu.py).
+    More bring nothing to a processor (benchmarks/extraction.py); they keep a GPU busy (benchmarks/gpu.py).
     """
     return asked or (32 if choose_device(device) == "cpu" else 256)
 
 
 def choose_precision(asked: str, device: str) -> str:
-    """ "float32" or "bfloat16", as asked for or the fastest that the device computes with."""
+    """What was asked for, or by itself "bfloat16" where the device computes with it, else "float32"."""
     if asked != "auto":
         return asked
     if device == "cpu":

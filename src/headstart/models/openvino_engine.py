@@ -17,7 +17,8 @@ from headstart.data.spec import InputSpec
 from headstart.errors import ModelError
 from headstart.models.foreign import FrozenGraph
 from headstart.models.openvino_library import openvino
-from headstart.models.prepared import keep, kept
+from headstart.models.prepared import beside, keep, kept
+from headstart.models.quantized import BATCH, Calibration, quantize
 
 __all__ = ["compiled"]
 
@@ -28,7 +29,13 @@ Forward = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 
 
 def compiled(
-    module: nn.Module, spec: InputSpec, batch: int, precision: str, *, prepared: Path | None = None
+    module: nn.Module,
+    spec: InputSpec,
+    batch: int,
+    precision: str,
+    *,
+    prepared: Path | None = None,
+    calibration: Calibration | None = None,
 ) -> Forward:
     """The network as a function from ``batch`` images, uint8 (batch, H, W, 3), to float32 (batch, …).
 
@@ -37,26 +44,50 @@ def compiled(
 
     :param prepared: where it is kept when it is converted, and read from when it was before
         (:func:`headstart.models.prepared.place`).
+    :param calibration: for "int8": what is quantized is kept beside, by the pictures' name.
     :raises ModelError: OpenVINO cannot run this network, or gives other values than torch.
     """
     try:
+        if calibration is not None:
+            return _compiled(_quantized(module, spec, batch, calibration, prepared), "float32")
         if prepared is not None and (before := kept(prepared)) is not None:
             return _compiled(before, precision)
-        model = _converted(module, spec, batch)
-        exact = _compiled(model, "float32")
-        difference = _difference(module, exact, spec, batch)
+        model, exact = _checked(module, spec, batch)
         forward = exact if precision == "float32" else _compiled(model, precision)
+    except ModelError:
+        raise
     except Exception as failure:  # neither torch's tracing nor OpenVINO has a type for what it does not know
         reason = str(failure).strip().split("\n")[0]
-        raise ModelError(f"OpenVINO cannot run this network ({reason}); use --engine torch") from failure
+        instead = "use --engine torch" if calibration is None else "leave --precision int8 out"
+        raise ModelError(f"OpenVINO cannot run this network ({reason}); {instead}") from failure
+    if prepared is not None:
+        keep(model, prepared)
+    return forward
+
+
+def _checked(module: nn.Module, spec: InputSpec, batch: int) -> tuple[Any, Forward]:
+    """OpenVINO's network and, ready to run, what it is in float32."""
+    model = _converted(module, spec, batch)
+    exact = _compiled(model, "float32")
+    difference = _difference(module, exact, spec, batch)
     if not difference <= _MOST_DIFFERENCE:  # so that NaN counts as a difference
         raise ModelError(
             f"OpenVINO gives other values than torch in float32 (relative difference {difference:.2g}); "
             "use --engine torch"
         )
-    if prepared is not None:
-        keep(model, prepared)
-    return forward
+    return model, exact
+
+
+def _quantized(module: nn.Module, spec: InputSpec, batch: int, calibration: Calibration, prepared: Path | None) -> Any:
+    place = None if prepared is None else beside(prepared, calibration.name)
+    model = None if place is None else kept(place)
+    if model is None:
+        # Ranges are set with as many images at a time for every batch, so that features do not hang on it.
+        model = quantize(_checked(module, spec, BATCH)[0], calibration.images())
+        if place is not None:
+            keep(model, place)
+    model.reshape([batch, spec.height, spec.width, 3])
+    return model
 
 
 def _converted(module: nn.Module, spec: InputSpec, batch: int) -> Any:

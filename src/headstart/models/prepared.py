@@ -24,7 +24,7 @@ from headstart.files import replacing, write_json
 from headstart.models.backbone import digest
 from headstart.models.openvino_library import openvino, read_model
 
-__all__ = ["keep", "kept", "place"]
+__all__ = ["beside", "keep", "kept", "place"]
 
 _MOST = 16  # networks that are kept; each is about as large as its weights
 _KINDS = (".xml", ".bin")
@@ -35,6 +35,15 @@ def place(folder: Path, name: str, module: nn.Module, spec: InputSpec, batch: in
     versions = [__version__, *map(_version, ("torch", "timm", "openvino"))]
     facts = [name, digest(module), repr(module), repr(spec), batch, versions]
     return folder / hashlib.blake2b(json.dumps(facts).encode(), digest_size=16).hexdigest()
+
+
+def beside(place: Path, name: str) -> Path:
+    """Where another form of the network that belongs to this place is kept.
+
+    >>> beside(Path("prepared/0f"), "int8").name
+    '0f-int8'
+    """
+    return place.with_name(f"{place.name}-{name}")
 
 
 def kept(place: Path) -> Any | None:

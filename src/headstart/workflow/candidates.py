@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from headstart.data.manifest import Manifest
 from headstart.data.views import read_views
-from headstart.errors import DataError, ModelError
+from headstart.errors import DataError, ModelError, SettingsError
 from headstart.features.extract import extract
 from headstart.features.store import Space
 from headstart.models import catalog, weights
@@ -164,6 +164,8 @@ def open_candidate(name: str, settings: FitSettings, *, classes: int, progress: 
     parts = cut(network, "head", input_shape=(3, spec.height, spec.width))
     if len(parts.feature_shape) != 1 or not isinstance(network.get_classifier(), nn.Linear):  # type: ignore[operator]
         raise ModelError(f"{name}: its head is not one linear layer, so that it cannot be solved for")
+    if settings.precision == "int8":
+        raise SettingsError("--precision int8 is for a fit or a prediction; networks are ranked in another")
     device = choose_device(settings.device)
     space = open_space(backbone, parts, settings, device=device)
     return Candidate(backbone, parts, space, old_head, settings, device)

@@ -30,13 +30,14 @@ from headstart.evaluate import (
     temperature_section,
 )
 from headstart.models.backbone import Backbone, load_backbone
-from headstart.models.engine import choose_device
+from headstart.models.engine import choose_device, refuse_int8
 from headstart.models.names import match
 from headstart.progress import Progress
-from headstart.settings import FitSettings, seconds
+from headstart.settings import EngineSettings, FitSettings, seconds
 from headstart.train.figures import difference
 from headstart.train.ladder import DEEPER, best, pays
 from headstart.workflow.checking import inspected
+from headstart.workflow.coarse import cost, sample
 from headstart.workflow.planning import forecast, lines
 from headstart.workflow.rungs import Place, Rung, Rungs
 
@@ -151,6 +152,8 @@ class _Fitting:
         """Load the network: first, since a wrong name or device shall not be told after minutes of reading."""
         settings = self.settings
         self.device = choose_device(settings.device)
+        if settings.precision == "int8":
+            refuse_int8(settings.device, settings.engine)
         backbone = load_backbone(
             settings.model, weights_file=settings.weights, seed=settings.seed, progress=self.progress
         )
@@ -328,13 +331,16 @@ class _Fitting:
                 "source": self.backbone.source,
                 "licence": self.backbone.licence,
                 "store_as": settings.store_as,
-                "precision": settings.precision,
+                # Its 8-bit numbers fit the images it was fitted on; it predicts in what they stand for.
+                "precision": "float32" if settings.precision == "int8" else settings.precision,
                 "cut": chosen.place.parts.name,
             },
             mirror=settings.mirror == "on",
             sets=Sets(threshold, settings.coverage),
             novelty=novelty,
         )
+        if settings.precision == "int8" and not chosen.place.parts.at_image:
+            evaluation["notes"].append(self._cost_of_8_bits(classifier, part, examined.logits))
         history = [{**line, "rung": rung.name} for rung in self.tried for line in rung.history]
         return Fitted(classifier, settings, rungs.data, part, shares.astype(np.float32), evaluation, history)
 
@@ -357,6 +363,21 @@ class _Fitting:
             held_out = np.random.default_rng(self.settings.seed).permutation(len(seen)) % 5 == 0
             seen, targets, judged = seen[~held_out], targets[~held_out], seen[held_out]
         return fit_novelty(seen, targets, judged, seed=self.settings.seed)
+
+    def _cost_of_8_bits(self, classifier: Classifier, part: str, coarse: NDArray[np.float32]) -> str:
+        """What the part's images become in float32, as which the classifier predicts from now on.
+
+        :param coarse: their logits by the same network with 8-bit numbers, (N, C).
+        """
+        rows = sample(len(coarse), self.settings.seed)
+        images = self.rungs.data.usable.part(part).select(rows)
+        settings = EngineSettings(precision="float32", max_pixels=self.settings.max_pixels)
+        exact, problems = classifier.probabilities(images, settings=settings)
+        read = np.delete(rows, [row for row, _ in problems])
+        # Of images that it was trained on no accuracy is told.
+        told = cost(coarse[read], exact, None if part == "train" else self.rungs.targets(part)[read])
+        self.progress.say(told)
+        return told
 
     def _ladder(self, chosen: Rung) -> list[dict[str, Any]]:
         rows = [rung.row(chosen=rung is chosen) for rung in self.tried]

@@ -9,32 +9,40 @@ from headstart.models.backbone import Backbone, digest
 from headstart.models.cut import Cut
 from headstart.models.engine import Engine, choose_batch, choose_precision, open_engine
 from headstart.models.prepared import place
+from headstart.models.quantized import Calibration
 from headstart.settings import FitSettings
 
 __all__ = ["open_prefix", "open_space"]
 
 
-def open_space(backbone: Backbone, parts: Cut, settings: FitSettings, *, device: str) -> Space:
+def open_space(
+    backbone: Backbone, parts: Cut, settings: FitSettings, *, device: str, calibration: Calibration | None = None
+) -> Space:
     """Where the store keeps what the frozen part gives; of a network that is cut at the image, the pixels.
 
+    :param calibration: the one that :func:`open_prefix` is given.
     :raises StoreError: the store cannot be used.
     """
     spec, at_image = backbone.spec, parts.at_image
+    precision = choose_precision(settings.precision, device) if calibration is None else calibration.name
     space = FeatureSpace(
         model=backbone.name,
         weights=digest(parts.prefix),
         cut=parts.name,
         spec=spec,
-        precision="float32" if at_image else choose_precision(settings.precision, device),
+        precision="float32" if at_image else precision,
         dtype="uint8" if at_image else settings.store_as,
         shape=(spec.height, spec.width, 3) if at_image else parts.feature_shape,
     )
     return FeatureStore(places.features(settings.store)).space(space)
 
 
-def open_prefix(backbone: Backbone, parts: Cut, settings: FitSettings) -> Engine:
+def open_prefix(
+    backbone: Backbone, parts: Cut, settings: FitSettings, *, calibration: Calibration | None = None
+) -> Engine:
     """The frozen part, ready to run.
 
+    :param calibration: for ``--precision int8``.
     :raises SettingsError: the device or engine asked for is not on this machine.
     """
     spec, batch = backbone.spec, choose_batch(settings.extract_batch, settings.device)
@@ -48,4 +56,5 @@ def open_prefix(backbone: Backbone, parts: Cut, settings: FitSettings) -> Engine
         prepared=lambda: place(
             places.prepared(settings.store), f"{backbone.name} to {parts.name}", parts.prefix, spec, batch
         ),
+        calibration=calibration,
     )

@@ -26,6 +26,7 @@ from headstart.models.names import align
 from headstart.progress import Progress
 from headstart.settings import EngineSettings, InputSettings
 from headstart.workflow.checking import inspected
+from headstart.workflow.coarse import cost, sample
 from headstart.workflow.runs import write_predictions
 
 __all__ = [
@@ -122,12 +123,24 @@ def predict(
     settings: EngineSettings | None = None,
     *,
     progress: Progress | None = None,
+    targets: NDArray[np.int64] | None = None,
 ) -> Predictions:
-    """Probabilities of all images that can be read; the others are in the manifest with their problem."""
+    """Probabilities of all images that can be read; the others are in the manifest with their problem.
+
+    :param targets: the images' classes, (N,), where they are known: to tell what 8-bit numbers cost.
+    """
     found = classifier.examine(manifest, settings=settings, progress=progress)
     told: list[str | None] = [None] * len(manifest)
     for row, reason in found.problems:
         told[row] = reason
+    if settings is not None and settings.precision == "int8":
+        read = np.flatnonzero([problem is None for problem in told])
+        some = sample(len(read), seed=0)
+        exact, _ = classifier.probabilities(
+            manifest.select(read[some]), settings=replace(settings, precision="float32")
+        )
+        true = None if targets is None else targets[read[some]]
+        (progress or Progress()).say(cost(found.probabilities[some], exact, true))
     strange = None
     if classifier.novelty is not None and found.strangeness is not None:
         strange = found.strangeness > classifier.novelty.threshold
@@ -168,7 +181,9 @@ def evaluate(
     labelled = labelled_for(classifier, manifest)
     seen = inspected(labelled, settings, progress=progress).with_column("split", ["test"] * len(labelled))
     start = time.monotonic()
-    found = predict(classifier, seen.usable, settings, progress=progress)
+    found = predict(
+        classifier, seen.usable, settings, progress=progress, targets=seen.usable.targets(classifier.classes)
+    )
     seconds = time.monotonic() - start
     problems = iter(found.manifest.problems)
     seen = seen.with_column("problem", [problem or next(problems) for problem in seen.problems])

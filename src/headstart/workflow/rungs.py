@@ -24,6 +24,7 @@ from headstart.models.backbone import Backbone
 from headstart.models.cut import Cut, cut
 from headstart.models.engine import Engine, Normalised, choose_batch, choose_precision
 from headstart.models.names import match
+from headstart.models.quantized import Calibration, calibration
 from headstart.models.trainable import glorot
 from headstart.progress import Progress
 from headstart.settings import FitSettings
@@ -40,7 +41,8 @@ __all__ = ["KEEP_IN_MEMORY", "Place", "Rung", "Rungs"]
 # What a deeper rung promises is told by a look: a few epochs, slow ones, since the first at the full rate make
 # everything worse, also where the end is better.
 _LOOKS, _LOOK_AT, _CAREFUL = 3, 2000, 0.1  # epochs, images, times the usual rate
-KEEP_IN_MEMORY = 1 << 30  # bytes of features; with more, batches are read from the store
+KEEP_IN_MEMORY = 1 << 30  # bytes of features to train on; with more, batches are read from the store
+_KEEP_FOR_ONE_PASS = 1 << 26  # bytes of features that are looked at once and in order, which the store is quick at
 
 
 @dataclass
@@ -53,13 +55,14 @@ class Place:
     space: Space
     backbone: Backbone
     settings: FitSettings
+    calibration: Calibration | None = None  # where the frozen part computes with 8-bit numbers
 
     @cached_property
     def run(self) -> Callable[[NDArray[np.uint8]], NDArray[Any]] | Engine:
         """What computes the features, opened when it is first needed."""
         if self.parts.at_image:
             return lambda images: images
-        return open_prefix(self.backbone, self.parts, self.settings)
+        return open_prefix(self.backbone, self.parts, self.settings, calibration=self.calibration)
 
     def release(self) -> None:
         """Let go of what computes the features, some hundred megabytes; what needs it again opens it again."""
@@ -146,8 +149,17 @@ class Rungs:
         network, spec = self.network.to("cpu"), self.backbone.spec
         parts = cut(network, train, input_shape=(3, spec.height, spec.width))
         tail = Normalised(network, spec) if parts.at_image else parts.tail
-        space = open_space(self.backbone, parts, self.settings, device=self.device)
-        return Place(train, parts, tail, space, self.backbone, self.settings)
+        ranges = self.calibration
+        space = open_space(self.backbone, parts, self.settings, device=self.device, calibration=ranges)
+        return Place(train, parts, tail, space, self.backbone, self.settings, ranges)
+
+    @cached_property
+    def calibration(self) -> Calibration | None:
+        """What sets the ranges of 8-bit numbers, the same images for all rungs; None for other precisions."""
+        settings = self.settings
+        if settings.precision != "int8":
+            return None
+        return calibration(self.data, self.backbone.spec, max_pixels=settings.max_pixels, workers=settings.workers)
 
     def extract(
         self, place: Place, splits: Sequence[str], *, views: Sequence[int] = (0,), most: int | None = None
@@ -201,16 +213,18 @@ class Rungs:
         drawn = np.random.default_rng(self.settings.seed).permutation(count)[:most]
         return np.sort(drawn)
 
-    def inputs(self, place: Place, split: str, view: int = 0, *, most: int | None = None) -> Inputs:
-        """Features of a part's usable images, or of ``most`` drawn from them, in memory where they fit."""
+    def inputs(
+        self, place: Place, split: str, view: int = 0, *, most: int | None = None, hold: int = KEEP_IN_MEMORY
+    ) -> Inputs:
+        """Features of a part's usable images, or of ``most`` drawn from them, in memory up to ``hold`` bytes."""
         images = self.data.usable.part(split).hashes
         hashes = [str(images[row]) for row in self._drawn(len(images), most)]
         features = place.space.rows(hashes, view=view)
-        return Kept(features.take(np.arange(len(hashes)))) if features.nbytes <= KEEP_IN_MEMORY else features
+        return Kept(features.take(np.arange(len(hashes)))) if features.nbytes <= hold else features
 
     def outputs(self, place: Place, split: str) -> Outputs:
         """What the network says of a part's images as it is now."""
-        each = [self.inputs(place, split, view) for view in self.seen]
+        each = [self.inputs(place, split, view, hold=_KEEP_FOR_ONE_PASS) for view in self.seen]
         return mean_outputs([outputs(place.tail, self.head, inputs, device=self.device) for inputs in each])
 
     # -- the rungs ----------------------------------------------------------------------------------------------------
@@ -237,7 +251,7 @@ class Rungs:
             "l2": self.settings.l2,
             "pretrained": pretrained,
             "balance": self._balance(),
-            "precision": choose_precision(self.settings.precision, self.device),
+            "precision": self.training_precision,
         }
         with self.progress.stage("solving the head", total=1, unit="path") as advance:
             if self.folds:
@@ -307,6 +321,12 @@ class Rungs:
 
     # -- how ----------------------------------------------------------------------------------------------------------
 
+    @property
+    def training_precision(self) -> str:
+        """Of what is trained, which 8-bit numbers cannot."""
+        asked = self.settings.precision
+        return choose_precision("auto" if asked == "int8" else asked, self.device)
+
     def _is_plain(self, place: Place) -> bool:
         """Whether the head is one linear layer on vectors, which can be solved."""
         return isinstance(self.head, nn.Linear) and self.head.bias is not None and len(place.parts.feature_shape) == 1
@@ -330,8 +350,7 @@ class Rungs:
     def loop(self, **changes: Any) -> Loop:
         """The loop's settings, which have the names of ours."""
         settings = {each.name: getattr(self.settings, each.name) for each in fields(Loop)}
-        precision = choose_precision(self.settings.precision, self.device)
-        return Loop(**(settings | {"precision": precision} | changes))
+        return Loop(**(settings | {"precision": self.training_precision} | changes))
 
     def _loop(self, place: Place, views: tuple[int, ...], *, deadline: float | None) -> list[dict[str, Any]]:
         loop = self.loop()
