@@ -311,6 +311,17 @@ def extraction(result: Json, plots: Path) -> list[str]:
     ]
 
 
+def tail_profile(result: Json, _: Path) -> list[str]:
+    """What each operation takes, and why."""
+    rows = []
+    for title, tail in result["tails"].items():
+        rows += [[title, tail["precision"], f"{tail['ms_a_step']:.0f} ms a step of 32", ""]]
+        rows += [["", f"`{name}`", f"{each['share']:.0%}", each["why"]] for name, each in tail["operations"].items()]
+        rows += [["", "smaller ones together", f"{tail['smaller_ones_together']:.0%}", ""]]
+        rows += [["", "outside torch's operations", f"{tail['outside_torchs_operations']:.0%}", ""]]
+    return [*heading("Where the time of training a tail goes", result), *table(["", "", "", ""], rows)]
+
+
 def int8(result: Json, _: Path) -> list[str]:
     """Precisions side by side."""
     networks = [
@@ -481,6 +492,7 @@ SECTIONS: dict[str, Callable[[Json, Path], list[str]]] = {
     "extraction": extraction,
     "int8": int8,
     "layout": layout,
+    "tail_profile": tail_profile,
     "floor": floor,
     "growth": growth,
     "gpu": gpu,

@@ -45,9 +45,12 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     running.stop()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def one_thread() -> Iterator[None]:
-    """On small networks, threads of torch that wait for each other take longer than the work."""
+    """On small networks, threads of torch that wait for each other take longer than the work.
+
+    For a module, not for all that comes after it: there are tests of large networks too.
+    """
     import torch  # here: tests of images and figures do without it
 
     threads = torch.get_num_threads()

@@ -25,7 +25,7 @@ from headstart.models.engine import Engine, open_engine
 BATCH = 4
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def _small_work(one_thread: None) -> None:
     """All of this folder's networks are small."""
 

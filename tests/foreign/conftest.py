@@ -20,7 +20,7 @@ from torch import nn
 _HERE = Path(__file__).parent
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def _small_work(one_thread: None) -> None:
     """All of this folder's networks are small."""
 

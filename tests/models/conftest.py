@@ -3,6 +3,6 @@ from __future__ import annotations
 import pytest
 
 
-@pytest.fixture(autouse=True, scope="session")
+@pytest.fixture(scope="module", autouse=True)
 def _small_work(one_thread: None) -> None:
     """All of this folder's networks are small."""

@@ -17,7 +17,7 @@ from headstart.models.cut import Cut, cut
 SIZES = {"test_vit": 160}  # a vision transformer's size is given
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def _small_work(one_thread: None) -> None:
     """All of this folder's networks are small."""
 

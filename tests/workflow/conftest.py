@@ -21,7 +21,7 @@ PLAIN = {"weights": "random", "engine": "torch", "precision": "float32"}
 SIMPLE = {"validation": 0.2, "views": 0}  # else folds are what so few pictures get
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def _small_work(one_thread: None) -> None:
     """All of this folder's networks are small."""
 

@@ -20,6 +20,11 @@ from headstart.workflow.verifying import verify_input
 TORCH = EngineSettings(engine="torch", precision="float32")
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _small_work() -> None:
+    """This folder's networks are small and run in one thread, but for those here."""
+
+
 def crops() -> Iterator[NDArray[np.uint8]]:
     """Pictures on which colour matters."""
     for photo in (data.coffee(), data.chelsea(), data.rocket(), data.astronaut()):
@@ -78,8 +83,8 @@ def test_the_tutorial_s_mistake_on_its_own_weights(shared: Path) -> None:
     manifest = read(shared / "imagenet-val", ReadSettings())
     own = open_classifier(str(weights))
     wrong = replace(own, spec=own.spec.changed(channels="BGR", range="0:1"))
-    found = verify_input(wrong, manifest, sample=200)
+    found = verify_input(wrong, manifest, sample=100)
     assert not found.own_fits
     assert found.best.changes["channels"] == "RGB"
     assert found.best.changes["range"] == "-1:1"
-    assert verify_input(own, manifest, sample=200).own_fits
+    assert verify_input(own, manifest, sample=100).own_fits

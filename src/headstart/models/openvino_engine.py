@@ -19,8 +19,13 @@ from headstart.models.foreign import FrozenGraph
 from headstart.models.openvino_library import openvino
 from headstart.models.prepared import beside, keep, kept
 from headstart.models.quantized import BATCH, Calibration, quantize
+from headstart.scale import cores
 
 __all__ = ["compiled"]
+
+_PIECE = 4
+"""Images of a request. Cores that have a request each do not wait for one another at the end of every layer, and what
+few images need takes less memory. A batch that cannot be divided is one request (benchmarks/extraction.py)."""
 
 _MOST_DIFFERENCE = 1e-3
 """Of the values' length, between OpenVINO and torch in float32. 20 networks of different kinds stayed below 5e-6."""
@@ -47,13 +52,15 @@ def compiled(
     :param calibration: for "int8": what is quantized is kept beside, by the pictures' name.
     :raises ModelError: OpenVINO cannot run this network, or gives other values than torch.
     """
+    piece = _PIECE if batch % _PIECE == 0 else batch
+    requests = min(cores(), batch // piece)
     try:
         if calibration is not None:
-            return _compiled(_quantized(module, spec, batch, calibration, prepared), "float32")
+            return _compiled(_quantized(module, spec, piece, calibration, prepared), "float32", requests)
         if prepared is not None and (before := kept(prepared)) is not None:
-            return _compiled(before, precision)
-        model, exact = _checked(module, spec, batch)
-        forward = exact if precision == "float32" else _compiled(model, precision)
+            return _compiled(before, precision, requests)
+        model, exact = _checked(module, spec, piece, requests)
+        forward = exact if precision == "float32" else _compiled(model, precision, requests)
     except ModelError:
         raise
     except Exception as failure:  # neither torch's tracing nor OpenVINO has a type for what it does not know
@@ -65,10 +72,10 @@ def compiled(
     return forward
 
 
-def _checked(module: nn.Module, spec: InputSpec, batch: int) -> tuple[Any, Forward]:
+def _checked(module: nn.Module, spec: InputSpec, batch: int, requests: int) -> tuple[Any, Forward]:
     """OpenVINO's network and, ready to run, what it is in float32."""
     model = _converted(module, spec, batch)
-    exact = _compiled(model, "float32")
+    exact = _compiled(model, "float32", requests)
     difference = _difference(module, exact, spec, batch)
     if not difference <= _MOST_DIFFERENCE:  # so that NaN counts as a difference
         raise ModelError(
@@ -83,7 +90,7 @@ def _quantized(module: nn.Module, spec: InputSpec, batch: int, calibration: Cali
     model = None if place is None else kept(place)
     if model is None:
         # Ranges are set with as many images at a time for every batch, so that features do not hang on it.
-        model = quantize(_checked(module, spec, BATCH)[0], calibration.images())
+        model = quantize(_checked(module, spec, BATCH, 1)[0], calibration.images())
         if place is not None:
             keep(model, place)
     model.reshape([batch, spec.height, spec.width, 3])
@@ -99,16 +106,27 @@ def _converted(module: nn.Module, spec: InputSpec, batch: int) -> Any:
         return openvino().convert_model(module, example_input=example, input=[(batch, *example.shape[1:])])
 
 
-def _compiled(model: Any, precision: str) -> Forward:
+def _compiled(model: Any, precision: str, requests: int) -> Forward:
+    """A function of any number of the model's own batches, of which so many run at the same time."""
     kind = "bf16" if precision == "bfloat16" else "f32"
-    hints = {"INFERENCE_PRECISION_HINT": kind, "PERFORMANCE_HINT": "THROUGHPUT", "NUM_STREAMS": "1"}
-    request = openvino().Core().compile_model(model, "CPU", hints).create_infer_request()
-    alone = threading.Lock()  # a request that runs refuses a second thread; it takes all cores anyway
+    hints = {"INFERENCE_PRECISION_HINT": kind, "PERFORMANCE_HINT": "THROUGHPUT", "NUM_STREAMS": str(requests)}
+    compiled, size = openvino().Core().compile_model(model, "CPU", hints), model.input(0).shape[0]
+    queue = openvino().AsyncInferQueue(compiled, requests)
+    found: dict[int, NDArray[np.float32]] = {}  # by the place of its first image
+    queue.set_callback(
+        lambda request, start: found.update({start: np.array(request.get_output_tensor(0).data, np.float32)})
+    )
+    alone = threading.Lock()  # what runs takes all cores anyway
 
     def forward(images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        starts = range(0, len(images), size)
         with alone:
-            result = request.infer({0: images}, share_inputs=True, share_outputs=False)
-            return np.asarray(result[0], np.float32)
+            found.clear()
+            for start in starts:
+                queue.start_async({0: images[start : start + size]}, start, share_inputs=True)
+            queue.wait_all()
+            parts = [found.pop(start) for start in starts]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
     return forward
 

@@ -26,6 +26,7 @@ from headstart.models.openvino_library import openvino, read_model
 
 __all__ = ["beside", "keep", "kept", "place"]
 
+_FORMAT = 2  # raised where what is kept of the same network changes
 _MOST = 16  # networks that are kept; each is about as large as its weights
 _KINDS = (".xml", ".bin")
 
@@ -33,7 +34,7 @@ _KINDS = (".xml", ".bin")
 def place(folder: Path, name: str, module: nn.Module, spec: InputSpec, batch: int) -> Path:
     """Where a network is kept that has this name, these weights and this input: a path without suffix."""
     versions = [__version__, *map(_version, ("torch", "timm", "openvino"))]
-    facts = [name, digest(module), repr(module), repr(spec), batch, versions]
+    facts = [_FORMAT, name, digest(module), repr(module), repr(spec), batch, versions]
     return folder / hashlib.blake2b(json.dumps(facts).encode(), digest_size=16).hexdigest()
 
 
