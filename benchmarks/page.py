@@ -311,6 +311,24 @@ def extraction(result: Json, plots: Path) -> list[str]:
     ]
 
 
+def large(result: Json, _: Path) -> list[str]:
+    """Both ways of reading."""
+    apart, cosine = result["view_difference_in_levels"], result["feature_cosine"]
+    rows = [
+        [name, figure(rate, " a second"), f"{result['accuracy_of_a_head'][name]:.1%}"]
+        for name, rate in result["per_s_of_one_core"].items()
+    ]
+    return [
+        *heading("Large photographs", result),
+        *table(
+            [f"{result['images']} JPEGs of {figure(result['pixels'])} pixels", "read by one core", "a head's"], rows
+        ),
+        f"Views differ by {apart['mean']:.2f} of 255 levels in the mean, {apart['most']} at most; the cosine of "
+        f"features is {cosine['median']:.4f} in the median, {cosine['least']:.4f} at least.",
+        "",
+    ]
+
+
 def tail_profile(result: Json, _: Path) -> list[str]:
     """What each operation takes, and why."""
     rows = []
@@ -490,6 +508,7 @@ SECTIONS: dict[str, Callable[[Json, Path], list[str]]] = {
     "update": update,
     "predict": predict,
     "extraction": extraction,
+    "large": large,
     "int8": int8,
     "layout": layout,
     "tail_profile": tail_profile,

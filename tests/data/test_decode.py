@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import os
 import subprocess
 import sys
@@ -8,13 +9,14 @@ import zlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from PIL import Image, ImageFile
+from PIL import ExifTags, Image, ImageFile
 
 from headstart.data import decode as module
 from headstart.data.decode import Inspection, content_hash, decode, inspect, read_source
@@ -45,6 +47,54 @@ def test_pictures_come_out_upright(nasty_folder: Nasty, nasty: ModuleType, suffi
     # red and green grow along one side each; blue is a pattern that JPEG blurs
     assert np.abs(seen - turned)[..., :2].mean() < 12
     assert (inspect(path).width, inspect(path).height) == (turned.shape[1], turned.shape[0])
+
+
+def photo(size: tuple[int, int], **options: Any) -> bytes:
+    """A JPEG of a shape, and of noise that no smaller picture shows."""
+    noise = Image.effect_noise(size, 30).convert("RGB")
+    ramp = Image.linear_gradient("L").resize(size).convert("RGB")
+    file = io.BytesIO()
+    Image.blend(noise, ramp, 0.7).save(file, "JPEG", quality=90, **options)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("size", "least", "seen"),
+    [
+        ((1600, 1200), 768, (1600, 1200)),  # a half would be too small
+        ((1600, 1200), 600, (800, 600)),
+        ((1600, 1200), 200, (400, 300)),
+        ((1603, 1201), 600, (802, 601)),  # what is left over is rounded up
+        ((5000, 200), 300, (5000, 200)),  # smaller than it needs
+        ((1600, 1200), None, (1600, 1200)),
+    ],
+)
+def test_of_a_large_jpeg_no_more_is_decoded_than_it_takes(
+    size: tuple[int, int], least: int | None, seen: tuple[int, int]
+) -> None:
+    data = photo(size)
+    small, whole = decode(data, least=least), decode(data)
+    assert small.size == seen
+    assert whole.size == size
+    difference = np.asarray(small.resize((100, 80)), int) - np.asarray(whole.resize((100, 80)), int)
+    assert np.abs(difference).mean() < 1
+
+
+def test_a_large_jpeg_is_upright_and_whole_at_any_scale() -> None:
+    turned = Image.Exif()
+    turned[ExifTags.Base.Orientation] = 6
+    data = photo((1600, 1200), exif=turned)
+    assert decode(data, least=600).size == (600, 800)
+    with pytest.raises(ImageProblem, match="truncated"):
+        decode(data[: len(data) // 2], least=100)
+    with pytest.raises(ImageProblem, match="1600x1200 is more than the 10,000 pixels allowed"):
+        decode(data, least=100, max_pixels=10_000)
+
+
+def test_what_is_no_jpeg_is_decoded_whole() -> None:
+    file = io.BytesIO()
+    Image.effect_noise((900, 900), 30).save(file, "PNG")
+    assert decode(file.getvalue(), least=100).size == (900, 900)
 
 
 def test_colour_modes_look_like_the_picture(nasty_folder: Nasty, nasty: ModuleType) -> None:

@@ -76,12 +76,15 @@ class Inspection:
     problem: str | None
 
 
-def decode(source: Source, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
+def decode(source: Source, *, max_pixels: int = MAX_PIXELS, least: int | None = None) -> Image.Image:
     """Decode a file, its bytes or an array to an upright picture of mode RGB; of an animation the first frame.
 
     Transparent parts lie on white. An array is (H, W) or (H, W, C) with 1, 3 or 4 channels, of uint8, uint16, bool, or
     float in [0, 1]. Safe to call from many threads. ImageProblem, with a reason in plain words, where there is no whole
     picture of at most ``max_pixels`` pixels.
+
+    :param least: pixels that either side needs. A JPEG may come out a half, a quarter or an eighth as large, but not
+        smaller than this: libjpeg then computes no more of it (benchmarks/large.py).
 
     >>> decode(np.zeros((2, 3), dtype=np.uint8)).size
     (3, 2)
@@ -91,7 +94,7 @@ def decode(source: Source, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
     """
     if isinstance(source, np.ndarray):
         return to_rgb(array_to_image(source, "<array>"))
-    return _decode(read_source(source), _name(source), max_pixels)[0]
+    return _decode(read_source(source), _name(source), max_pixels, least=least)[0]
 
 
 def inspect(source: Source, *, max_pixels: int = MAX_PIXELS) -> Inspection:
@@ -106,7 +109,7 @@ def inspect(source: Source, *, max_pixels: int = MAX_PIXELS) -> Inspection:
             width, height = array_to_image(source, "<array>").size
         else:
             content = read_source(source)
-            width, height = _decode(content, _name(source), max_pixels, quick=True)[1]
+            width, height = _decode(content, _name(source), max_pixels, least=1)[1]
     except ImageProblem as problem:
         digest = None if content is None else content_hash(content)
         return Inspection(digest, None, None, _size(content), problem.reason)
@@ -185,8 +188,8 @@ def _size(content: bytes | npt.NDArray[Any] | None) -> int | None:
     return len(content) if isinstance(content, bytes) else None if content is None else content.nbytes
 
 
-def _decode(data: bytes, uri: str, max_pixels: int, *, quick: bool = False) -> tuple[Image.Image, tuple[int, int]]:
-    """The picture (small if ``quick`` and a JPEG), and the upright (width, height) of the whole."""
+def _decode(data: bytes, uri: str, max_pixels: int, *, least: int | None = None) -> tuple[Image.Image, tuple[int, int]]:
+    """The picture (of a JPEG no more than it takes for ``least``), and the upright (width, height) of the whole."""
     _prepare_pillow()
     try:
         with _open(data, uri) as image:
@@ -195,8 +198,8 @@ def _decode(data: bytes, uri: str, max_pixels: int, *, quick: bool = False) -> t
                 allowed = f"more than the {max_pixels:,} pixels allowed (--max-pixels)"
                 raise ImageProblem(uri, f"{width}x{height} is {allowed}")
             jpeg = image.format in ("JPEG", "MPO")
-            if quick and jpeg:
-                image.draft("RGB", (1, 1))
+            if least is not None and jpeg:
+                image.draft("RGB", (least, least))
             image.load()
             if jpeg and is_cut(data, image):
                 raise ImageProblem(uri, _TRUNCATED)

@@ -2,7 +2,8 @@
 
 View 0 is the evaluation view, the same pixels as timm's evaluation transform; MIRROR is its mirror image. From 1 on
 they are training views: a random resized crop, a flip and a change of colour, whose random numbers hang on the
-picture's content and the view's number alone.
+picture's content and the view's number alone. All are of the picture as it is handed over: of a large JPEG that is a
+smaller one (:func:`enough`).
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from PIL import Image
 from headstart.data.spec import InputSpec
 from headstart.errors import SettingsError
 
-__all__ = ["MIRROR", "TRAINING_VIEWS", "evaluation_view", "view"]
+__all__ = ["MIRROR", "TRAINING_VIEWS", "enough", "evaluation_view", "view"]
 
 MIRROR = -1
 """The number of the evaluation view flipped left-right."""
@@ -32,6 +33,18 @@ _COLOUR = 0.2  # brightness, contrast and saturation are each multiplied by 1 ±
 
 # Beyond this, a picture 1 pixel high and 5,000 wide would take gigabytes on its way to a crop of 224×224.
 _MOST_PIXELS = 50_000_000
+
+
+def enough(spec: InputSpec) -> int:
+    """How many pixels either side of a picture needs so that its views look as they would of a larger one.
+
+    Three times what it is resized to, at which Pillow too reduces before it resizes ("almost the same" as without, its
+    documentation says of ``reducing_gap=3.0``); what that changes is measured in benchmarks/large.py.
+
+    >>> enough(InputSpec(height=224, width=224, crop=0.875))
+    768
+    """
+    return 3 * math.ceil(max(spec.height, spec.width) / spec.crop)
 
 
 def view(image: Image.Image, spec: InputSpec, number: int, key: str) -> npt.NDArray[np.uint8]:

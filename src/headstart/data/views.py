@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from headstart.data.decode import content_hash, decode, read_source
 from headstart.data.manifest import Manifest
 from headstart.data.spec import InputSpec
-from headstart.data.transforms import view
+from headstart.data.transforms import enough, view
 from headstart.errors import ImageProblem
 from headstart.scale.pool import Kind, open_pool
 
@@ -127,7 +127,7 @@ def _read(task: _Task, spec: InputSpec, max_pixels: int) -> Views:
         key = content_hash(content) if expected is not None or max(numbers) > 0 else ""
         if expected not in (None, key):
             return Views(problems=[(row, "it changed after it was inspected")])
-        picture = decode(content, max_pixels=max_pixels)
+        picture = decode(content, max_pixels=max_pixels, least=enough(spec))
     except ImageProblem as problem:
         return Views(problems=[(row, problem.reason)])
     images = [view(picture, spec, number, key) for number in numbers]

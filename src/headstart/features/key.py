@@ -12,7 +12,7 @@ from headstart.data.transforms import TRAINING_VIEWS
 
 __all__ = ["FeatureSpace", "stored_view"]
 
-_FORMAT = 2  # raised when decoding, the evaluation view or the layout of the store changes what a row holds
+_FORMAT = 3  # raised when decoding, the evaluation view or the layout of the store changes what a row holds
 
 _MOST_VIEWS = 1 << 20
 

@@ -1,8 +1,7 @@
 """A network in 8-bit whole numbers: quicker where the processor lacks bfloat16, and a little less accurate.
 
 NNCF makes it of a network that is trained: weights are rounded, and what each layer gives is rounded within the range
-that it has for some pictures. The user's own serve best: with photographs of other things EfficientNet-Lite0 lost twice
-as much of its accuracy.
+that it has for some pictures, which are the user's own. What it costs is measured in benchmarks/int8.py.
 """
 
 from __future__ import annotations
