@@ -38,7 +38,7 @@ from headstart.models.engine import Engine, choose_batch, open_engine
 from headstart.settings import FitSettings
 
 BATCH = choose_batch(None, "cpu")
-BATCHES = (1, 4, 8, 32, 33)  # 33 cannot be divided into requests of 4: it is one, of all cores
+OTHERS = (1, 4, 8, 33)  # 33 cannot be divided into requests of 4: it is one, of all cores
 PIXELS = FitSettings.max_pixels
 
 
@@ -160,9 +160,9 @@ def main() -> None:
         return
     batches = work.batches(min(80, given.images // BATCH))
     pictures = np.concatenate(batches)
-    engines = {batch: work.opened(batch) for batch in BATCHES}
+    engines = {batch: work.opened(batch) for batch in OTHERS}
     decoding, forward, whole = [], [], []
-    by_batch: dict[int, list[float]] = {batch: [] for batch in BATCHES}
+    by_batch: dict[int, list[float]] = {batch: [] for batch in OTHERS}
     for number in range(given.times):
         first = int(number == 0)
         decoding += times_of(work.decode, 1, before=first)

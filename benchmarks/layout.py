@@ -16,6 +16,7 @@ from unittest import mock
 
 import numpy as np
 from harness import WEIGHTS, keep, ratio, spread, times_of
+from torch import nn
 
 from headstart.models.backbone import load_backbone
 from headstart.models.cut import cut
@@ -38,8 +39,8 @@ def as_they_come() -> Iterator[None]:
         yield
 
 
-def milliseconds(model: str, train: str, precision: str, steps: int) -> tuple[tuple[int, ...], list[float]]:
-    """The shape of the maps, and milliseconds a step in each of five epochs, validation on one image included."""
+def tail_of(model: str, train: str, steps: int) -> tuple[nn.Module, Part, Part]:
+    """What is trained of a network, noise to train it on for so many steps of 32, and one image to validate on."""
     known = model == str(WEIGHTS) or "lite0" in model
     network = load_backbone(model, weights_file=None if known else "random").module
     network.reset_classifier(120)
@@ -49,10 +50,15 @@ def milliseconds(model: str, train: str, precision: str, steps: int) -> tuple[tu
     chance = np.random.default_rng(0)
     features = np.maximum(chance.standard_normal((32 * steps, *parts.feature_shape), np.float32), 0).astype(np.float16)
     part = Part(Kept(features), chance.integers(0, 120, 32 * steps))
-    one = Part(Kept(features[:1]), part.targets[:1])
+    return parts.tail, part, Part(Kept(features[:1]), part.targets[:1])
+
+
+def milliseconds(model: str, train: str, precision: str, steps: int) -> tuple[tuple[int, ...], list[float]]:
+    """The shape of the maps, and milliseconds a step in each of five epochs, validation on one image included."""
+    tail, part, one = tail_of(model, train, steps)
     loop = training.Loop(1, 32, optimizer="sgd", precision=precision)
-    taken = times_of(lambda: training.train_tail(parts.tail, part, one, loop), 5)
-    return parts.feature_shape, [1000 * each / steps for each in taken]
+    taken = times_of(lambda: training.train_tail(tail, part, one, loop), 5)
+    return part.inputs.take([0]).shape[1:], [1000 * each / steps for each in taken]
 
 
 def main() -> None:

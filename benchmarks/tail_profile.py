@@ -15,15 +15,12 @@ import time
 from collections import Counter
 from typing import Any
 
-import numpy as np
 import torch
 from harness import WEIGHTS, keep
+from layout import tail_of
 from torch.profiler import ProfilerActivity, profile
 
-from headstart.models.backbone import load_backbone
-from headstart.models.cut import cut
 from headstart.models.engine import choose_precision
-from headstart.train.part import Kept, Part
 from headstart.train.tail import Loop, train_tail
 
 CUTS = {
@@ -37,7 +34,6 @@ MEANT = {  # the beginning of an operation's name, and why it takes what it take
     "aten::_conv_depthwise2d": "depthwise convolutions: little to multiply for each byte",
     "aten::native_batch_norm_backward": "back through BatchNorm: bound by memory",
     "aten::native_batch_norm": "BatchNorm, whose statistics may be learned: bound by memory",
-    "aten::cudnn_batch_norm": "BatchNorm: bound by memory",
     "aten::hardtanh": "ReLU6: bound by memory",
     "aten::clamp": "ReLU6: bound by memory",
     "aten::addmm": "the head's product",
@@ -58,23 +54,15 @@ def explained(operation: str) -> str:
 
 def profiled(model: str, train: str, steps: int) -> dict[str, Any]:
     """An epoch of so many steps, after one that is not looked at."""
-    network = load_backbone(model).module
-    network.reset_classifier(120)
-    parts = cut(network, train, input_shape=(3, 224, 224))
-    for name, parameter in network.named_parameters():
-        parameter.requires_grad_(name in parts.trainable)
-    chance = np.random.default_rng(0)
-    features = np.maximum(chance.standard_normal((32 * steps, *parts.feature_shape), np.float32), 0).astype(np.float16)
-    part = Part(Kept(features), chance.integers(0, 120, 32 * steps))
-    one = Part(Kept(features[:1]), part.targets[:1])
+    tail, part, one = tail_of(model, train, steps)
     loop = Loop(1, 32, optimizer="sgd", precision=choose_precision("auto", "cpu"))
-    train_tail(parts.tail, part, one, loop)
+    train_tail(tail, part, one, loop)
     start = time.perf_counter()
-    train_tail(parts.tail, part, one, loop)
+    train_tail(tail, part, one, loop)
     alone = time.perf_counter() - start
     with profile(activities=[ProfilerActivity.CPU]) as watched:
         start = time.perf_counter()
-        train_tail(parts.tail, part, one, loop)
+        train_tail(tail, part, one, loop)
         seconds = time.perf_counter() - start
     own: Counter[str] = Counter()
     for event in watched.key_averages():
@@ -83,7 +71,7 @@ def profiled(model: str, train: str, steps: int) -> dict[str, Any]:
     named = {name: {"share": round(share, 3), "why": explained(name)} for name, share in shares.items()}
     rest = sum(own.values()) / seconds - sum(shares.values())
     return {
-        "maps": list(parts.feature_shape),
+        "maps": list(part.inputs.take([0]).shape[1:]),
         "precision": loop.precision,
         "ms_a_step": round(1000 * alone / steps, 1),
         "ms_a_step_watched": round(1000 * seconds / steps, 1),

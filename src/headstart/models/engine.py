@@ -94,6 +94,8 @@ def open_engine(
         place = "cpu"  # where OpenVINO computes, whatever device trains the head
     if wanted == "int8":
         refuse_int8(device, engine)
+        if calibration is None:
+            raise ValueError("precision int8 needs a calibration")
     if _takes_openvino(engine, place):
         try:
             # A graph of another framework is OpenVINO's already.
@@ -148,7 +150,7 @@ def choose_device(asked: str) -> str:
 def choose_batch(asked: int | None, device: str) -> int:
     """How many images go through at a time, as asked for or by the device, "auto" or one of :func:`choose_device`.
 
-    More bring nothing to a processor (benchmarks/extraction.py); they keep a GPU busy (benchmarks/gpu.py).
+    OpenVINO divides them among the cores; a GPU needs many to be kept busy (benchmarks/gpu.py).
     """
     return asked or (32 if choose_device(device) == "cpu" else 256)
 

@@ -24,8 +24,8 @@ from headstart.scale import cores
 __all__ = ["compiled"]
 
 _PIECE = 4
-"""Images of a request. Cores that have a request each do not wait for one another at the end of every layer, and what
-few images need takes less memory. A batch that cannot be divided is one request (benchmarks/extraction.py)."""
+"""Images of a request. Cores that have a request each do not wait for one another at the end of every layer, and maps
+of few images are in memory at a time. A batch that cannot be divided is one request (benchmarks/extraction.py)."""
 
 _MOST_DIFFERENCE = 1e-3
 """Of the values' length, between OpenVINO and torch in float32. 20 networks of different kinds stayed below 5e-6."""

@@ -37,8 +37,8 @@ from headstart.settings import EngineSettings, FitSettings, seconds
 from headstart.train.figures import difference
 from headstart.train.ladder import DEEPER, best, pays
 from headstart.workflow.checking import inspected
-from headstart.workflow.coarse import cost, sample
 from headstart.workflow.planning import forecast, lines
+from headstart.workflow.quantization import cost, sample
 from headstart.workflow.rungs import Place, Rung, Rungs
 
 __all__ = ["Fitted", "fit", "plan"]

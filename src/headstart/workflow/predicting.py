@@ -26,7 +26,7 @@ from headstart.models.names import align
 from headstart.progress import Progress
 from headstart.settings import EngineSettings, InputSettings
 from headstart.workflow.checking import inspected
-from headstart.workflow.coarse import cost, sample
+from headstart.workflow.quantization import cost, sample
 from headstart.workflow.runs import write_predictions
 
 __all__ = [
