@@ -278,6 +278,21 @@ def layout(result: Json, _: Path) -> list[str]:
     return [*heading("A training step", result), *table(head, rows)]
 
 
+def allocating(result: Json, _: Path) -> list[str]:
+    """Steps with memory of the steps before, and with fresh memory."""
+    rows = [
+        [
+            f"{each['model']}, {each['train']}",
+            f"{figure(each['fresh_ms'], ' ms')}, {each['fresh_pages']:,} pages",
+            f"{figure(each['held_ms'], ' ms')}, {each['held_pages']:,} pages",
+            figure(each["times_faster"], " times"),
+        ]
+        for each in result["steps"]
+    ]
+    head = [f"a step of 32, {result['precision']}", "fresh memory", "memory of the steps before", "faster"]
+    return [*heading("Memory that is used again", result), *table(head, rows)]
+
+
 def extraction(result: Json, plots: Path) -> list[str]:
     """The rate and its limits."""
     bars(
@@ -511,6 +526,7 @@ SECTIONS: dict[str, Callable[[Json, Path], list[str]]] = {
     "large": large,
     "int8": int8,
     "layout": layout,
+    "allocating": allocating,
     "tail_profile": tail_profile,
     "floor": floor,
     "growth": growth,

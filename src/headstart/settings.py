@@ -406,6 +406,12 @@ class FitSettings(InputSettings, EngineSettings):
     )
     store_as: str = _knob("float16", "How features are kept.", choices=("float16", "float32"))
     l2: float | None = _knob(None, "L2 strength of the head; without it a path is tried on validation.", low=0)
+    refit: str = _knob(
+        "on",
+        "Whether a solved head is solved once more at the end, on the images that it was chosen on too, as "
+        "scikit-learn's searches do; figures of the validation part stay those of the head before.",
+        choices=("on", "off"),
+    )
     mirror: str = _knob(
         "off",
         "Whether each picture is averaged with its mirror image, in the head's training and in every prediction: "

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from headstart.errors import DataError
 from headstart.train.balance import balance
-from headstart.train.head import STRENGTHS, Solution, _turns, solve_head, solve_head_by_folds
+from headstart.train.head import STRENGTHS, Solution, _turns, solve_again, solve_head, solve_head_by_folds
 
 Data = tuple[Tensor, Tensor]
 
@@ -379,6 +379,21 @@ def test_folds_that_cannot_be() -> None:
     assert str(caught.value) == "choosing by folds needs a class with two images at least: give more images of a class"
     with pytest.raises(ValueError, match="folds must be 2 or more, so that there are others to solve on, got 1"):
         solve_head_by_folds((torch.eye(4), torch.arange(4) % 2), classes=2, folds=1)
+
+
+@pytest.mark.parametrize("mode", ["none", "loss"])
+@pytest.mark.parametrize("start", ["zero", "pretrained"])
+def test_solved_again_it_is_the_head_of_all_images_by_the_same_penalty(start: str, mode: str) -> None:
+    train, validation = blobs(200), blobs(100, seed=1)
+    both = (torch.cat([train[0], validation[0]]), torch.cat([train[1], validation[1]]))
+    # As good an origin as can be, and none that helps.
+    good = solve_head(both, both, classes=4, l2=1e-4).solution if start == "pretrained" else None
+    fit = solve_head(train, validation, classes=4, pretrained=good, l2=0.3, balance=balance(train[1], 4, mode))
+    assert fit.origin == start
+    found = solve_again(fit, both, pretrained=good, balance=balance(both[1], 4, mode))
+    expected = solve_head(both, both, classes=4, pretrained=good, l2=0.3, balance=balance(both[1], 4, mode)).solution
+    torch.testing.assert_close(found.logits(both[0]), expected.logits(both[0]), atol=2e-3, rtol=2e-3)
+    assert not torch.allclose(found.weight, fit.solution.weight, rtol=1e-3)
 
 
 def test_what_the_origin_gives_without_training() -> None:

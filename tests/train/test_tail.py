@@ -454,16 +454,19 @@ def test_layers_step_by_their_distance_from_the_head(case: Make, pixels: Pixels,
         assert decayed / whole == pytest.approx(share, rel=0.01)
 
 
-def test_bfloat16_is_for_the_step_alone() -> None:
+def test_bfloat16_is_for_steps_and_validation_and_not_for_weights() -> None:
     types: dict[bool, set[torch.dtype]] = {True: set(), False: set()}
     tail = mlp()
     tail[0].register_forward_hook(lambda module, _, out: types[module.training].add(out.dtype))
     train, validation = halves(numbers(40))
     history = train_tail(tail, train, validation, Loop(epochs=2, batch=8, precision="bfloat16"))
-    assert types == {True: {torch.bfloat16}, False: {torch.float32}}
+    assert types == {True: {torch.bfloat16}, False: {torch.bfloat16}}
     assert {value.dtype for value in tail.state_dict().values()} == {torch.float32}
     plain = train_tail(mlp(), train, validation, Loop(epochs=2, batch=8))
     assert history[1]["val_loss"] == pytest.approx(plain[1]["val_loss"], abs=0.01)
+    types[False].clear()
+    logits(tail, validation.inputs)  # what is told of the end
+    assert types[False] == {torch.float32}
 
 
 def test_another_precision_is_refused() -> None:

@@ -39,6 +39,17 @@ def figures(fitted: Fitted) -> dict[str, Any]:
     return {**fitted.evaluation, "summary": summary, "ladder": ladder}
 
 
+def test_a_solved_head_is_solved_again_on_the_images_that_chose_it(photos: Photos, fitted: Fit, told: Any) -> None:
+    """What is told of validation is of the head before; the head that is handed over is another, and calibrated."""
+    folder = photos(red=40, green=40, blue=40)
+    on, off = (fitted(folder, told(), train="head", refit=each) for each in ("on", "off"))
+    assert figures(on) == figures(off)
+    assert np.array_equal(on.probabilities, off.probabilities)
+    heads = [each.classifier.network.get_classifier().weight for each in (on, off)]
+    assert not torch.equal(*heads)
+    assert on.classifier.temperature == off.classifier.temperature
+
+
 # -- from pictures to a report and back -------------------------------------------------------------------------------
 
 

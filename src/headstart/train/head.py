@@ -25,7 +25,7 @@ from headstart.models.names import match
 from headstart.train.balance import Balance
 from headstart.train.figures import figures
 
-__all__ = ["HeadFit", "Solution", "matched_head", "solve_head", "solve_head_by_folds"]
+__all__ = ["HeadFit", "Solution", "matched_head", "solve_again", "solve_head", "solve_head_by_folds"]
 
 STRENGTHS = tuple(10 ** (-step / 2) for step in range(-2, 13))
 """Penalties that may be tried, 10 to 1e-6, for features scaled to a mean square of 1 and a loss that is a mean."""
@@ -60,6 +60,11 @@ class HeadFit:
     solution: Solution
     l2: float
     history: list[dict[str, Any]]
+
+    @property
+    def origin(self) -> str:
+        """What the chosen penalty pulls to, "zero" or "pretrained"."""
+        return str(next(line["start"] for line in self.history if line["chosen"]))
 
 
 def solve_head(
@@ -134,14 +139,34 @@ def solve_head_by_folds(
     logits = features.new_empty(len(features), classes)
     for own, solution in zip(sides, found, strict=True):
         logits[own] = solution.logits(features[own])
-    whole, chosen = _Task(train, train, "float32"), best.best["l2"]
-    start = Solution(
+    mean = Solution(
         torch.stack([each.weight for each in found]).mean(0), torch.stack([each.bias for each in found]).mean(0)
-    )  # near the solution, which does not depend on it
-    origin = _zeros(classes, features) if best.start == "zero" or pretrained is None else pretrained
-    done = whole.scaling.done
-    solution = _minimise(done(start), done(origin), *whole.train, chosen, best.balance, _FROM_FAR)
-    return HeadFit(whole.scaling.undone(solution), chosen, history), logits
+    )
+    of_folds = HeadFit(mean, best.best["l2"], history)
+    solution = solve_again(of_folds, train, pretrained=pretrained, balance=balance)
+    return HeadFit(solution, of_folds.l2, history), logits
+
+
+def solve_again(
+    fit: HeadFit, images: tuple[Tensor, Tensor], *, pretrained: Solution | None = None, balance: Balance | None = None
+) -> Solution:
+    """The head of the penalty and origin that were chosen, of other images: of all there are, once nothing is chosen.
+
+    :param fit: its solution is where the search starts, which what is found does not depend on.
+    :param images: features (N, D) float and targets (N,) int64.
+    :param pretrained: and ``balance``: as of :func:`solve_head`.
+
+    >>> x, y = torch.eye(3).repeat(8, 1), torch.arange(3).repeat(8)
+    >>> fit = solve_head((x[:12], y[:12]), (x[12:], y[12:]), classes=3)
+    >>> bool((solve_again(fit, (x, y)).logits(x).argmax(1) == y).all())
+    True
+    """
+    whole = _Task(images, images, "float32")
+    done, device = whole.scaling.done, images[0].device
+    none = _zeros(len(fit.solution.bias), images[0])
+    origin = none if fit.origin == "zero" or pretrained is None else pretrained
+    loss = (balance or Balance()).to(device)
+    return whole.scaling.undone(_minimise(done(fit.solution), done(origin), *whole.train, fit.l2, loss, _FROM_FAR))
 
 
 def _turns(targets: NDArray[np.int64], folds: int, seed: int) -> list[NDArray[np.bool_]]:

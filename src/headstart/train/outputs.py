@@ -27,7 +27,7 @@ class Outputs:
     features: NDArray[np.float32] | None  # (N, D), what the head is given; None where that is no vector an image
 
 
-def outputs(tail: nn.Module, head: Any, inputs: Inputs, *, device: str = "cpu") -> Outputs:
+def outputs(tail: nn.Module, head: Any, inputs: Inputs, *, device: str = "cpu", precision: str = "float32") -> Outputs:
     """Run the tail in evaluation mode.
 
     :param head: the tail's last layer; what is no module (distilled networks have two heads) is not looked into.
@@ -40,7 +40,7 @@ def outputs(tail: nn.Module, head: Any, inputs: Inputs, *, device: str = "cpu") 
     """
     seen: list[NDArray[np.float32]] = []
     if not isinstance(head, nn.Module):
-        return Outputs(logits(tail, inputs, device=device), None)
+        return Outputs(logits(tail, inputs, device=device, precision=precision), None)
 
     def look(_: nn.Module, given: tuple[torch.Tensor, ...]) -> None:
         seen.append(given[0].float().cpu().numpy())
@@ -48,7 +48,7 @@ def outputs(tail: nn.Module, head: Any, inputs: Inputs, *, device: str = "cpu") 
     with _WATCHING:
         watching = head.register_forward_pre_hook(look)
         try:
-            found = logits(tail, inputs, device=device)
+            found = logits(tail, inputs, device=device, precision=precision)
         finally:
             watching.remove()
     vectors = bool(seen) and all(each.ndim == 2 for each in seen) and sum(map(len, seen)) == len(found)

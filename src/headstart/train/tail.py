@@ -45,7 +45,7 @@ class Loop:
     label_smoothing: float = 0.0  # share of the target that is spread over all classes
     noise: float = 0.0  # deviation of Gaussian noise, as a share of the deviation of the batch's inputs
     layer_decay: float = 1.0  # times the learning rate for each block farther from the head
-    precision: str = "float32"  # of forward pass and loss, or "bfloat16"; weights and evaluation stay float32
+    precision: str = "float32"  # of forward pass, loss and validation, or "bfloat16"; weights stay float32
 
     def __post_init__(self) -> None:
         if self.precision not in ("float32", "bfloat16"):
@@ -94,7 +94,7 @@ def train_tail(
         for epoch in range(1, loop.epochs + 1):
             start = time.monotonic()
             told = training.epoch(epoch)
-            given = torch.from_numpy(logits(tail, validation.inputs, device=device))
+            given = torch.from_numpy(logits(tail, validation.inputs, device=device, precision=loop.precision))
             targets = torch.from_numpy(validation.targets)
             told |= figures(given, targets, prefix="val_", balanced=bool(balance))
             _refuse_what_is_not_finite(told, epoch, loop)
@@ -121,13 +121,14 @@ def _refuse_what_is_not_finite(told: dict[str, float], epoch: int, loop: Loop) -
 
 
 @torch.inference_mode()
-def logits(tail: nn.Module, inputs: Inputs, *, device: str = "cpu") -> NDArray[np.float32]:
+def logits(tail: nn.Module, inputs: Inputs, *, device: str = "cpu", precision: str = "float32") -> NDArray[np.float32]:
     """What the tail gives in evaluation mode, (N, C), some inputs at a time."""
     tail.to(device).eval()
-    parts, last = [], suits(tail, "float32")
-    for start in range(0, len(inputs), _EVALUATION_BATCH):
-        rows = np.arange(start, min(start + _EVALUATION_BATCH, len(inputs)))
-        parts.append(tail(laid_out(tensor(inputs, rows, device), last=last)).float().cpu().numpy())
+    parts, last = [], suits(tail, precision)
+    with _autocast(device, precision):
+        for start in range(0, len(inputs), _EVALUATION_BATCH):
+            rows = np.arange(start, min(start + _EVALUATION_BATCH, len(inputs)))
+            parts.append(tail(laid_out(tensor(inputs, rows, device), last=last)).float().cpu().numpy())
     return np.concatenate(parts)
 
 
@@ -169,10 +170,7 @@ class _Training:
 
     def _step(self, batch: Batch) -> tuple[float, int]:
         """The mean loss, and how many were right."""
-        autocast = torch.autocast(
-            torch.device(self.device).type, torch.bfloat16, enabled=self.loop.precision == "bfloat16"
-        )
-        with autocast:
+        with _autocast(self.device, self.loop.precision):
             given = self.tail(laid_out(batch.inputs, last=self.channels_last))
             loss = self._loss(given, batch.targets)
             if batch.others is not None:
@@ -184,6 +182,10 @@ class _Training:
 
     def _loss(self, given: Tensor, targets: Tensor) -> Tensor:
         return self.balance.loss(given, targets, label_smoothing=self.loop.label_smoothing)
+
+
+def _autocast(device: str, precision: str) -> torch.autocast:
+    return torch.autocast(torch.device(device).type, torch.bfloat16, enabled=precision == "bfloat16")
 
 
 def _optimizer(tail: nn.Module, loop: Loop) -> torch.optim.Optimizer:

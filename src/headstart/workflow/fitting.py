@@ -33,9 +33,11 @@ from headstart.models.backbone import Backbone, load_backbone
 from headstart.models.engine import choose_device, refuse_int8
 from headstart.models.names import match
 from headstart.progress import Progress
+from headstart.scale.memory import held
 from headstart.settings import EngineSettings, FitSettings, seconds
 from headstart.train.figures import difference
 from headstart.train.ladder import DEEPER, best, pays
+from headstart.train.outputs import Outputs
 from headstart.workflow.checking import inspected
 from headstart.workflow.planning import forecast, lines
 from headstart.workflow.quantization import cost, sample
@@ -72,10 +74,11 @@ def fit(manifest: Manifest, settings: FitSettings, *, progress: Progress | None 
     """
     settings.check()
     progress = progress or Progress()
-    fitted = _fit(manifest, settings, progress)
-    if settings.seeds > 1:
-        seeds = range(settings.seed, settings.seed + settings.seeds)
-        fitted.evaluation["seeds"] = _spread(fitted, manifest, settings, seeds, progress)
+    with held():
+        fitted = _fit(manifest, settings, progress)
+        if settings.seeds > 1:
+            seeds = range(settings.seed, settings.seed + settings.seeds)
+            fitted.evaluation["seeds"] = _spread(fitted, manifest, settings, seeds, progress)
     return fitted
 
 
@@ -297,6 +300,7 @@ class _Fitting:
         """Examine the classifier on the part that is farthest from the choices."""
         rungs, settings = self.rungs, self.settings
         chosen = self._best
+        rungs.solve_again(chosen)
         rungs.use(chosen)
         part = "test" if len(rungs.data.usable.part("test")) else rungs.judges
         own = part == rungs.judges  # whether it is evaluated on the images that temperature and sets are made with
@@ -304,7 +308,8 @@ class _Fitting:
             rungs.extract(chosen.place, [part], views=rungs.seen)
         temperature = fit_temperature(chosen.logits, chosen.targets)
         threshold = conformal_threshold(scaled(chosen.logits, temperature), chosen.targets, coverage=settings.coverage)
-        examined = rungs.outputs(chosen.place, part)
+        known = own and chosen.features is not None
+        examined = Outputs(chosen.logits, chosen.features) if known else rungs.outputs(chosen.place, part)
         logits = chosen.logits if own else examined.logits
         targets = rungs.targets(part)
         shares = scaled_out_of_fold(logits, targets) if own else scaled(logits, temperature)
@@ -355,7 +360,9 @@ class _Fitting:
             if part not in known:
                 # A deeper rung has trained on other views of the images than those that are looked at here.
                 self.rungs.extract(chosen.place, [part], views=self.rungs.seen)
-                known[part] = self.rungs.outputs(chosen.place, part).features
+                # In the precision of training: it is the mean of many images that is learned here.
+                precision = self.rungs.training_precision
+                known[part] = self.rungs.outputs(chosen.place, part, precision=precision).features
         seen, judged, targets = known["train"], known[self.rungs.judges], self.rungs.targets("train")
         if seen is None or judged is None:
             return None
@@ -416,7 +423,8 @@ class _Fitting:
 _PARTS = {"train": "cross-validation"}
 _NOTES = {
     "validation": "These images were not trained on, but the strength of the L2 penalty, the best epoch and what to "
-    "train were chosen on them, so that the figures are a little too good.",
+    "train were chosen on them, so that the figures are a little too good. A head that was solved is then solved once "
+    "more with these images, unless --refit off: the figures are of the head before.",
     "test": "These images were neither trained on nor used for any choice.",
     "train": "There are few images: each was judged by a head that was made without it, of five in turn. The strength "
     "of the L2 penalty was chosen on the same images, so that the figures are a little too good.",

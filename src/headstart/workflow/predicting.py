@@ -24,6 +24,7 @@ from headstart.models.backbone import is_network_file
 from headstart.models.fetched import is_handle
 from headstart.models.names import align
 from headstart.progress import Progress
+from headstart.scale.memory import held
 from headstart.settings import EngineSettings, InputSettings
 from headstart.workflow.checking import inspected
 from headstart.workflow.quantization import cost, sample
@@ -129,7 +130,8 @@ def predict(
 
     :param targets: the images' classes, (N,), where they are known: to tell what 8-bit numbers cost.
     """
-    found = classifier.examine(manifest, settings=settings, progress=progress)
+    with held():
+        found = classifier.examine(manifest, settings=settings, progress=progress)
     told: list[str | None] = [None] * len(manifest)
     for row, reason in found.problems:
         told[row] = reason

@@ -27,9 +27,10 @@ from headstart.models.names import match
 from headstart.models.quantized import Calibration, calibration
 from headstart.models.trainable import glorot
 from headstart.progress import Progress
+from headstart.scale.memory import give_back
 from headstart.settings import FitSettings
 from headstart.train.balance import Balance, balance
-from headstart.train.head import HeadFit, Solution, matched_head, solve_head, solve_head_by_folds
+from headstart.train.head import HeadFit, Solution, matched_head, solve_again, solve_head, solve_head_by_folds
 from headstart.train.ladder import losses, promises
 from headstart.train.outputs import Outputs, mean_outputs, outputs
 from headstart.train.part import Inputs, Kept, Part
@@ -67,6 +68,7 @@ class Place:
     def release(self) -> None:
         """Let go of what computes the features, some hundred megabytes; what needs it again opens it again."""
         self.__dict__.pop("run", None)
+        give_back()
 
 
 @dataclass
@@ -81,6 +83,8 @@ class Rung:
     state: dict[str, Tensor]  # what is the network's own in this rung, by name
     history: list[dict[str, Any]] = field(default_factory=list)
     note: str = ""
+    features: NDArray[np.float32] | None = None  # (V, D), what the head saw of them, where that is little and at hand
+    fit: HeadFit | None = None  # of a head that was solved, and not trained
 
     @cached_property
     def losses(self) -> NDArray[np.float64]:
@@ -222,10 +226,11 @@ class Rungs:
         features = place.space.rows(hashes, view=view)
         return Kept(features.take(np.arange(len(hashes)))) if features.nbytes <= hold else features
 
-    def outputs(self, place: Place, split: str) -> Outputs:
+    def outputs(self, place: Place, split: str, *, precision: str = "float32") -> Outputs:
         """What the network says of a part's images as it is now."""
         each = [self.inputs(place, split, view, hold=_KEEP_FOR_ONE_PASS) for view in self.seen]
-        return mean_outputs([outputs(place.tail, self.head, inputs, device=self.device) for inputs in each])
+        options = {"device": self.device, "precision": precision}
+        return mean_outputs([outputs(place.tail, self.head, inputs, **options) for inputs in each])
 
     # -- the rungs ----------------------------------------------------------------------------------------------------
 
@@ -239,8 +244,7 @@ class Rungs:
         start = time.monotonic()
         x, y = self._tensors(place, "train")
         checks = (x, y) if self.folds else self._tensors(place, self.judges)
-        off = self.settings.pretrained_head == "off"
-        pretrained = None if off else matched_head(self.old_head, self.backbone.classes, self.classes, x, y)
+        pretrained = self._pretrained(x, y)
         rungs = []
         if pretrained is not None and len(match(self.classes, self.backbone.classes or ())) == len(self.classes):
             note = "the pretrained head's own classes, no training"
@@ -262,8 +266,26 @@ class Rungs:
             advance(1)
         solved = self._linear("head", place, found.solution, given, checks[1], _origin(found))
         self.network.load_state_dict(solved.state, strict=False)
-        solved.seconds, solved.history = time.monotonic() - start, found.history
+        solved.seconds, solved.history, solved.fit = time.monotonic() - start, found.history, found
         return [*rungs, solved]
+
+    def solve_again(self, rung: Rung) -> None:
+        """Where the rung is a solved head: make it the head of the images it was chosen on too, by the same penalty.
+
+        What it is judged by stays what the head before said of them.
+        """
+        if rung.fit is None or self.folds or self.settings.refit == "off":
+            return
+        each = [self._tensors(rung.place, split) for split in ("train", self.judges)]
+        x, y = (torch.cat(parts) for parts in zip(*each, strict=True))
+        found = solve_again(rung.fit, (x, y), pretrained=self._pretrained(*each[0]), balance=self._balance(y))
+        rung.state = self._as_state(rung.place, found)
+
+    def _pretrained(self, x: Tensor, y: Tensor) -> Solution | None:
+        """The rows of the pretrained head that may be started from, at the temperature that these images ask for."""
+        if self.settings.pretrained_head == "off":
+            return None
+        return matched_head(self.old_head, self.backbone.classes, self.classes, x, y)
 
     def _linear(self, name: str, place: Place, solution: Solution, given: Tensor, targets: Tensor, note: str) -> Rung:
         state = self._as_state(place, solution)
@@ -304,9 +326,12 @@ class Rungs:
 
     def _rung(self, place: Place, start: float, history: list[dict[str, Any]], note: str = "") -> Rung:
         """What the network is now."""
-        given, state = self.outputs(place, self.judges).logits, changing(self.network)
+        given, state, targets = self.outputs(place, self.judges), changing(self.network), self.targets(self.judges)
+        small = given.features is not None and given.features.nbytes <= _KEEP_FOR_ONE_PASS
+        features = given.features if small else None
+        give_back()  # of training
         seconds = time.monotonic() - start
-        return Rung(place.train, place, given, self.targets(self.judges), seconds, state, history, note)
+        return Rung(place.train, place, given.logits, targets, seconds, state, history, note, features)
 
     def use(self, rung: Rung) -> None:
         """Make the network the one of this rung."""
@@ -331,8 +356,10 @@ class Rungs:
         """Whether the head is one linear layer on vectors, which can be solved."""
         return isinstance(self.head, nn.Linear) and self.head.bias is not None and len(place.parts.feature_shape) == 1
 
-    def _balance(self) -> Balance:
-        return balance(torch.from_numpy(self.targets("train")), len(self.classes), self.settings.balance)
+    def _balance(self, targets: Tensor | None = None) -> Balance:
+        """By the images that are trained on, or those given, (N,)."""
+        of = torch.from_numpy(self.targets("train")) if targets is None else targets
+        return balance(of, len(self.classes), self.settings.balance)
 
     def _tensors(self, place: Place, split: str) -> tuple[Tensor, Tensor]:
         """Features, the mean of a picture's views, and targets."""
@@ -386,5 +413,4 @@ class Rungs:
 
 
 def _origin(found: HeadFit) -> str:
-    start = next(line["start"] for line in found.history if line["chosen"])
-    return f"L2 strength {found.l2:.3g}, drawn toward " + ("zero" if start == "zero" else "the pretrained head")
+    return f"L2 strength {found.l2:.3g}, drawn toward " + ("zero" if found.origin == "zero" else "the pretrained head")
