@@ -27,6 +27,11 @@ RUNS: dict[str, tuple[object, ...]] = {
     "dogs120": ("--validation", 0.2, "--test", 0),
     "dogs120, mirrored, 256 pixels": ("--validation", 0.2, "--test", 0, "--mirror", "on", "--size", 256),
     "dogs120, pretrained head off": ("--validation", 0.2, "--test", 0, "--pretrained-head", "off"),
+    "dogs120, 256 pixels": ("--validation", 0.2, "--test", 0, "--size", 256),
+    "dogs120, 256 pixels, pretrained head off": (
+        *("--validation", 0.2, "--test", 0),
+        *("--size", 256, "--pretrained-head", "off"),
+    ),
 }
 
 
