@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import time
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,8 @@ __all__ = [
     "predict",
     "save_evaluation",
 ]
+
+_MANY = 256  # images
 
 
 def open_classifier(name: str, seen: InputSettings | None = None, *, progress: Progress | None = None) -> Classifier:
@@ -130,7 +133,8 @@ def predict(
 
     :param targets: the images' classes, (N,), where they are known: to tell what 8-bit numbers cost.
     """
-    with held():
+    # To few pictures, as a server is given them, memory that was given back would only have to be handed out again.
+    with held() if len(manifest) >= _MANY else nullcontext():
         found = classifier.examine(manifest, settings=settings, progress=progress)
     told: list[str | None] = [None] * len(manifest)
     for row, reason in found.problems:
