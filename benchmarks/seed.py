@@ -12,8 +12,9 @@ The pictures of dogs120, the tutorial's MobileNetV2 weights, its split (the last
    recipe, by the defaults, of the head alone as a command, and as a call in a session (a notebook's) that has loaded
    headstart already.
 
-Keras's ten epochs take about 14 minutes on two cores; --keras-from takes them from an earlier result of this script.
-Seconds are those of the whole process, imports and the report included, but where it is said otherwise.
+Keras's ten epochs take 14 to 24 minutes on two cores, by the processor; --keras-from takes them
+from an earlier result of this script. Seconds are those of the whole process, imports and the report included, but
+where it is said otherwise.
 """
 
 from __future__ import annotations

@@ -389,8 +389,8 @@ def test_solved_again_it_is_the_head_of_all_images_by_the_same_penalty(start: st
     # As good an origin as can be, and none that helps.
     good = solve_head(both, both, classes=4, l2=1e-4).solution if start == "pretrained" else None
     fit = solve_head(train, validation, classes=4, pretrained=good, l2=0.3, balance=balance(train[1], 4, mode))
-    assert fit.origin == start
-    found = solve_again(fit, both, pretrained=good, balance=balance(both[1], 4, mode))
+    assert fit.origin is good
+    found = solve_again(fit, both, balance=balance(both[1], 4, mode))
     expected = solve_head(both, both, classes=4, pretrained=good, l2=0.3, balance=balance(both[1], 4, mode)).solution
     torch.testing.assert_close(found.logits(both[0]), expected.logits(both[0]), atol=2e-3, rtol=2e-3)
     assert not torch.allclose(found.weight, fit.solution.weight, rtol=1e-3)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -59,12 +59,8 @@ class HeadFit:
 
     solution: Solution
     l2: float
+    origin: Solution | None  # what the penalty pulls to; None is zero
     history: list[dict[str, Any]]
-
-    @property
-    def origin(self) -> str:
-        """What the chosen penalty pulls to, "zero" or "pretrained"."""
-        return str(next(line["start"] for line in self.history if line["chosen"]))
 
 
 def solve_head(
@@ -95,7 +91,8 @@ def solve_head(
     """
     tasks = [_Task(train, validation, precision)]
     best, history = _walked(tasks, classes, l2, pretrained, balance)
-    return HeadFit(tasks[0].scaling.undone(best.solutions[0]), best.best["l2"], history)
+    origin = pretrained if best.start == "pretrained" else None
+    return HeadFit(tasks[0].scaling.undone(best.solutions[0]), best.best["l2"], origin, history)
 
 
 def solve_head_by_folds(
@@ -142,19 +139,16 @@ def solve_head_by_folds(
     mean = Solution(
         torch.stack([each.weight for each in found]).mean(0), torch.stack([each.bias for each in found]).mean(0)
     )
-    of_folds = HeadFit(mean, best.best["l2"], history)
-    solution = solve_again(of_folds, train, pretrained=pretrained, balance=balance)
-    return HeadFit(solution, of_folds.l2, history), logits
+    of_folds = HeadFit(mean, best.best["l2"], pretrained if best.start == "pretrained" else None, history)
+    return replace(of_folds, solution=solve_again(of_folds, train, balance=balance)), logits
 
 
-def solve_again(
-    fit: HeadFit, images: tuple[Tensor, Tensor], *, pretrained: Solution | None = None, balance: Balance | None = None
-) -> Solution:
+def solve_again(fit: HeadFit, images: tuple[Tensor, Tensor], *, balance: Balance | None = None) -> Solution:
     """The head of the penalty and origin that were chosen, of other images: of all there are, once nothing is chosen.
 
     :param fit: its solution is where the search starts, which what is found does not depend on.
     :param images: features (N, D) float and targets (N,) int64.
-    :param pretrained: and ``balance``: as of :func:`solve_head`.
+    :param balance: as of :func:`solve_head`.
 
     >>> x, y = torch.eye(3).repeat(8, 1), torch.arange(3).repeat(8)
     >>> fit = solve_head((x[:12], y[:12]), (x[12:], y[12:]), classes=3)
@@ -162,10 +156,8 @@ def solve_again(
     True
     """
     whole = _Task(images, images, "float32")
-    done, device = whole.scaling.done, images[0].device
-    none = _zeros(len(fit.solution.bias), images[0])
-    origin = none if fit.origin == "zero" or pretrained is None else pretrained
-    loss = (balance or Balance()).to(device)
+    done, loss = whole.scaling.done, (balance or Balance()).to(images[0].device)
+    origin = fit.origin or _zeros(len(fit.solution.bias), images[0])
     return whole.scaling.undone(_minimise(done(fit.solution), done(origin), *whole.train, fit.l2, loss, _FROM_FAR))
 
 

@@ -244,7 +244,8 @@ class Rungs:
         start = time.monotonic()
         x, y = self._tensors(place, "train")
         checks = (x, y) if self.folds else self._tensors(place, self.judges)
-        pretrained = self._pretrained(x, y)
+        off = self.settings.pretrained_head == "off"
+        pretrained = None if off else matched_head(self.old_head, self.backbone.classes, self.classes, x, y)
         rungs = []
         if pretrained is not None and len(match(self.classes, self.backbone.classes or ())) == len(self.classes):
             note = "the pretrained head's own classes, no training"
@@ -278,14 +279,7 @@ class Rungs:
             return
         each = [self._tensors(rung.place, split) for split in ("train", self.judges)]
         x, y = (torch.cat(parts) for parts in zip(*each, strict=True))
-        found = solve_again(rung.fit, (x, y), pretrained=self._pretrained(*each[0]), balance=self._balance(y))
-        rung.state = self._as_state(rung.place, found)
-
-    def _pretrained(self, x: Tensor, y: Tensor) -> Solution | None:
-        """The rows of the pretrained head that may be started from, at the temperature that these images ask for."""
-        if self.settings.pretrained_head == "off":
-            return None
-        return matched_head(self.old_head, self.backbone.classes, self.classes, x, y)
+        rung.state = self._as_state(rung.place, solve_again(rung.fit, (x, y), balance=self._balance(y)))
 
     def _linear(self, name: str, place: Place, solution: Solution, given: Tensor, targets: Tensor, note: str) -> Rung:
         state = self._as_state(place, solution)
@@ -413,4 +407,4 @@ class Rungs:
 
 
 def _origin(found: HeadFit) -> str:
-    return f"L2 strength {found.l2:.3g}, drawn toward " + ("zero" if found.origin == "zero" else "the pretrained head")
+    return f"L2 strength {found.l2:.3g}, drawn toward " + ("zero" if found.origin is None else "the pretrained head")
