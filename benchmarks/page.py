@@ -109,7 +109,7 @@ def seed(result: Json, plots: Path) -> list[str]:
             "headstart, the same recipe again": second["classic"]["headstart_s"],
             "headstart's defaults": better["all_done"]["headstart_s"],
             "headstart's defaults again": second["defaults"]["headstart_s"],
-            **({"the head alone, again": second["head"]["headstart_s"]} if "head" in second else {}),
+            **({"headstart, the head alone again": second["head"]["headstart_s"]} if "head" in second else {}),
         },
         "seconds from the JPEGs of 10,222 dogs to a classifier",
     )
