@@ -16,7 +16,8 @@ from headstart.data.manifest import Manifest
 from headstart.data.sources import read_images
 from headstart.models.backbone import load_backbone
 from headstart.settings import EngineSettings, FitSettings
-from headstart.workflow.fitting import FEW, Fitted, plan
+from headstart.workflow.fitting import FEW, Fitted, _prepared, plan
+from headstart.workflow.planning import forecast
 from headstart.workflow.runs import save_run
 
 Photos = Callable[..., Path]
@@ -218,3 +219,16 @@ def test_a_plan_tells_each_rung_and_computes_nothing_that_is_kept(photos: Photos
     assert list(rows) == ["head", "last:1", "last:5"]
     assert [rows[name][1] for name in rows] == ["140", "280", "280"]  # 70 × (1 + 2 views) + 70
     assert "computing features" not in face.stages
+    assert [line.count(" s ") for line in lines[2:5]] == [2, 3, 3]  # deeper rungs are looked at first
+
+
+def test_a_look_is_a_part_of_what_a_rung_takes(photos: Photos, told: Any, tmp_path: Path) -> None:
+    settings = FitSettings.of(
+        model="test_resnet", weights="random", store=str(tmp_path / "store"), engine="torch", validation=0.5
+    )
+    rungs = _prepared(read_images(photos(red=10, green=10)), settings, told()).rungs
+    place = rungs.open("last:1")
+    alone, looked = (forecast(rungs, place, looks=looks) for looks in (False, True))
+    assert alone.look == 0
+    assert 0 < looked.look < looked.seconds
+    assert looked.features == alone.features == 10 * (1 + settings.views) + 10

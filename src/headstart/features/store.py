@@ -255,12 +255,12 @@ class FeatureRows:
         :raises StoreError: one is damaged.
         """
         wanted = self.positions[np.asarray(rows, np.int64)]
-        order, back = np.unique(wanted, return_inverse=True)  # the disk is read in its own order
         values = np.empty((len(wanted), *self.space.shape), self.space.dtype)
-        for start in range(0, len(order), _ROWS_AT_A_TIME):  # so that they are in memory once, not twice
-            some = order[start : start + _ROWS_AT_A_TIME]
-            here = (back >= start) & (back < start + len(some))
-            values[here] = self._read(some)[back[here] - start]
+        in_order = np.argsort(wanted, kind="stable")  # the disk is read in its own order
+        for start in range(0, len(wanted), _ROWS_AT_A_TIME):  # so that they are in memory once, not twice
+            some = in_order[start : start + _ROWS_AT_A_TIME]
+            positions, back = np.unique(wanted[some], return_inverse=True)
+            values[some] = self._read(positions)[back]
         return values
 
     def _read(self, positions: NDArray[np.int64]) -> NDArray[Any]:

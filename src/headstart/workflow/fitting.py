@@ -233,8 +233,12 @@ class _Fitting:
             place = self._open(train)
             if place is None:
                 break
-            found.append(forecast(self.rungs, place))
-        notes = ["what stands below head is tried only while validation says that it pays"] if len(found) > 1 else []
+            found.append(forecast(self.rungs, place, looks=True))
+        note = (
+            "what stands below head is tried only while validation says that it pays; "
+            "a look comes first, and where it promises nothing it ends there"
+        )
+        notes = [note] if len(found) > 1 else []
         return lines(self.rungs, found, [*notes, *filter(None, [self.told])])
 
     def _add(self, rung: Rung) -> None:
@@ -252,14 +256,15 @@ class _Fitting:
             place = self._open(train)
             if place is None:
                 break
-            needed = forecast(self.rungs, place).seconds
+            found = forecast(self.rungs, place, looks=True)
+            needed = found.seconds
             if time.monotonic() + needed > deadline:
                 self.told = (
                     f"{train} would take about {needed:.0f} s, more than is left of --budget {self.settings.budget}: "
                     "it is not tried"
                 )
                 break
-            self.progress.say(f"{train}: about {needed:.0f} s")
+            self.progress.say(f"{train}: about {needed:.0f} s, or {found.look:.0f} s where a look promises nothing")
             self._add(self.rungs.trained(place, below=head, deadline=deadline))
         if self.told:
             self.progress.say(self.told)

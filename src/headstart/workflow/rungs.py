@@ -37,11 +37,11 @@ from headstart.train.part import Inputs, Kept, Part
 from headstart.train.tail import Loop, changing, train_tail
 from headstart.workflow.frozen import open_prefix, open_space
 
-__all__ = ["KEEP_IN_MEMORY", "Place", "Rung", "Rungs"]
+__all__ = ["KEEP_IN_MEMORY", "LOOKS", "LOOK_AT", "Place", "Rung", "Rungs"]
 
 # What a deeper rung promises is told by a look: a few epochs, slow ones, since the first at the full rate make
 # everything worse, also where the end is better.
-_LOOKS, _LOOK_AT, _CAREFUL = 3, 2000, 0.1  # epochs, images, times the usual rate
+LOOKS, LOOK_AT, _CAREFUL = 3, 2000, 0.1  # epochs, images, times the usual rate
 KEEP_IN_MEMORY = 1 << 30  # bytes of features to train on; with more, batches are read from the store
 _KEEP_FOR_ONE_PASS = 1 << 26  # bytes of features that are looked at once and in order, which the store is quick at
 
@@ -175,7 +175,7 @@ class Rungs:
         settings, data = self.settings, self.data
         wanted = zip(data.problems, data.splits, strict=True)
         rows = np.flatnonzero([problem is None and split in splits for problem, split in wanted])
-        rows = rows[self._drawn(len(rows), most)]
+        rows = rows[self.drawn(len(rows), most)]
         seen = extract(
             data.select(rows),
             place.space,
@@ -212,7 +212,7 @@ class Rungs:
         """Of a part's usable images, (N,)."""
         return self.data.usable.part(split).targets(self.classes)
 
-    def _drawn(self, count: int, most: int | None) -> NDArray[np.int64]:
+    def drawn(self, count: int, most: int | None) -> NDArray[np.int64]:
         """Numbers below ``count``, ascending: all, or ``most`` drawn by the seed."""
         drawn = np.random.default_rng(self.settings.seed).permutation(count)[:most]
         return np.sort(drawn)
@@ -222,7 +222,7 @@ class Rungs:
     ) -> Inputs:
         """Features of a part's usable images, or of ``most`` drawn from them, in memory up to ``hold`` bytes."""
         images = self.data.usable.part(split).hashes
-        hashes = [str(images[row]) for row in self._drawn(len(images), most)]
+        hashes = [str(images[row]) for row in self.drawn(len(images), most)]
         features = place.space.rows(hashes, view=view)
         return Kept(features.take(np.arange(len(hashes)))) if features.nbytes <= hold else features
 
@@ -310,12 +310,12 @@ class Rungs:
 
     def _looked_at(self, place: Place, start: float) -> Rung:
         """Some careful epochs on some of the pictures as they are: all views of all cost more than what came before."""
-        self.extract(place, ["train"], most=_LOOK_AT)
+        self.extract(place, ["train"], most=LOOK_AT)
         place.release()  # most looks end here
         # So few epochs are not enough for new statistics of BatchNorm: with them all would look worse.
-        loop = self.loop(epochs=_LOOKS, mixup=0.0, batchnorm="frozen")
-        history = self._train(place, replace(loop, lr=_CAREFUL * loop.highest_rate), most=_LOOK_AT)
-        note = f"no gain in {_LOOKS} careful epochs on pictures as they are: no more was tried"
+        loop = self.loop(epochs=LOOKS, mixup=0.0, batchnorm="frozen")
+        history = self._train(place, replace(loop, lr=_CAREFUL * loop.highest_rate), most=LOOK_AT)
+        note = f"no gain in {LOOKS} careful epochs on pictures as they are: no more was tried"
         return self._rung(place, start, history, note)
 
     def _rung(self, place: Place, start: float, history: list[dict[str, Any]], note: str = "") -> Rung:
@@ -395,7 +395,7 @@ class Rungs:
             place.tail,
             Part(
                 self.inputs(place, "train", most=most),
-                targets[self._drawn(len(targets), most)],
+                targets[self.drawn(len(targets), most)],
                 tuple(self.inputs(place, "train", view, most=most) for view in views),
             ),
             Part(self.inputs(place, self.judges), self.targets(self.judges)),
