@@ -332,6 +332,15 @@ def test_settings_are_checked_first(fitted: Fit, tmp_path: Path) -> None:
     )
 
 
+def test_a_place_to_cut_that_is_none_is_told_before_the_images_are_read(
+    photos: Photos, fitted: Fit, told: Callable[..., Any]
+) -> None:
+    face = told()
+    text = refused(fitted, photos(red=3, green=3), CutError, progress=face, train="from:layer9")
+    assert text.startswith("--train from:layer9: this network has no module layer9 that runs")
+    assert "checking" not in face.stages
+
+
 def test_no_labels(fitted: Fit, photos: Photos) -> None:
     folder = photos(red=3)
     manifest = Manifest.from_rows(list((folder / "red").iterdir()))

@@ -51,7 +51,8 @@ def stripes(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
 
 
 def test_it_climbs_where_that_pays_and_ends_on_the_best_rung(stripes: Manifest, fitted: Fit, tmp_path: Path) -> None:
-    found = fitted(stripes, train="auto", validation=0.4, epochs=8, size=32, seed=1)
+    # A head held back by its penalty, so that there is something to gain.
+    found = fitted(stripes, train="auto", validation=0.4, epochs=8, size=32, seed=2, l2=100.0)
     assert rungs(found)[:2] == ["head", "last:1"]
     best = min(found.evaluation["ladder"], key=lambda row: row["log_loss"])
     assert chosen(found) == best
@@ -85,6 +86,14 @@ def test_a_rung_that_loses_leaves_no_trace(stripes: Manifest, fitted: Fit) -> No
     for name, value in alone.classifier.network.state_dict().items():
         assert torch.equal(ladder.classifier.network.state_dict()[name], value), name
     assert np.array_equal(ladder.probabilities, alone.probabilities)
+
+
+def test_a_trained_rung_has_to_be_better_by_more_than_is_uncertain(stripes: Manifest, fitted: Fit) -> None:
+    found = fitted(stripes, train="auto", validation=0.4, epochs=8, size=32, seed=1)
+    head, tried = found.evaluation["ladder"]
+    assert tried["log_loss"] < head["log_loss"]
+    assert head["chosen"]
+    assert "lower than head by less than its standard error, which is kept" in tried["note"]
 
 
 def test_no_more_than_the_budget_allows(stripes: Manifest, fitted: Fit, told: Any) -> None:

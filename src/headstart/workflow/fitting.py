@@ -30,6 +30,7 @@ from headstart.evaluate import (
     temperature_section,
 )
 from headstart.models.backbone import Backbone, load_backbone
+from headstart.models.cut import cut
 from headstart.models.engine import choose_device, refuse_int8
 from headstart.models.names import match
 from headstart.progress import Progress
@@ -152,7 +153,7 @@ class _Fitting:
         self.seconds[stage] = round(self.seconds.get(stage, 0) + time.monotonic() - start, 2)
 
     def load(self) -> None:
-        """Load the network: first, since a wrong name or device shall not be told after minutes of reading."""
+        """Load the network: first, since a wrong name, device or cut shall not be told after minutes of reading."""
         settings = self.settings
         self.device = choose_device(settings.device)
         if settings.precision == "int8":
@@ -161,6 +162,8 @@ class _Fitting:
             settings.model, weights_file=settings.weights, seed=settings.seed, progress=self.progress
         )
         backbone = replace(backbone, spec=backbone.spec.changed(**settings.input_changes()))
+        if settings.train not in ("auto", "head"):  # which all networks have
+            cut(backbone.module, settings.train, input_shape=(3, backbone.spec.height, backbone.spec.width))
         self.backbone, self.old_head = backbone, backbone.module.get_classifier()  # type: ignore[operator]
 
     def split(self, manifest: Manifest) -> Manifest:
@@ -279,7 +282,8 @@ class _Fitting:
 
     @property
     def _best(self) -> Rung:
-        return self.tried[best([rung.losses for rung in self.tried])]
+        first = sum(rung.place is self.place for rung in self.tried)
+        return self.tried[best([rung.losses for rung in self.tried], solved=first)]
 
     def _why_not(self, train: str, deadline: float) -> str:
         """Why the next rung is not climbed; nothing where it is."""
@@ -393,6 +397,10 @@ class _Fitting:
 
     def _ladder(self, chosen: Rung) -> list[dict[str, Any]]:
         rows = [rung.row(chosen=rung is chosen) for rung in self.tried]
+        for rung, row in zip(self.tried, rows, strict=True):
+            if rung.losses.mean() < chosen.losses.mean():
+                uncertain = f"lower than {chosen.name} by less than its standard error, which is kept"
+                row["note"] = "; ".join(filter(None, [rung.note, uncertain]))
         if self.told:
             rows[-1]["note"] = "; ".join(filter(None, [rows[-1]["note"], self.told]))
         return rows
