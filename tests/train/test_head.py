@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from headstart.errors import DataError
 from headstart.train.balance import balance
 from headstart.train.head import STRENGTHS, Solution, _turns, solve_again, solve_head, solve_head_by_folds
+from headstart.train.part import Kept
 
 Data = tuple[Tensor, Tensor]
 
@@ -194,6 +195,36 @@ def test_it_is_repeatable_and_leaves_what_it_was_given() -> None:
     one, other = (solve_head(train, validation, classes=4) for _ in range(2))
     assert torch.equal(one.solution.weight, other.solution.weight)
     assert torch.equal(train[0], before)
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_features_that_are_read_anew_in_each_pass_give_the_same(precision: str) -> None:
+    train, validation = blobs(2500), blobs(1100, seed=1)
+    origin = Solution(torch.randn(4, 6, generator=torch.Generator().manual_seed(0)), torch.zeros(4))
+
+    def read(data: Data) -> tuple[Kept, Tensor]:
+        return Kept(data[0].numpy()), data[1]
+
+    one = solve_head(train, validation, classes=4, pretrained=origin, precision=precision)
+    other = solve_head(read(train), read(validation), classes=4, pretrained=origin, precision=precision)
+    assert torch.equal(one.solution.weight, other.solution.weight)
+    again = solve_again(one, train, validation), solve_again(one, read(train), read(validation))
+    assert torch.equal(again[0].weight, again[1].weight)
+    folds = [solve_head_by_folds(each, classes=4, l2=0.1)[1] for each in (train, read(train))]
+    assert torch.equal(*folds)
+
+
+def test_half_the_precision_is_what_the_store_keeps() -> None:
+    (x, y), validation = blobs(300), blobs(100, seed=1)
+    one, other = (solve_head((each, y), validation, classes=4, l2=0.1) for each in (x.half(), x.half().float()))
+    assert torch.equal(one.solution.weight, other.solution.weight)
+
+
+def test_two_parts_are_solved_as_one() -> None:
+    x, y = blobs(3000)
+    fit = solve_head((x, y), blobs(100, seed=1), classes=4)
+    whole, parts = solve_again(fit, (x, y)), solve_again(fit, (x[:1100], y[:1100]), (x[1100:], y[1100:]))
+    assert torch.allclose(whole.logits(x), parts.logits(x), atol=0.02)
 
 
 def test_features_without_variance_do_not_divide_by_zero() -> None:

@@ -34,3 +34,13 @@ def test_views_count_alike() -> None:
     assert found.features is not None
     assert (found.logits.mean(), found.features.mean()) == (0.5, 0.5)
     assert mean_outputs([one, Outputs(other.logits, None)]).features is None
+
+
+def test_features_of_every_seventh_image() -> None:
+    tail = nn.Sequential(nn.Linear(3, 5), nn.ReLU(), nn.Linear(5, 2))
+    whole, some = outputs(tail, tail[2], INPUTS), outputs(tail, tail[2], INPUTS, step=7)
+    assert whole.features is not None
+    assert some.features is not None
+    assert np.array_equal(some.logits, whole.logits)
+    assert np.array_equal(some.features, whole.features[::7])
+    assert mean_outputs([some, some]).step == 7

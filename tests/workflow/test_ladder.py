@@ -16,6 +16,7 @@ from headstart.data.manifest import Manifest
 from headstart.data.sources import read_images
 from headstart.models.backbone import load_backbone
 from headstart.settings import EngineSettings, FitSettings
+from headstart.workflow import rungs as rungs_module
 from headstart.workflow.fitting import FEW, Fitted, _prepared, plan
 from headstart.workflow.planning import forecast
 from headstart.workflow.runs import save_run
@@ -73,6 +74,21 @@ def test_a_gpu_climbs_as_far(stripes: Manifest, fitted: Fit) -> None:
     found = fitted(stripes, train="auto", validation=0.4, epochs=8, size=32, seed=1, device="cuda")
     assert not any("cannot be traced" in row["note"] for row in found.evaluation["ladder"])
     assert "last:1" in rungs(found)
+
+
+def test_features_beyond_what_is_held_in_memory_make_the_same_classifier(
+    photos: Photos, fitted: Fit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings: dict[str, Any] = {"train": "head", "mirror": "on", "test": 0.2}
+    folder = photos(red=20, green=20)
+    held = fitted(folder, **settings)
+    monkeypatch.setattr(rungs_module, "KEEP_IN_MEMORY", 0)
+    monkeypatch.setattr(rungs_module, "_KEEP_FOR_ONE_PASS", 0)
+    read = fitted(folder, **settings)
+    for name, value in held.classifier.network.state_dict().items():
+        assert torch.equal(read.classifier.network.state_dict()[name], value), name
+    assert np.array_equal(read.probabilities, held.probabilities)
+    assert (read.classifier.novelty is None) == (held.classifier.novelty is None)
 
 
 def test_a_rung_that_loses_leaves_no_trace(stripes: Manifest, fitted: Fit) -> None:

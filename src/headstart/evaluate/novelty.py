@@ -41,11 +41,12 @@ from headstart.evaluate import intervals
 from headstart.evaluate.conformal import rank_of_quantile
 from headstart.evaluate.folds import turns
 
-__all__ = ["Novelty", "auroc", "fit_novelty", "novelty_section"]
+__all__ = ["MOST", "Novelty", "auroc", "enough", "fit_novelty", "novelty_section"]
 
 DIRECTIONS = 64
 MOST = 10_000  # images that the covariance is estimated from
 INSIDE = 0.95
+OF_EACH = 20  # images of a class that its mean is estimated from, where there are more than the 10,000
 CHUNK = 1024  # images scored at a time
 BARS = 40
 
@@ -155,6 +156,23 @@ def fit_novelty(
     if not len(scores):
         raise DataError("held_out must have one image or more, to tell from where on a picture is strange.")
     return Novelty(fitted.means, fitted.directions, gains, precision, _threshold(scores, inside), inside)
+
+
+def enough(targets: ArrayLike, *, seed: int = 0) -> NDArray[np.int64]:
+    """Rows of as many images as :func:`fit_novelty` needs, ascending: all, or of many about 10,000, drawn by ``seed``.
+
+    Of each class there are as many, where it has them, and 20 at least.
+
+    >>> len(enough(np.arange(300) % 3)), len(enough(np.arange(30_000) % 3))
+    (300, 9999)
+    """
+    true = np.asarray(targets)
+    if len(true) <= MOST:
+        return np.arange(len(true))
+    _, index, images = np.unique(true, return_inverse=True, return_counts=True)
+    order = np.lexsort((np.random.default_rng(seed).permutation(len(true)), index))  # class by class
+    place = np.arange(len(true)) - np.repeat(np.cumsum(images) - images, images)  # in its class
+    return np.sort(order[place < max(OF_EACH, MOST // len(images))])
 
 
 def novelty_section(

@@ -24,6 +24,7 @@ from headstart.evaluate import fit_temperature
 from headstart.models.names import match
 from headstart.train.balance import Balance
 from headstart.train.figures import figures
+from headstart.train.vectors import Images, Passes, Scaling, Vectors, passes, taken
 
 __all__ = ["HeadFit", "Solution", "matched_head", "solve_again", "solve_head", "solve_head_by_folds"]
 
@@ -44,13 +45,22 @@ class Solution:
     weight: Tensor  # (C, D)
     bias: Tensor  # (C,)
 
-    def logits(self, features: Tensor) -> Tensor:
+    def logits(self, features: Vectors) -> Tensor:
         """What it gives for features (N, D), (N, C). A pretrained head's are what can be had without training.
 
         >>> Solution(torch.eye(2), torch.tensor([0.0, 1.0])).logits(torch.tensor([[3.0, 4.0]]))
         tensor([[3., 5.]])
         """
-        return F.linear(features, self.weight, self.bias)
+        return torch.cat([F.linear(x, self.weight, self.bias) for x in passes(features, self.bias.device)])
+
+    def scaled(self, scaling: Scaling) -> Solution:
+        """For features as they came, as one for scaled features."""
+        return Solution(self.weight * scaling.scale, self.bias + self.weight @ scaling.mean)
+
+    def unscaled(self, scaling: Scaling) -> Solution:
+        """The other way round."""
+        weight = self.weight / scaling.scale
+        return Solution(weight, self.bias - weight @ scaling.mean)
 
 
 @dataclass(frozen=True)
@@ -64,8 +74,8 @@ class HeadFit:
 
 
 def solve_head(
-    train: tuple[Tensor, Tensor],
-    validation: tuple[Tensor, Tensor],
+    train: tuple[Vectors, Tensor],
+    validation: tuple[Vectors, Tensor],
     *,
     classes: int,
     l2: float | None = None,
@@ -75,7 +85,8 @@ def solve_head(
 ) -> HeadFit:
     """Solve the head for the penalties that matter, or for the one given.
 
-    :param train: features (N, D) float and targets (N,) int64; ``validation``: the same of other images.
+    :param train: features (N, D) float and targets (N,) int64; ``validation``: the same of other images. Features that
+        are no tensor are read anew in each pass over them.
     :param pretrained: a second origin to which the penalty may pull, with zeros for classes that are new.
     :param balance: how the loss makes up for rare classes; "val_balanced_loss" then chooses, in which classes count
         alike.
@@ -92,11 +103,11 @@ def solve_head(
     tasks = [_Task(train, validation, precision)]
     best, history = _walked(tasks, classes, l2, pretrained, balance)
     origin = pretrained if best.start == "pretrained" else None
-    return HeadFit(tasks[0].scaling.undone(best.solutions[0]), best.best["l2"], origin, history)
+    return HeadFit(best.solutions[0].unscaled(tasks[0].scaling), best.best["l2"], origin, history)
 
 
 def solve_head_by_folds(
-    train: tuple[Tensor, Tensor],
+    train: tuple[Vectors, Tensor],
     *,
     classes: int,
     l2: float | None = None,
@@ -124,18 +135,19 @@ def solve_head_by_folds(
     True
     """
     features, targets = train
-    sides = [torch.from_numpy(own).to(targets.device) for own in _turns(targets.cpu().numpy(), folds, seed)]
-    tasks = []
-    for own in sides:
-        others = (features[~own], targets[~own])
-        known = own & torch.isin(targets, others[1])
-        tasks.append(_Task(others, (features[known], targets[known]), precision))
+    device, labels = targets.device, targets.cpu().numpy()
+    sides = _turns(labels, folds, seed)
+
+    def of(rows: NDArray[np.bool_]) -> tuple[Tensor, Tensor]:
+        return taken(features, np.flatnonzero(rows), device), targets[torch.from_numpy(rows).to(device)]
+
+    tasks = [_Task(of(~own), of(own & np.isin(labels, labels[~own])), precision) for own in sides]
     best, history = _walked(tasks, classes, l2, pretrained, balance)
 
-    found = [task.scaling.undone(solution) for task, solution in zip(tasks, best.solutions, strict=True)]
-    logits = features.new_empty(len(features), classes)
+    found = [solution.unscaled(task.scaling) for task, solution in zip(tasks, best.solutions, strict=True)]
+    logits = torch.empty(len(targets), classes, device=device)
     for own, solution in zip(sides, found, strict=True):
-        logits[own] = solution.logits(features[own])
+        logits[torch.from_numpy(own).to(device)] = solution.logits(of(own)[0])
     mean = Solution(
         torch.stack([each.weight for each in found]).mean(0), torch.stack([each.bias for each in found]).mean(0)
     )
@@ -143,22 +155,25 @@ def solve_head_by_folds(
     return replace(of_folds, solution=solve_again(of_folds, train, balance=balance)), logits
 
 
-def solve_again(fit: HeadFit, images: tuple[Tensor, Tensor], *, balance: Balance | None = None) -> Solution:
+def solve_again(fit: HeadFit, *images: tuple[Vectors, Tensor], balance: Balance | None = None) -> Solution:
     """The head of the penalty and origin that were chosen, of other images: of all there are, once nothing is chosen.
 
     :param fit: its solution is where the search starts, which what is found does not depend on.
-    :param images: features (N, D) float and targets (N,) int64.
+    :param images: features (N, D) float and targets (N,) int64, of one part of them or more.
     :param balance: as of :func:`solve_head`.
 
     >>> x, y = torch.eye(3).repeat(8, 1), torch.arange(3).repeat(8)
-    >>> fit = solve_head((x[:12], y[:12]), (x[12:], y[12:]), classes=3)
-    >>> bool((solve_again(fit, (x, y)).logits(x).argmax(1) == y).all())
+    >>> some, others = (x[:12], y[:12]), (x[12:], y[12:])
+    >>> fit = solve_head(some, others, classes=3)
+    >>> bool((solve_again(fit, some, others).logits(x).argmax(1) == y).all())
     True
     """
-    whole = _Task(images, images, "float32")
-    done, loss = whole.scaling.done, (balance or Balance()).to(images[0].device)
-    origin = fit.origin or _zeros(len(fit.solution.bias), images[0])
-    return whole.scaling.undone(_minimise(done(fit.solution), done(origin), *whole.train, fit.l2, loss, _FROM_FAR))
+    every = Images(*images)
+    scaling, start = Scaling(every), fit.solution
+    origin = (fit.origin or _zeros(start)).scaled(scaling)
+    loss = (balance or Balance()).to(start.bias.device)
+    data = every.scaled(scaling)
+    return _minimise(start.scaled(scaling), origin, data, fit.l2, loss, _FROM_FAR).unscaled(scaling)
 
 
 def _turns(targets: NDArray[np.int64], folds: int, seed: int) -> list[NDArray[np.bool_]]:
@@ -181,7 +196,7 @@ def _turns(targets: NDArray[np.int64], folds: int, seed: int) -> list[NDArray[np
 
 @torch.no_grad()
 def matched_head(
-    old: nn.Module, names: Sequence[str] | None, classes: Sequence[str], features: Tensor, targets: Tensor
+    old: nn.Module, names: Sequence[str] | None, classes: Sequence[str], features: Vectors, targets: Tensor
 ) -> Solution | None:
     """The rows of a pretrained head whose classes have the names of ours, and zeros for the others; None without any.
 
@@ -198,11 +213,15 @@ def matched_head(
     """
     if names is None or not isinstance(old, nn.Linear):
         return None
-    old = old.to(features.device)
-    weight, bias = features.new_zeros(len(classes), features.shape[1]), features.new_zeros(len(classes))
+    device = targets.device
+    old = old.to(device)
+    weight = torch.zeros(len(classes), old.in_features, device=device)
+    bias = weight.new_zeros(len(classes))
     matched: list[int] = []
+    labels = targets.cpu().numpy()
     for target, candidates in match(classes, names).items():
-        scores = old(features[targets == target]).mean(0)[candidates]
+        own = taken(features, np.flatnonzero(labels == target)[:_ENOUGH], device)
+        scores = old(own).mean(0)[candidates]
         chosen = candidates[int(scores.argmax())]
         weight[target], bias[target] = old.weight[chosen], old.bias[chosen]
         matched.append(target)
@@ -212,40 +231,42 @@ def matched_head(
     return Solution(weight / temperature, bias / temperature)
 
 
-def _temperature(head: Solution, features: Tensor, targets: Tensor, matched: Sequence[int]) -> float:
+def _temperature(head: Solution, features: Vectors, targets: Tensor, matched: Sequence[int]) -> float:
     """Of the matched classes' rows, on images of these classes; one class alone has none."""
     if len(matched) < 2:
         return 1.0
-    own = torch.isin(targets, torch.tensor(matched, device=targets.device)).nonzero().flatten()
+    labels = targets.cpu().numpy()
+    own = np.flatnonzero(np.isin(labels, matched))
     own = own[:: -(-len(own) // _ENOUGH)]
     place = {target: row for row, target in enumerate(matched)}
-    rows = [place[target] for target in targets[own].tolist()]
-    return fit_temperature(head.logits(features[own]).cpu().numpy(), rows)
+    rows = [place[target] for target in labels[own].tolist()]
+    return fit_temperature(head.logits(taken(features, own, targets.device)).cpu().numpy(), rows)
 
 
-def _zeros(classes: int, features: Tensor) -> Solution:
-    weight = features.new_zeros(classes, features.shape[1])
-    return Solution(weight, weight.new_zeros(classes))
+def _zeros(like: Solution) -> Solution:
+    return Solution(torch.zeros_like(like.weight), torch.zeros_like(like.bias))
 
 
 class _Task:
     """Images to solve on and images to examine, scaled as the former want it."""
 
-    def __init__(self, train: tuple[Tensor, Tensor], validation: tuple[Tensor, Tensor], precision: str) -> None:
-        self.scaling = _Scaling(train[0])
-        self.train = (self.scaling(train[0]), train[1])
-        self.search = (self.train[0].to(getattr(torch, precision)), train[1])
-        self.validation = self.train if validation is train else (self.scaling(validation[0]), validation[1])
+    def __init__(self, train: tuple[Vectors, Tensor], validation: tuple[Vectors, Tensor], precision: str) -> None:
+        images, others = Images(train), Images(validation)
+        self.scaling = Scaling(images)
+        self.search = images.kept(self.scaling, getattr(torch, precision))
+        self.train = self.search if precision == "float32" else images.scaled(self.scaling)
+        self.validation = others.scaled(self.scaling)
 
 
 def _walked(
     tasks: list[_Task], classes: int, l2: float | None, pretrained: Solution | None, balance: Balance | None
 ) -> tuple[_Walk, list[dict[str, Any]]]:
     """The walk whose origin validated best, and the lines of all."""
-    device = tasks[0].train[0].device
-    origins = {"zero": _zeros(classes, tasks[0].train[0]), "pretrained": pretrained}
+    mean = tasks[0].scaling.mean
+    zero = Solution(mean.new_zeros(classes, len(mean)), mean.new_zeros(classes))
+    origins = {"zero": zero, "pretrained": pretrained}
     walks = [
-        _Walk(start, tasks, [task.scaling.done(origin) for task in tasks], (balance or Balance()).to(device))
+        _Walk(start, tasks, [origin.scaled(task.scaling) for task in tasks], (balance or Balance()).to(mean.device))
         for start, origin in origins.items()
         if origin is not None
     ]
@@ -300,12 +321,12 @@ class _Walk:
         return float(self.tried[l2][0][self.chooses])
 
     def _solved(
-        self, l2: float, starts: list[Solution], data: list[tuple[Tensor, Tensor]], steps: int
+        self, l2: float, starts: list[Solution], data: list[Passes], steps: int
     ) -> tuple[dict[str, Any], list[Solution]]:
         """The line of history, and each task's solution."""
         clock = time.monotonic()
         solutions = [
-            _minimise(start, origin, *images, l2, self.balance, steps)
+            _minimise(start, origin, images, l2, self.balance, steps)
             for start, origin, images in zip(starts, self.origins, data, strict=True)
         ]
         seconds = round(time.monotonic() - clock, 3)
@@ -317,12 +338,12 @@ class _Walk:
 
     @staticmethod
     def _figures(
-        solutions: list[Solution], data: list[tuple[Tensor, Tensor]], *, prefix: str = "", balanced: bool = False
+        solutions: list[Solution], data: Sequence[Passes], *, prefix: str = "", balanced: bool = False
     ) -> dict[str, float]:
         """Of all tasks' images together."""
-        logits = [solution.logits(x) for solution, (x, _) in zip(solutions, data, strict=True)]
-        targets = [targets for _, targets in data]
-        return figures(torch.cat(logits), torch.cat(targets), prefix=prefix, balanced=balanced)
+        seen = [(each.logits(x), y) for each, images in zip(solutions, data, strict=True) for x, y in images]
+        logits, targets = (torch.cat(each) for each in zip(*seen, strict=True))
+        return figures(logits, targets, prefix=prefix, balanced=balanced)
 
     @property
     def chooses(self) -> str:
@@ -345,36 +366,12 @@ class _Walk:
         return self.tried[self.best["l2"]][1]
 
 
-class _Scaling:
-    """Centred, and divided by one number. Neither moves the optimum but for the meaning of the penalty, which with
-    this is the same for networks whose features are of other sizes; and L-BFGS needs fewer steps.
-    """
-
-    def __init__(self, features: Tensor) -> None:
-        self.mean = features.mean(0)
-        self.scale = (features - self.mean).square().mean().sqrt().clamp_min(1e-12)
-
-    def __call__(self, features: Tensor) -> Tensor:
-        return (features - self.mean) / self.scale
-
-    def done(self, solution: Solution) -> Solution:
-        """A solution for features as they came, as one for scaled features."""
-        return Solution(solution.weight * self.scale, solution.bias + solution.weight @ self.mean)
-
-    def undone(self, solution: Solution) -> Solution:
-        """The other way round."""
-        weight = solution.weight / self.scale
-        return Solution(weight, solution.bias - weight @ self.mean)
-
-
-def _minimise(
-    start: Solution, origin: Solution, x: Tensor, targets: Tensor, l2: float, balance: Balance, steps: int
-) -> Solution:
+def _minimise(start: Solution, origin: Solution, images: Passes, l2: float, balance: Balance, steps: int) -> Solution:
     # What is solved for is the distance from the origin in steps that shrink as the pull grows: with a strong pull the
     # weights would else be so much stiffer than the bias that L-BFGS ends before the bias has moved.
     step = 1 / math.sqrt(1 + l2)
-    away = ((start.weight - origin.weight) / step).requires_grad_()
-    bias = start.bias.clone().requires_grad_()
+    away = (start.weight - origin.weight) / step
+    bias = start.bias.clone()
     solver = torch.optim.LBFGS(
         [away, bias],
         max_iter=steps,
@@ -386,12 +383,17 @@ def _minimise(
     )
 
     def objective() -> Tensor:
-        solver.zero_grad()
-        pull = (step * away).square().sum()
-        given = F.linear(x, (origin.weight + step * away).to(x.dtype)).to(bias.dtype) + bias
-        loss = balance.loss(given, targets) + 0.5 * l2 * pull
-        loss.backward()  # type: ignore[no-untyped-call]
-        return loss
+        # Of some images at a time: the gradients add up in these two.
+        weight, offset = (origin.weight + step * away).requires_grad_(), bias.clone().requires_grad_()
+        total, count = bias.new_zeros((), dtype=torch.float64), 0
+        for x, targets in images:
+            loss = balance.loss(F.linear(x, weight.to(x.dtype)).to(bias.dtype) + offset, targets)
+            loss.backward(loss.new_tensor(len(targets)))  # type: ignore[no-untyped-call]
+            total, count = total + loss.detach().double() * len(targets), count + len(targets)
+        assert weight.grad is not None
+        assert offset.grad is not None
+        away.grad, bias.grad = step * (weight.grad / count + l2 * step * away), offset.grad / count
+        return total / count + 0.5 * l2 * (step * away).square().sum()
 
     solver.step(objective)  # type: ignore[no-untyped-call]
-    return Solution(origin.weight + step * away.detach(), bias.detach())
+    return Solution(origin.weight + step * away, bias)

@@ -24,12 +24,16 @@ class Outputs:
     """Of N images, in their order."""
 
     logits: NDArray[np.float32]  # (N, C)
-    features: NDArray[np.float32] | None  # (N, D), what the head is given; None where that is no vector an image
+    features: NDArray[np.float32] | None  # (F, D), what the head is given; None where that is no vector an image
+    step: int = 1  # F are those of every step-th image, from the first on
 
 
-def outputs(tail: nn.Module, head: Any, inputs: Inputs, *, device: str = "cpu", precision: str = "float32") -> Outputs:
+def outputs(
+    tail: nn.Module, head: Any, inputs: Inputs, *, device: str = "cpu", precision: str = "float32", step: int = 1
+) -> Outputs:
     """Run the tail in evaluation mode.
 
+    :param step: keep the features of every step-th image only, which take more memory than the logits.
     :param head: the tail's last layer; what is no module (distilled networks have two heads) is not looked into.
 
     >>> from headstart.train.part import Kept
@@ -39,11 +43,14 @@ def outputs(tail: nn.Module, head: Any, inputs: Inputs, *, device: str = "cpu", 
     ((1, 3), array([[1., 0.]], dtype=float32))
     """
     seen: list[NDArray[np.float32]] = []
+    passed = 0  # images
     if not isinstance(head, nn.Module):
         return Outputs(logits(tail, inputs, device=device, precision=precision), None)
 
     def look(_: nn.Module, given: tuple[torch.Tensor, ...]) -> None:
-        seen.append(given[0].float().cpu().numpy())
+        nonlocal passed
+        seen.append(given[0][-passed % step :: step].float().cpu().numpy())
+        passed += len(given[0])
 
     with _WATCHING:
         watching = head.register_forward_pre_hook(look)
@@ -51,8 +58,8 @@ def outputs(tail: nn.Module, head: Any, inputs: Inputs, *, device: str = "cpu", 
             found = logits(tail, inputs, device=device, precision=precision)
         finally:
             watching.remove()
-    vectors = bool(seen) and all(each.ndim == 2 for each in seen) and sum(map(len, seen)) == len(found)
-    return Outputs(found, np.concatenate(seen) if vectors else None)
+    vectors = bool(seen) and all(each.ndim == 2 for each in seen) and passed == len(found)
+    return Outputs(found, np.concatenate(seen) if vectors else None, step)
 
 
 def mean_outputs(each: list[Outputs]) -> Outputs:
@@ -68,4 +75,5 @@ def mean_outputs(each: list[Outputs]) -> Outputs:
     return Outputs(
         np.mean([one.logits for one in each], axis=0),
         np.mean(features, axis=0) if len(features) == len(each) else None,
+        each[0].step,
     )

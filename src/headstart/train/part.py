@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Inputs", "Kept", "Part"]
+__all__ = ["Inputs", "Kept", "Mean", "Part"]
 
 
 class Inputs(Protocol):
@@ -34,6 +34,21 @@ class Kept:
     def take(self, rows: Sequence[int] | NDArray[np.int64]) -> NDArray[Any]:
         """(len(rows), *shape)."""
         return np.asarray(self.values[np.asarray(rows)])
+
+
+@dataclass(frozen=True)
+class Mean:
+    """Of several inputs of the same images, as float32."""
+
+    each: tuple[Inputs, ...]
+
+    def __len__(self) -> int:
+        return len(self.each[0])
+
+    def take(self, rows: Sequence[int] | NDArray[np.int64]) -> NDArray[np.float32]:
+        """(len(rows), *shape)."""
+        mean: NDArray[np.float32] = np.mean([inputs.take(rows) for inputs in self.each], axis=0, dtype=np.float32)
+        return mean
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from headstart.errors import CutError, DataError
 from headstart.evaluate import (
     Novelty,
     conformal_threshold,
+    enough,
     evaluate,
     fit_novelty,
     fit_temperature,
@@ -317,8 +318,9 @@ class _Fitting:
             rungs.extract(chosen.place, [part], views=rungs.seen)
         temperature = fit_temperature(chosen.logits, chosen.targets)
         threshold = conformal_threshold(scaled(chosen.logits, temperature), chosen.targets, coverage=settings.coverage)
-        known = own and chosen.features is not None
-        examined = Outputs(chosen.logits, chosen.features) if known else rungs.outputs(chosen.place, part)
+        examined = chosen.outputs if own else None
+        if examined is None:
+            examined = rungs.outputs(chosen.place, part)
         logits = chosen.logits if own else examined.logits
         targets = rungs.targets(part)
         shares = scaled_out_of_fold(logits, targets) if own else scaled(logits, temperature)
@@ -327,7 +329,7 @@ class _Fitting:
         evaluation["sets"] = sets_section(
             shares, targets, self.classes, threshold=threshold, cross_fitted=own, coverage=settings.coverage
         )
-        novelty = self._novelty(chosen, {part: examined.features})
+        novelty = self._novelty(chosen, part, examined)
         if novelty is not None and examined.features is not None:
             scores = novelty.scores(examined.features)
             evaluation["novelty"] = novelty_section(scores, threshold=novelty.threshold, cross_fitted=own)
@@ -358,27 +360,32 @@ class _Fitting:
         history = [{**line, "rung": rung.name} for rung in self.tried for line in rung.history]
         return Fitted(classifier, settings, rungs.data, part, shares.astype(np.float32), evaluation, history)
 
-    def _novelty(self, chosen: Rung, known: dict[str, NDArray[np.float32] | None]) -> Novelty | None:
+    def _novelty(self, chosen: Rung, part: str, examined: Outputs) -> Novelty | None:
         """What pictures of the classes look like; None where the head is given no vectors, or the network is whole.
 
-        :param known: features, (N, D), of parts that have been looked at.
+        :param examined: what the network says of the part that is evaluated.
         """
-        if chosen.place.parts.at_image or any(each is None for each in known.values()):
+        if chosen.place.parts.at_image or examined.features is None:
             return None
-        for part in ("train", self.rungs.judges):
-            if part not in known:
-                # A deeper rung has trained on other views of the images than those that are looked at here.
-                self.rungs.extract(chosen.place, [part], views=self.rungs.seen)
-                # In the precision of training: it is the mean of many images that is learned here.
-                precision = self.rungs.training_precision
-                known[part] = self.rungs.outputs(chosen.place, part, precision=precision).features
-        seen, judged, targets = known["train"], known[self.rungs.judges], self.rungs.targets("train")
-        if seen is None or judged is None:
-            return None
+        rungs, seed = self.rungs, self.settings.seed
+        features = {part: examined.features}
+        targets = {part: rungs.targets(part)[:: examined.step]}
+        for each in ("train", rungs.judges):
+            if each in features:
+                continue
+            # A deeper rung has trained on other views of the images than those that are looked at here.
+            rungs.extract(chosen.place, [each], views=rungs.seen)
+            rows = enough(rungs.targets(each), seed=seed)
+            # In the precision of training: it is the mean of many images that is learned here.
+            found = rungs.outputs(chosen.place, each, precision=rungs.training_precision, rows=rows)
+            if found.features is None:
+                return None
+            features[each], targets[each] = found.features, rungs.targets(each)[rows]
+        seen, true, judged = features["train"], targets["train"], features[rungs.judges]
         if self.folds:
-            held_out = np.random.default_rng(self.settings.seed).permutation(len(seen)) % 5 == 0
-            seen, targets, judged = seen[~held_out], targets[~held_out], seen[held_out]
-        return fit_novelty(seen, targets, judged, seed=self.settings.seed)
+            held_out = np.random.default_rng(seed).permutation(len(seen)) % 5 == 0
+            seen, true, judged = seen[~held_out], true[~held_out], seen[held_out]
+        return fit_novelty(seen, true, judged, seed=seed)
 
     def _cost_of_8_bits(self, classifier: Classifier, part: str, coarse: NDArray[np.float32]) -> str:
         """What the part's images become in float32, as which the classifier predicts from now on.

@@ -18,8 +18,9 @@ from headstart.data.manifest import Manifest
 from headstart.data.transforms import MIRROR
 from headstart.errors import DataError
 from headstart.evaluate import intervals
+from headstart.evaluate.novelty import MOST
 from headstart.features.extract import extract
-from headstart.features.store import Space
+from headstart.features.store import FeatureRows, Space
 from headstart.models.backbone import Backbone
 from headstart.models.cut import Cut, cut
 from headstart.models.engine import Engine, Normalised, choose_batch, choose_precision
@@ -33,8 +34,9 @@ from headstart.train.balance import Balance, balance
 from headstart.train.head import HeadFit, Solution, matched_head, solve_again, solve_head, solve_head_by_folds
 from headstart.train.ladder import losses, promises
 from headstart.train.outputs import Outputs, mean_outputs, outputs
-from headstart.train.part import Inputs, Kept, Part
+from headstart.train.part import Kept, Mean, Part
 from headstart.train.tail import Loop, changing, train_tail
+from headstart.train.vectors import Vectors
 from headstart.workflow.frozen import open_prefix, open_space
 
 __all__ = ["KEEP_IN_MEMORY", "LOOKS", "LOOK_AT", "Place", "Rung", "Rungs"]
@@ -83,7 +85,7 @@ class Rung:
     state: dict[str, Tensor]  # what is the network's own in this rung, by name
     history: list[dict[str, Any]] = field(default_factory=list)
     note: str = ""
-    features: NDArray[np.float32] | None = None  # (V, D), what the head saw of them, where that is little and at hand
+    outputs: Outputs | None = None  # of them, where what the head saw is little and at hand
     fit: HeadFit | None = None  # of a head that was solved, and not trained
 
     @cached_property
@@ -218,18 +220,31 @@ class Rungs:
         return np.sort(drawn)
 
     def inputs(
-        self, place: Place, split: str, view: int = 0, *, most: int | None = None, hold: int = KEEP_IN_MEMORY
-    ) -> Inputs:
-        """Features of a part's usable images, or of ``most`` drawn from them, in memory up to ``hold`` bytes."""
+        self,
+        place: Place,
+        split: str,
+        view: int = 0,
+        *,
+        rows: NDArray[np.int64] | None = None,
+        hold: int | None = None,
+    ) -> Kept | FeatureRows:
+        """Features of a part's usable images, or of these of them, in memory up to ``hold`` bytes, a gigabyte."""
         images = self.data.usable.part(split).hashes
-        hashes = [str(images[row]) for row in self.drawn(len(images), most)]
+        hashes = [str(each) for each in (images if rows is None else np.asarray(images)[rows])]
         features = place.space.rows(hashes, view=view)
-        return Kept(features.take(np.arange(len(hashes)))) if features.nbytes <= hold else features
+        most = KEEP_IN_MEMORY if hold is None else hold
+        return Kept(features.take(np.arange(len(hashes)))) if features.nbytes <= most else features
 
-    def outputs(self, place: Place, split: str, *, precision: str = "float32") -> Outputs:
-        """What the network says of a part's images as it is now."""
-        each = [self.inputs(place, split, view, hold=_KEEP_FOR_ONE_PASS) for view in self.seen]
-        options = {"device": self.device, "precision": precision}
+    def outputs(
+        self, place: Place, split: str, *, precision: str = "float32", rows: NDArray[np.int64] | None = None
+    ) -> Outputs:
+        """What the network says of a part's images as it is now, or of these of them.
+
+        Of all of many, features are told of some 10,000.
+        """
+        each = [self.inputs(place, split, view, rows=rows, hold=_KEEP_FOR_ONE_PASS) for view in self.seen]
+        step = 1 if rows is not None else -(-len(each[0]) // MOST) or 1
+        options: dict[str, Any] = {"device": self.device, "precision": precision, "step": step}
         return mean_outputs([outputs(place.tail, self.head, inputs, **options) for inputs in each])
 
     # -- the rungs ----------------------------------------------------------------------------------------------------
@@ -242,8 +257,8 @@ class Rungs:
         if not self._is_plain(place):
             return [self.trained(place)]
         start = time.monotonic()
-        x, y = self._tensors(place, "train")
-        checks = (x, y) if self.folds else self._tensors(place, self.judges)
+        x, y = self._vectors(place, "train")
+        checks = (x, y) if self.folds else self._vectors(place, self.judges)
         off = self.settings.pretrained_head == "off"
         pretrained = None if off else matched_head(self.old_head, self.backbone.classes, self.classes, x, y)
         rungs = []
@@ -277,9 +292,9 @@ class Rungs:
         """
         if rung.fit is None or self.folds or self.settings.refit == "off":
             return
-        each = [self._tensors(rung.place, split) for split in ("train", self.judges)]
-        x, y = (torch.cat(parts) for parts in zip(*each, strict=True))
-        rung.state = self._as_state(rung.place, solve_again(rung.fit, (x, y), balance=self._balance(y)))
+        images = [self._vectors(rung.place, split) for split in ("train", self.judges)]
+        balance = self._balance(torch.cat([targets for _, targets in images]))
+        rung.state = self._as_state(rung.place, solve_again(rung.fit, *images, balance=balance))
 
     def _linear(self, name: str, place: Place, solution: Solution, given: Tensor, targets: Tensor, note: str) -> Rung:
         state = self._as_state(place, solution)
@@ -322,10 +337,10 @@ class Rungs:
         """What the network is now."""
         given, state, targets = self.outputs(place, self.judges), changing(self.network), self.targets(self.judges)
         small = given.features is not None and given.features.nbytes <= _KEEP_FOR_ONE_PASS
-        features = given.features if small else None
+        known = given if small else None
         give_back()  # of training
         seconds = time.monotonic() - start
-        return Rung(place.train, place, given.logits, targets, seconds, state, history, note, features)
+        return Rung(place.train, place, given.logits, targets, seconds, state, history, note, known)
 
     def use(self, rung: Rung) -> None:
         """Make the network the one of this rung."""
@@ -355,12 +370,15 @@ class Rungs:
         of = torch.from_numpy(self.targets("train")) if targets is None else targets
         return balance(of, len(self.classes), self.settings.balance)
 
-    def _tensors(self, place: Place, split: str) -> tuple[Tensor, Tensor]:
-        """Features, the mean of a picture's views, and targets."""
-        count = len(self.data.usable.part(split))
-        views = [self.inputs(place, split, view).take(np.arange(count)) for view in self.seen]
-        mean = np.mean(views, axis=0, dtype=np.float32) if len(views) > 1 else np.asarray(views[0], np.float32)
-        return torch.from_numpy(mean).to(self.device), torch.from_numpy(self.targets(split)).to(self.device)
+    def _vectors(self, place: Place, split: str) -> tuple[Vectors, Tensor]:
+        """Features, the mean of a picture's views, and targets; too many features are read when they are wanted."""
+        views = [self.inputs(place, split, view) for view in self.seen]
+        vectors = views[0] if len(views) == 1 else Mean(tuple(views))
+        targets = torch.from_numpy(self.targets(split)).to(self.device)
+        if not all(isinstance(each, Kept) for each in views):
+            return vectors, targets
+        values = vectors.values if isinstance(vectors, Kept) else vectors.take(np.arange(len(vectors)))
+        return torch.from_numpy(values).to(self.device), targets
 
     def _as_state(self, place: Place, solution: Solution) -> dict[str, Tensor]:
         """The head of a solution, by the names that its parameters have in the network."""
@@ -391,12 +409,13 @@ class Rungs:
     ) -> list[dict[str, Any]]:
         """On the training part's pictures and their other views, or on ``most`` drawn from them."""
         targets = self.targets("train")
+        rows = self.drawn(len(targets), most)
         return train_tail(
             place.tail,
             Part(
-                self.inputs(place, "train", most=most),
-                targets[self.drawn(len(targets), most)],
-                tuple(self.inputs(place, "train", view, most=most) for view in views),
+                self.inputs(place, "train", rows=rows),
+                targets[rows],
+                tuple(self.inputs(place, "train", view, rows=rows) for view in views),
             ),
             Part(self.inputs(place, self.judges), self.targets(self.judges)),
             loop,
