@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -330,20 +330,21 @@ class _Walk:
             for start, origin, images in zip(starts, self.origins, data, strict=True)
         ]
         seconds = round(time.monotonic() - clock, 3)
-        told = self._figures(solutions, [task.train for task in self.tasks])
-        told |= self._figures(
-            solutions, [task.validation for task in self.tasks], prefix="val_", balanced=bool(self.balance)
-        )
+        told = self._means(solutions, [task.train for task in self.tasks])
+        told |= self._figures(solutions, [task.validation for task in self.tasks])
         return {"start": self.start, "l2": l2, **told, "seconds": seconds, "chosen": False}, solutions
 
+    def _figures(self, solutions: list[Solution], data: list[Passes]) -> dict[str, float]:
+        """Of all tasks' images together, to choose by."""
+        logits, targets = (torch.cat(each) for each in zip(*_seen(solutions, data), strict=True))
+        return figures(logits, targets, prefix="val_", balanced=bool(self.balance))
+
     @staticmethod
-    def _figures(
-        solutions: list[Solution], data: Sequence[Passes], *, prefix: str = "", balanced: bool = False
-    ) -> dict[str, float]:
-        """Of all tasks' images together."""
-        seen = [(each.logits(x), y) for each, images in zip(solutions, data, strict=True) for x, y in images]
-        logits, targets = (torch.cat(each) for each in zip(*seen, strict=True))
-        return figures(logits, targets, prefix=prefix, balanced=balanced)
+    def _means(solutions: list[Solution], data: list[Passes]) -> dict[str, float]:
+        """Of all tasks' images together, without keeping what each is given."""
+        told = [(figures(logits, targets), len(targets)) for logits, targets in _seen(solutions, data)]
+        images = sum(count for _, count in told)
+        return {name: sum(each[name] * count for each, count in told) / images for name in told[0][0]}
 
     @property
     def chooses(self) -> str:
@@ -364,6 +365,11 @@ class _Walk:
     def solutions(self) -> list[Solution]:
         """Each task's solution of that line."""
         return self.tried[self.best["l2"]][1]
+
+
+def _seen(solutions: list[Solution], data: list[Passes]) -> Iterator[tuple[Tensor, Tensor]]:
+    """Logits and targets of each solution's images."""
+    return ((each.logits(x), y) for each, images in zip(solutions, data, strict=True) for x, y in images)
 
 
 def _minimise(start: Solution, origin: Solution, images: Passes, l2: float, balance: Balance, steps: int) -> Solution:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from headstart.train.part import Inputs
@@ -38,7 +39,7 @@ def passes(vectors: Vectors, device: torch.device) -> Iterator[Tensor]:
             yield taken(vectors, np.arange(start, min(start + rows, len(vectors))), device)
 
 
-def taken(vectors: Vectors, rows: np.ndarray, device: torch.device) -> Tensor:
+def taken(vectors: Vectors, rows: NDArray[np.int64], device: torch.device) -> Tensor:
     """Some of them as float32, (len(rows), D).
 
     >>> taken(torch.eye(3), np.array([2, 0]), torch.device("cpu"))
