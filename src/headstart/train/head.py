@@ -388,18 +388,18 @@ def _minimise(start: Solution, origin: Solution, images: Passes, l2: float, bala
         line_search_fn="strong_wolfe",
     )
 
-    def objective() -> Tensor:
+    def objective() -> float:
         # Of some images at a time: the gradients add up in these two.
         weight, offset = (origin.weight + step * away).requires_grad_(), bias.clone().requires_grad_()
-        total, count = bias.new_zeros((), dtype=torch.float64), 0
+        total, count = 0.0, 0
         for x, targets in images:
             loss = balance.loss(F.linear(x, weight.to(x.dtype)).to(bias.dtype) + offset, targets)
             loss.backward(loss.new_tensor(len(targets)))  # type: ignore[no-untyped-call]
-            total, count = total + loss.detach().double() * len(targets), count + len(targets)
+            total, count = total + float(loss.detach()) * len(targets), count + len(targets)
         assert weight.grad is not None
         assert offset.grad is not None
         away.grad, bias.grad = step * (weight.grad / count + l2 * step * away), offset.grad / count
-        return total / count + 0.5 * l2 * (step * away).square().sum()
+        return total / count + 0.5 * l2 * float((step * away).square().sum())
 
     solver.step(objective)  # type: ignore[no-untyped-call]
     return Solution(origin.weight + step * away, bias)

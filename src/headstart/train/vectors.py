@@ -22,7 +22,7 @@ Vectors = Tensor | Inputs
 Passes = Iterable[tuple[Tensor, Tensor]]
 """Vectors (n, D) and targets (n,), over and over again."""
 
-_ROWS = {"cpu": 1024, "cuda": 1 << 16}  # at a time: what the caches of a processor hold; a GPU wants more at once
+_ROWS, _ROWS_OF_A_GPU = 1024, 1 << 16  # at a time: what the caches of a processor hold; a GPU wants more at once
 
 
 def passes(vectors: Vectors, device: torch.device) -> Iterator[Tensor]:
@@ -31,7 +31,7 @@ def passes(vectors: Vectors, device: torch.device) -> Iterator[Tensor]:
     >>> [len(each) for each in passes(torch.zeros(2500, 3, dtype=torch.float16), torch.device("cpu"))]
     [1024, 1024, 452]
     """
-    rows = _ROWS[device.type]
+    rows = _ROWS if device.type == "cpu" else _ROWS_OF_A_GPU
     for start in range(0, max(len(vectors), 1), rows):
         if isinstance(vectors, Tensor):
             yield vectors[start : start + rows].float()
@@ -100,11 +100,12 @@ class Scaling:
     """
 
     def __init__(self, images: Images) -> None:
-        sums = [x.sum(0, dtype=torch.float64) for x, _ in images]
-        mean = torch.stack(sums).sum(0) / len(images)
-        self.mean = mean.float()
-        squares = [(x - self.mean).square().mean(1).sum(dtype=torch.float64) for x, _ in images]
-        self.scale = (torch.stack(squares).sum() / len(images)).sqrt().float().clamp_min(1e-12)
+        device = images.parts[0][1].device
+        # Added up in float64 on the processor: not every GPU has it.
+        mean = torch.stack([x.sum(0).cpu().double() for x, _ in images]).sum(0) / len(images)
+        self.mean = mean.float().to(device)
+        squares = sum(float((x - self.mean).square().mean(1).sum()) for x, _ in images)
+        self.scale = torch.tensor(max((squares / len(images)) ** 0.5, 1e-12), device=device)
 
     def __call__(self, vectors: Tensor) -> Tensor:
         """Float32, (n, D)."""
