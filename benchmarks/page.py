@@ -130,6 +130,10 @@ def accuracy(result: Json, plots: Path) -> list[str]:
         groups.setdefault((line["data"], line["part"]), []).append(line)
     for (data, part), found in groups.items():
         lines += [f"**{data}**, " + ("all pictures" if part == "all" else f"{part} pictures a class"), ""]
+        size = [] if part == "all" else ["--part", part]
+        peers = ["--peers", *(line["peer"] for line in found)]
+        words = ["--data", data, *size, "--seeds", str(max(line["seeds"] for line in found)), *peers]
+        lines += [f"`python benchmarks/accuracy.py {' '.join(words)}`", ""]
         rows = [
             [
                 line["peer"],
