@@ -402,6 +402,8 @@ def growth(result: Json, plots: Path) -> list[str]:
     return [
         *heading("Growth", result),
         *table(["rows of 64 features", *names.values()], rows),
+        "Of a million rows, the memory is that of their names and, once all are read, of their 128 MB of features.",
+        "",
         *table(["pictures", "fit from nothing, s", "with the store warm, s", "memory, GB"], fits),
         "![Time and memory over size](plots/growth.png)",
         "",

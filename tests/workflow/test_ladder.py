@@ -109,7 +109,7 @@ def test_a_trained_rung_has_to_be_better_by_more_than_is_uncertain(stripes: Mani
     head, tried = found.evaluation["ladder"]
     assert tried["log_loss"] < head["log_loss"]
     assert head["chosen"]
-    assert "lower than head by less than its standard error, which is kept" in tried["note"]
+    assert "lower than head by less than a standard error: head is kept" in tried["note"]
 
 
 def test_no_more_than_the_budget_allows(stripes: Manifest, fitted: Fit, told: Any) -> None:

@@ -33,8 +33,8 @@ def outputs(
 ) -> Outputs:
     """Run the tail in evaluation mode.
 
-    :param step: keep the features of every step-th image only, which take more memory than the logits.
     :param head: the tail's last layer; what is no module (distilled networks have two heads) is not looked into.
+    :param step: keep the features of every step-th image only, which take more memory than the logits.
 
     >>> from headstart.train.part import Kept
     >>> tail = nn.Sequential(nn.ReLU(), nn.Linear(2, 3))

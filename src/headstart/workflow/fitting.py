@@ -369,19 +369,20 @@ class _Fitting:
             return None
         rungs, seed = self.rungs, self.settings.seed
         features = {part: examined.features}
-        targets = {part: rungs.targets(part)[:: examined.step]}
+        true = rungs.targets("train")[:: examined.step]  # where it is the part that is evaluated
         for each in ("train", rungs.judges):
             if each in features:
                 continue
             # A deeper rung has trained on other views of the images than those that are looked at here.
             rungs.extract(chosen.place, [each], views=rungs.seen)
-            rows = enough(rungs.targets(each), seed=seed)
+            rows = enough(rungs.targets(each), seed=seed) if each == "train" else None
+            true = true if rows is None else rungs.targets(each)[rows]
             # In the precision of training: it is the mean of many images that is learned here.
             found = rungs.outputs(chosen.place, each, precision=rungs.training_precision, rows=rows)
             if found.features is None:
                 return None
-            features[each], targets[each] = found.features, rungs.targets(each)[rows]
-        seen, true, judged = features["train"], targets["train"], features[rungs.judges]
+            features[each] = found.features
+        seen, judged = features["train"], features[rungs.judges]
         if self.folds:
             held_out = np.random.default_rng(seed).permutation(len(seen)) % 5 == 0
             seen, true, judged = seen[~held_out], true[~held_out], seen[held_out]
@@ -406,7 +407,7 @@ class _Fitting:
         rows = [rung.row(chosen=rung is chosen) for rung in self.tried]
         for rung, row in zip(self.tried, rows, strict=True):
             if rung.losses.mean() < chosen.losses.mean():
-                uncertain = f"lower than {chosen.name} by less than its standard error, which is kept"
+                uncertain = f"lower than {chosen.name} by less than a standard error: {chosen.name} is kept"
                 row["note"] = "; ".join(filter(None, [rung.note, uncertain]))
         if self.told:
             rows[-1]["note"] = "; ".join(filter(None, [rows[-1]["note"], self.told]))
