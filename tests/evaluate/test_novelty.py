@@ -11,7 +11,7 @@ from sklearn.covariance import ledoit_wolf_shrinkage
 from sklearn.metrics import roc_auc_score
 
 from headstart.errors import DataError, RunError
-from headstart.evaluate import Novelty, auroc, enough, fit_novelty, novelty_section
+from headstart.evaluate import Novelty, auroc, fit_novelty, novelty_rows, novelty_section
 from headstart.evaluate.novelty import _shrinkage
 
 
@@ -72,11 +72,11 @@ def test_the_length_of_features_does_not_count():
 
 def test_of_many_images_each_class_gives_as_many():
     targets = np.repeat([0, 1, 2], [9000, 5, 9000])
-    rows = enough(targets, seed=1)
+    rows = novelty_rows(targets, seed=1)
     assert np.bincount(targets[rows]).tolist() == [3333, 5, 3333]
     assert (np.diff(rows) > 0).all()
-    assert not np.array_equal(rows, enough(targets, seed=2))
-    assert np.bincount(np.arange(40_000)[enough(np.arange(40_000) % 1000)] % 1000).tolist() == [20] * 1000
+    assert not np.array_equal(rows, novelty_rows(targets, seed=2))
+    assert np.bincount(np.arange(40_000)[novelty_rows(np.arange(40_000) % 1000)] % 1000).tolist() == [20] * 1000
 
 
 def test_as_many_lie_below_the_threshold_as_was_asked_for():

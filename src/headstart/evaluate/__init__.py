@@ -3,7 +3,7 @@
 from headstart.evaluate.classes import class_table, worst
 from headstart.evaluate.conformal import conformal_threshold, prediction_sets, sets_section
 from headstart.evaluate.evaluation import evaluate
-from headstart.evaluate.novelty import Novelty, auroc, enough, fit_novelty, novelty_section
+from headstart.evaluate.novelty import Novelty, auroc, fit_novelty, novelty_rows, novelty_section
 from headstart.evaluate.temperature import fit_temperature, scaled, scaled_out_of_fold, temperature_section
 
 __all__ = [
@@ -11,10 +11,10 @@ __all__ = [
     "auroc",
     "class_table",
     "conformal_threshold",
-    "enough",
     "evaluate",
     "fit_novelty",
     "fit_temperature",
+    "novelty_rows",
     "novelty_section",
     "prediction_sets",
     "scaled",

@@ -41,7 +41,7 @@ from headstart.evaluate import intervals
 from headstart.evaluate.conformal import rank_of_quantile
 from headstart.evaluate.folds import turns
 
-__all__ = ["MOST", "Novelty", "auroc", "enough", "fit_novelty", "novelty_section"]
+__all__ = ["MOST", "Novelty", "auroc", "fit_novelty", "novelty_rows", "novelty_section"]
 
 DIRECTIONS = 64
 MOST = 10_000  # images that the covariance is estimated from
@@ -158,12 +158,12 @@ def fit_novelty(
     return Novelty(fitted.means, fitted.directions, gains, precision, _threshold(scores, inside), inside)
 
 
-def enough(targets: ArrayLike, *, seed: int = 0) -> NDArray[np.int64]:
+def novelty_rows(targets: ArrayLike, *, seed: int = 0) -> NDArray[np.int64]:
     """Rows of as many images as :func:`fit_novelty` needs, ascending: all, or of many about 10,000, drawn by ``seed``.
 
     Of each class there are as many, where it has them, and 20 at least.
 
-    >>> len(enough(np.arange(300) % 3)), len(enough(np.arange(30_000) % 3))
+    >>> len(novelty_rows(np.arange(300) % 3)), len(novelty_rows(np.arange(30_000) % 3))
     (300, 9999)
     """
     true = np.asarray(targets)

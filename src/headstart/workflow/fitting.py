@@ -20,10 +20,10 @@ from headstart.errors import CutError, DataError
 from headstart.evaluate import (
     Novelty,
     conformal_threshold,
-    enough,
     evaluate,
     fit_novelty,
     fit_temperature,
+    novelty_rows,
     novelty_section,
     scaled,
     scaled_out_of_fold,
@@ -368,21 +368,24 @@ class _Fitting:
         if chosen.place.parts.at_image or examined.features is None:
             return None
         rungs, seed = self.rungs, self.settings.seed
-        features = {part: examined.features}
-        true = rungs.targets("train")[:: examined.step]  # where it is the part that is evaluated
-        for each in ("train", rungs.judges):
-            if each in features:
-                continue
+        if others := {"train", rungs.judges} - {part}:
             # A deeper rung has trained on other views of the images than those that are looked at here.
-            rungs.extract(chosen.place, [each], views=rungs.seen)
-            rows = enough(rungs.targets(each), seed=seed) if each == "train" else None
-            true = true if rows is None else rungs.targets(each)[rows]
+            rungs.extract(chosen.place, sorted(others), views=rungs.seen)
+
+        def features(of: str, rows: NDArray[np.int64] | None = None) -> NDArray[np.float32] | None:
             # In the precision of training: it is the mean of many images that is learned here.
-            found = rungs.outputs(chosen.place, each, precision=rungs.training_precision, rows=rows)
-            if found.features is None:
-                return None
-            features[each] = found.features
-        seen, judged = features["train"], features[rungs.judges]
+            return rungs.outputs(chosen.place, of, precision=rungs.training_precision, rows=rows).features
+
+        seen: NDArray[np.float32] | None = examined.features
+        true = rungs.targets("train")
+        if part == "train":
+            true = true[:: examined.step]
+        else:
+            rows = novelty_rows(true, seed=seed)
+            seen, true = features("train", rows), true[rows]
+        judged = seen if self.folds else examined.features if part == rungs.judges else features(rungs.judges)
+        if seen is None or judged is None:
+            return None
         if self.folds:
             held_out = np.random.default_rng(seed).permutation(len(seen)) % 5 == 0
             seen, true, judged = seen[~held_out], true[~held_out], seen[held_out]
