@@ -1,6 +1,6 @@
 """How time and memory grow: the feature store from 1,000 to 1,000,000 rows, a fit from 1,000 to 40,000 pictures.
 
-    python benchmarks/growth.py [--only store] [--most-rows 1000000] [--most-pictures 40000] [--quick]
+    python benchmarks/growth.py [--most-rows 1000000] [--most-pictures 40000] [--quick]
 
 The store's rows have made-up hashes and 64 features each, so that what grows is the store and not the disk's work;
 they come in commits of 2,000, about what extraction writes at once, and the rate is the median of the last twenty. Each
@@ -23,7 +23,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from harness import HEADSTART, RESULTS, SHARED, emptied, keep, run, told
+from harness import HEADSTART, SHARED, emptied, keep, run, told
 
 COMMIT, FEATURES, SOME = 2000, 64, 1000
 SIZES = (1_000, 3_000, 10_000, 30_000, 100_000, 300_000, 1_000_000)
@@ -152,7 +152,6 @@ def main() -> None:
     arguments = argparse.ArgumentParser()
     arguments.add_argument("--most-rows", type=int, default=SIZES[-1])
     arguments.add_argument("--most-pictures", type=int, default=PICTURES[-1])
-    arguments.add_argument("--only", nargs="+", choices=("store", "fit"), default=["store", "fit"])
     arguments.add_argument("--quick", action="store_true", help="the smallest sizes: only whether it runs")
     arguments.add_argument("--one-store", type=int, help=argparse.SUPPRESS)
     given = arguments.parse_args()
@@ -161,13 +160,7 @@ def main() -> None:
         return
     if given.quick:
         given.most_rows, given.most_pictures = 10_000, 1_000
-    before = RESULTS / "growth.json"
-    kept = json.loads(before.read_text()) if before.exists() else {}
-    figures = {name: kept[name] for name in ("store", "fit") if name in kept}
-    if "store" in given.only:
-        figures["store"] = stores(given.most_rows)
-    if "fit" in given.only:
-        figures["fit"] = fits(given.most_pictures)
+    figures = {"store": stores(given.most_rows), "fit": fits(given.most_pictures)}
     keep("growth", figures, quick=given.quick)
 
 

@@ -12,7 +12,7 @@ import sys
 import sysconfig
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
@@ -148,6 +148,13 @@ def keep(name: str, figures: dict[str, Any], *, quick: bool = False, say: bool =
     (folder / f"{name}.json").write_text(json.dumps(result, indent=2) + "\n")
     if say:
         print(json.dumps(figures, indent=2))
+
+
+def kept(name: str, parts: Iterable[str]) -> dict[str, Any]:
+    """These parts of an earlier result, each with the machine it was measured on, which need not be this one."""
+    place = RESULTS / f"{name}.json"
+    before = json.loads(place.read_text()) if place.exists() else {}
+    return {part: {"machine": before["machine"], **before[part]} for part in parts if part in before}
 
 
 def _versions() -> dict[str, str]:

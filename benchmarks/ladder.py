@@ -15,7 +15,7 @@ import json
 from collections import defaultdict
 from typing import Any
 
-from harness import HEADSTART, RESULTS, SHARED, emptied, keep, run, spread
+from harness import HEADSTART, SHARED, emptied, keep, kept, run, spread
 
 RUNS: dict[str, tuple[object, ...]] = {
     "trash6": ("--validation", 0.2, "--test", 0.2),
@@ -77,12 +77,7 @@ def main() -> None:
         "--only", nargs="+", choices=RUNS, default=list(RUNS), help="the others stay as they are kept"
     )
     given = arguments.parse_args()
-    before = RESULTS / "ladder.json"
-    kept = json.loads(before.read_text()) if before.exists() and given.only != list(RUNS) else {}
-    # What stays keeps its machine, which need not be this one.
-    figures: dict[str, Any] = {
-        name: {"machine": kept["machine"], **kept[name]} for name in RUNS if name in kept and name not in given.only
-    }
+    figures = kept("ladder", [name for name in RUNS if name not in given.only])
     for name in given.only:
         figures[name] = fitted(name, given.seeds)
         keep("ladder", figures, say=False)

@@ -255,7 +255,7 @@ def trust(result: Json, _: Path) -> list[str]:
     """Whether a fit's own figures are true."""
     rows = [
         [
-            name,
+            name + (f", on {found['machine']['processor']}" if "machine" in found else ""),
             found["within"],
             figure(found["true_top1"], " %", 100),
             f"{found['covered_mean']:.1%}; {figure(found['covered'], ' %', 100)}",

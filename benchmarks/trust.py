@@ -16,14 +16,13 @@ Features are kept from seed to seed; seconds are of the fit alone.
 from __future__ import annotations
 
 import argparse
-import json
 import random
 import time
 from pathlib import Path
 from typing import Any
 
 from accuracy import labelled
-from harness import RESULTS, emptied, keep, spread
+from harness import emptied, keep, kept, spread
 
 DATA = ("trash6", "dogs120")
 
@@ -73,9 +72,7 @@ def main() -> None:
     arguments.add_argument("--data", nargs="+", choices=DATA, default=list(DATA), help="the others stay as kept")
     arguments.add_argument("--seeds", type=int, default=10)
     given = arguments.parse_args()
-    before = RESULTS / "trust.json"
-    kept = json.loads(before.read_text()) if before.exists() else {}
-    figures: dict[str, Any] = {data: kept[data] for data in DATA if data in kept}
+    figures = kept("trust", [data for data in DATA if data not in given.data])
     for data in given.data:
         store = emptied(f"trust-{data}") / "store"
         runs = []
