@@ -115,3 +115,17 @@ def test_what_it_refuses(logits, targets, text):
     with pytest.raises(DataError) as refusal:
         fit_temperature(logits, targets)
     assert str(refusal.value) == text
+
+
+@pytest.mark.parametrize("size", [1e-3, 1.0, 1e6])
+def test_smoothed_targets_suit_scores_of_any_size(size: float) -> None:
+    rng = np.random.default_rng(0)
+    true = rng.integers(0, 4, 300)
+    logits = rng.normal(size=(300, 4)) + 2 * np.eye(4)[true]
+    expected = fit_temperature(logits, true, smoothing=0.01)
+    assert fit_temperature(size * logits, true, smoothing=0.01) == pytest.approx(size * expected, rel=1e-4)
+    # It is where the log loss of smoothed targets is smallest.
+    smoothed = np.where(np.eye(4)[true] == 1, 0.99, 0.01 / 3)
+    losses = [-(smoothed * np.log(scaled(logits, expected * factor))).sum() for factor in (0.98, 1.0, 1.02)]
+    assert losses[1] == min(losses)
+    assert fit_temperature(logits, true, smoothing=0.1) > expected

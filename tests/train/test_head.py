@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import warnings
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,10 +14,15 @@ from torch.nn import functional as F
 
 from headstart.errors import DataError
 from headstart.train.balance import balance
-from headstart.train.head import STRENGTHS, Solution, _turns, solve_again, solve_head, solve_head_by_folds
+from headstart.train.head import STRENGTHS, _turns, solve_again, solve_head, solve_head_by_folds
+from headstart.train.origins import Solution
 from headstart.train.part import Kept
 
 Data = tuple[Tensor, Tensor]
+
+# Of the penalty alone. What the discriminant brings is in test_origins.py.
+plain_head = partial(solve_head, discriminant=False)
+plain_head_by_folds = partial(solve_head_by_folds, discriminant=False)
 
 
 def blobs(count: int, *, classes: int = 4, size: int = 6, seed: int = 0, spread: float = 1.5) -> Data:
@@ -46,7 +52,7 @@ def objective(solution: Solution, x: Tensor, y: Tensor, l2: float, origin: Tenso
 @pytest.mark.parametrize("classes", [3, 5])
 def test_the_solution_is_that_of_scikit_learn(l2: float, classes: int) -> None:
     x, y = blobs(300, classes=classes)
-    fit = solve_head((x, y), blobs(50, classes=classes, seed=1), classes=classes, l2=l2)
+    fit = plain_head((x, y), blobs(50, classes=classes, seed=1), classes=classes, l2=l2)
     z, scale = scaled(x.double())
     theirs = LogisticRegression(C=1 / (l2 * len(y)), tol=1e-10, max_iter=10_000).fit(z.numpy(), y.numpy())
     ours = fit.solution
@@ -71,7 +77,7 @@ def test_centring_and_scaling_of_the_features_change_nothing() -> None:
 def test_a_huge_penalty_gives_the_origin_with_a_bias_of_its_own(l2: float) -> None:
     x, y = blobs(200)
     shares = torch.bincount(y, minlength=4) / len(y)
-    zero = solve_head((x, y), blobs(50, seed=1), classes=4, l2=l2)
+    zero = plain_head((x, y), blobs(50, seed=1), classes=4, l2=l2)
     # What is left are the shares of the classes, whose log-loss is their entropy.
     entropy = float(-(shares * shares.log()).sum())
     assert zero.history[0]["loss"] == pytest.approx(entropy, abs=1 / l2)
@@ -79,7 +85,7 @@ def test_a_huge_penalty_gives_the_origin_with_a_bias_of_its_own(l2: float) -> No
 
     # Rows that point to their class, so that they validate better than zero.
     origin = Solution(torch.stack([x[y == target].mean(0) for target in range(4)]) / 50, torch.zeros(4))
-    fit = solve_head((x, y), blobs(50, seed=1), classes=4, l2=l2, pretrained=origin)
+    fit = plain_head((x, y), blobs(50, seed=1), classes=4, l2=l2, pretrained=origin)
     (chosen,) = [line for line in fit.history if line["chosen"]]
     assert [line["start"] for line in fit.history] == ["zero", "pretrained"]
     assert chosen["start"] == "pretrained"
@@ -91,9 +97,9 @@ def test_a_huge_penalty_gives_the_origin_with_a_bias_of_its_own(l2: float) -> No
 def test_the_pull_is_towards_the_pretrained_rows() -> None:
     """The right answer as the origin: it validates better than zero, and a strong pull keeps it."""
     many = blobs(20_000, seed=2)
-    right = solve_head(many, blobs(500, seed=3), classes=4, l2=1e-4).solution
+    right = plain_head(many, blobs(500, seed=3), classes=4, l2=1e-4).solution
     few = blobs(24, seed=4)
-    fit = solve_head(few, blobs(2000, seed=5), classes=4, pretrained=right)
+    fit = plain_head(few, blobs(2000, seed=5), classes=4, pretrained=right)
     (chosen,) = [line for line in fit.history if line["chosen"]]
     assert chosen["start"] == "pretrained"
     best_from_zero = min(line["val_loss"] for line in fit.history if line["start"] == "zero")
@@ -132,8 +138,8 @@ CASES: dict[str, Any] = {
 def test_the_walk_finds_the_valley(name: str) -> None:
     make, classes = CASES[name]
     train, validation = make()
-    walk = solve_head(train, validation, classes=classes)
-    by_all = {l2: solve_head(train, validation, classes=classes, l2=l2).history[0]["val_loss"] for l2 in STRENGTHS}
+    walk = plain_head(train, validation, classes=classes)
+    by_all = {l2: plain_head(train, validation, classes=classes, l2=l2).history[0]["val_loss"] for l2 in STRENGTHS}
     (chosen,) = [line for line in walk.history if line["chosen"]]
     assert chosen["val_loss"] <= min(by_all.values()) * 1.01 + 1e-3
     assert len(walk.history) < 0.7 * len(STRENGTHS)
@@ -143,9 +149,9 @@ def test_the_walk_finds_the_valley(name: str) -> None:
 
 
 def test_one_strength_is_tried_where_one_is_given() -> None:
-    fit = solve_head(blobs(60), blobs(30, seed=1), classes=4, l2=0.3)
+    fit = plain_head(blobs(60), blobs(30, seed=1), classes=4, l2=0.3)
     assert [(line["l2"], line["chosen"]) for line in fit.history] == [(0.3, True)]
-    assert solve_head(blobs(60), blobs(30, seed=1), classes=4, l2=0).l2 == 0
+    assert plain_head(blobs(60), blobs(30, seed=1), classes=4, l2=0).l2 == 0
 
 
 def test_the_search_may_be_coarse_but_not_the_solution() -> None:
@@ -185,7 +191,7 @@ def test_lines_of_history_have_the_agreed_keys() -> None:
             "chosen",
         }
         assert (line["stage"], line["epoch"]) == ("head", epoch)
-        assert line["start"] in ("zero", "pretrained")
+        assert line["start"] in ("zero", "pretrained", "discriminant")
     assert [line["chosen"] for line in history].count(True) == 1
 
 
@@ -270,7 +276,7 @@ def test_balance_moves_the_decision_to_the_rare_class(mode: str) -> None:
 
 def test_the_weighted_solution_is_that_of_scikit_learn() -> None:
     x, y = rare(300, seed=0)
-    fit = solve_head((x, y), rare(100, seed=1), classes=2, l2=0.1, balance=balance(y, 2, "loss"))
+    fit = plain_head((x, y), rare(100, seed=1), classes=2, l2=0.1, balance=balance(y, 2, "loss"))
     z, _ = scaled(x.double())
     # Two classes have one row there: that of two rows of half its length, whose penalty is half of its own.
     theirs = LogisticRegression(C=2 / (0.1 * len(y)), class_weight="balanced", tol=1e-10, max_iter=10_000)
@@ -284,7 +290,7 @@ def test_the_balanced_objective_has_one_optimum(mode: str) -> None:
     train, validation = rare(200, seed=0), rare(100, seed=1)
     told = balance(train[1], 2, mode)
     origin = Solution(torch.zeros(2, 6), torch.tensor([3.0, -3.0]))  # zero weights, another bias to start from
-    fit = solve_head(train, validation, classes=2, l2=0.03, pretrained=origin, balance=told)
+    fit = plain_head(train, validation, classes=2, l2=0.03, pretrained=origin, balance=told)
     one, other = fit.history
     assert one["val_loss"] == pytest.approx(other["val_loss"], abs=1e-4)
     weight, bias = fit.solution.weight.clone().requires_grad_(), fit.solution.bias.clone().requires_grad_()
@@ -315,13 +321,13 @@ def test_with_balance_the_loss_in_which_classes_count_alike_chooses() -> None:
 @pytest.mark.parametrize("count", [12, 24, 60])
 def test_what_folds_choose_is_not_worse_than_chance_and_is_solved_on_all(count: int) -> None:
     train = blobs(count, spread=3)
-    fit, logits = solve_head_by_folds(train, classes=4)
+    fit, logits = plain_head_by_folds(train, classes=4)
     assert logits.shape == (count, 4)
     (chosen,) = [line for line in fit.history if line["chosen"]]
     assert chosen["val_loss"] < np.log(4) + 0.15  # shares of classes must be learned too, of few images
     assert float(F.cross_entropy(logits, train[1])) == pytest.approx(chosen["val_loss"], abs=1e-4)
     assert float((logits.argmax(1) == train[1]).float().mean()) == pytest.approx(chosen["val_accuracy"])
-    alone = solve_head(train, train, classes=4, l2=fit.l2)
+    alone = plain_head(train, train, classes=4, l2=fit.l2)
     assert torch.allclose(fit.solution.weight, alone.solution.weight, atol=2e-3)
     assert torch.allclose(fit.solution.bias, alone.solution.bias, atol=2e-2)
 
@@ -329,11 +335,11 @@ def test_what_folds_choose_is_not_worse_than_chance_and_is_solved_on_all(count: 
 def test_logits_out_of_fold_are_of_a_head_that_did_not_see_the_image() -> None:
     """Another label and other features of an image leave its fold's head as it is."""
     x, y = blobs(40)
-    _, before = solve_head_by_folds((x, y), classes=4, l2=0.1)
+    _, before = plain_head_by_folds((x, y), classes=4, l2=0.1)
     row = 7
     moved = x.clone()
     moved[row] += 1000
-    _, after = solve_head_by_folds((moved, y), classes=4, l2=0.1)
+    _, after = plain_head_by_folds((moved, y), classes=4, l2=0.1)
     same = [bool(torch.equal(before[each], after[each])) for each in range(40)]
     # Those of its fold have the same head to the bit; all others' heads have seen the change.
     assert sum(same) == 7
@@ -343,7 +349,7 @@ def test_logits_out_of_fold_are_of_a_head_that_did_not_see_the_image() -> None:
 def test_labels_of_noise_cannot_be_known_out_of_fold() -> None:
     rng = np.random.default_rng(0)
     x, y = torch.from_numpy(rng.normal(size=(60, 100)).astype(np.float32)), torch.from_numpy(rng.integers(0, 2, 60))
-    fit, logits = solve_head_by_folds((x, y), classes=2, l2=1e-4)
+    fit, logits = plain_head_by_folds((x, y), classes=2, l2=1e-4)
     assert float((fit.solution.logits(x).argmax(1) == y).float().mean()) == 1  # more dimensions than images
     assert 0.25 < float((logits.argmax(1) == y).float().mean()) < 0.75
 
@@ -365,33 +371,33 @@ def test_every_class_with_two_images_stays_in_training() -> None:
 def test_a_class_with_one_image_has_logits_but_no_say() -> None:
     x, y = blobs(30, classes=3)
     x, y = torch.cat([x, 100 + x[:1]]), torch.cat([y, torch.tensor([3])])
-    fit, logits = solve_head_by_folds((x, y), classes=4, folds=2)
+    fit, logits = plain_head_by_folds((x, y), classes=4, folds=2)
     assert torch.isfinite(logits).all()
     assert int(logits[-1].argmax()) != 3
     assert int(fit.solution.logits(x)[-1].argmax()) == 3
     (chosen,) = [line for line in fit.history if line["chosen"]]
     assert chosen["val_loss"] == pytest.approx(float(F.cross_entropy(logits[:-1], y[:-1])), abs=1e-4)
-    alone = solve_head((x, y), (x, y), classes=4, l2=fit.l2)
+    alone = plain_head((x, y), (x, y), classes=4, l2=fit.l2)
     assert torch.allclose(fit.solution.logits(x).softmax(1), alone.solution.logits(x).softmax(1), atol=5e-3)
 
 
 def test_folds_choose_the_origin_too() -> None:
-    right = solve_head(blobs(20_000, seed=2), blobs(500, seed=3), classes=4, l2=1e-4).solution
+    right = plain_head(blobs(20_000, seed=2), blobs(500, seed=3), classes=4, l2=1e-4).solution
     few = blobs(24, seed=4)
-    fit, logits = solve_head_by_folds(few, classes=4, pretrained=right)
+    fit, logits = plain_head_by_folds(few, classes=4, pretrained=right)
     (chosen,) = [line for line in fit.history if line["chosen"]]
     assert chosen["start"] == "pretrained"
     assert {line["start"] for line in fit.history} == {"zero", "pretrained"}
     assert [(line["stage"], line["epoch"]) for line in fit.history] == [
         ("head", epoch) for epoch in range(1, len(fit.history) + 1)
     ]
-    known = solve_head(few, few, classes=4, pretrained=right)
+    known = plain_head(few, few, classes=4, pretrained=right)
     assert set(fit.history[0]) == set(known.history[0])
     assert torch.dist(fit.solution.weight, right.weight) < torch.dist(torch.zeros(4, 6), right.weight) / 2
-    again, same = solve_head_by_folds(few, classes=4, pretrained=right)
+    again, same = plain_head_by_folds(few, classes=4, pretrained=right)
     assert torch.equal(logits, same)
     assert torch.equal(again.solution.weight, fit.solution.weight)
-    _, others = solve_head_by_folds(few, classes=4, pretrained=right, seed=1)
+    _, others = plain_head_by_folds(few, classes=4, pretrained=right, seed=1)
     assert not torch.equal(logits, others)
 
 
@@ -418,11 +424,11 @@ def test_solved_again_it_is_the_head_of_all_images_by_the_same_penalty(start: st
     train, validation = blobs(200), blobs(100, seed=1)
     both = (torch.cat([train[0], validation[0]]), torch.cat([train[1], validation[1]]))
     # As good an origin as can be, and none that helps.
-    good = solve_head(both, both, classes=4, l2=1e-4).solution if start == "pretrained" else None
-    fit = solve_head(train, validation, classes=4, pretrained=good, l2=0.3, balance=balance(train[1], 4, mode))
-    assert fit.origin is good
+    good = plain_head(both, both, classes=4, l2=1e-4).solution if start == "pretrained" else None
+    fit = plain_head(train, validation, classes=4, pretrained=good, l2=0.3, balance=balance(train[1], 4, mode))
+    assert fit.origin.name == start
     found = solve_again(fit, both, balance=balance(both[1], 4, mode))
-    expected = solve_head(both, both, classes=4, pretrained=good, l2=0.3, balance=balance(both[1], 4, mode)).solution
+    expected = plain_head(both, both, classes=4, pretrained=good, l2=0.3, balance=balance(both[1], 4, mode)).solution
     torch.testing.assert_close(found.logits(both[0]), expected.logits(both[0]), atol=2e-3, rtol=2e-3)
     assert not torch.allclose(found.weight, fit.solution.weight, rtol=1e-3)
 

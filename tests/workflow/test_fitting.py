@@ -176,7 +176,7 @@ def test_a_solved_head_is_what_the_network_computes(photos: Photos, fitted: Fit,
 
 def test_the_penalty_may_be_given(photos: Photos, fitted: Fit) -> None:
     found = fitted(photos(red=6, green=6), l2=0.5)
-    assert [line["l2"] for line in found.history] == [0.5]
+    assert {line["l2"] for line in found.history} == {0.5}
 
 
 def test_the_epoch_lines_are_told(photos: Photos, fitted: Fit, told: Any) -> None:

@@ -16,6 +16,7 @@ from headstart.data.manifest import Manifest
 from headstart.data.sources import read_images
 from headstart.models.backbone import load_backbone
 from headstart.settings import EngineSettings, FitSettings
+from headstart.train.origins import Discriminant
 from headstart.workflow import rungs as rungs_module
 from headstart.workflow.fitting import FEW, Fitted, _prepared, plan
 from headstart.workflow.planning import forecast
@@ -51,8 +52,14 @@ def stripes(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
     return Manifest.from_rows(rows, labels=labels)
 
 
+@pytest.fixture
+def held_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Heads that only zero may pull, so that there is something to gain."""
+    monkeypatch.setattr(Discriminant, "chosen", lambda *_: None)
+
+
+@pytest.mark.usefixtures("held_back")
 def test_it_climbs_where_that_pays_and_ends_on_the_best_rung(stripes: Manifest, fitted: Fit, tmp_path: Path) -> None:
-    # A head held back by its penalty, so that there is something to gain.
     found = fitted(stripes, train="auto", validation=0.4, epochs=8, size=32, seed=2, l2=100.0)
     assert rungs(found)[:2] == ["head", "last:1"]
     best = min(found.evaluation["ladder"], key=lambda row: row["log_loss"])
@@ -104,6 +111,7 @@ def test_a_rung_that_loses_leaves_no_trace(stripes: Manifest, fitted: Fit) -> No
     assert np.array_equal(ladder.probabilities, alone.probabilities)
 
 
+@pytest.mark.usefixtures("held_back")
 def test_a_trained_rung_has_to_be_better_by_more_than_is_uncertain(stripes: Manifest, fitted: Fit) -> None:
     found = fitted(stripes, train="auto", validation=0.4, epochs=8, size=32, seed=1)
     head, tried = found.evaluation["ladder"]

@@ -38,7 +38,7 @@ def scaled(logits: ArrayLike, temperature: float = 1.0) -> Floats:
     return shares
 
 
-def fit_temperature(logits: ArrayLike, targets: ArrayLike) -> float:
+def fit_temperature(logits: ArrayLike, targets: ArrayLike, *, smoothing: float = 0.0) -> float:
     """The temperature at which logits ``(N, C)`` have the smallest log loss on targets ``(N,)``, integers.
 
     Fit it on images that were not trained on. The log loss is convex in 1/T, and so is the weak prior on 1/T (normal,
@@ -46,11 +46,17 @@ def fit_temperature(logits: ArrayLike, targets: ArrayLike) -> float:
     network certain. From some hundred images on the prior moves T by a percent. The answer lies within 0.01 to 100;
     it is 1 for a single class.
 
+    With ``smoothing``, that share of each target is given to the other classes, in place of the prior and the limits:
+    for scores of any size, of which no temperature is more likely than another. Platt, Probabilistic outputs for
+    support vector machines, 1999, takes 1/(N + 2): ten images that are all right then ask for eleven twelfths.
+
     Raises :class:`~headstart.errors.DataError` if shapes or values are not so.
 
     >>> sure = np.log([[0.99, 0.01]] * 10)  # 99 % sure, and right in 8 of 10
     >>> round(fit_temperature(np.repeat(sure, 100, axis=0), [0] * 800 + [1] * 200), 1)
     3.3
+    >>> scaled([[1000.0, 0.0]], fit_temperature([[1000.0, 0.0]] * 10, [0] * 10, smoothing=1 / 12)).round(3)
+    array([[0.917, 0.083]])
     """
     from scipy.optimize import minimize_scalar
     from scipy.special import logsumexp
@@ -58,12 +64,18 @@ def fit_temperature(logits: ArrayLike, targets: ArrayLike) -> float:
     values, true = checked_logits(logits, targets)
     # Only how far each class lies above the true one matters, and the losses stay exact where all are right.
     ahead = values - values[np.arange(len(true)), true][:, None]  # (N, C)
+    doubt = float(smoothing * ahead.sum() / max(values.shape[1] - 1, 1))  # what the other classes' shares ask for
 
     def loss(log_temperature: float) -> float:
         cold = math.exp(-log_temperature)
-        return float(logsumexp(ahead * cold, axis=1).sum()) + ((cold - 1) / PRIOR) ** 2 / 2
+        prior = 0.0 if smoothing else ((cold - 1) / PRIOR) ** 2 / 2
+        return float(logsumexp(ahead * cold, axis=1).sum()) - doubt * cold + prior
 
-    bounds = (math.log(COLDEST), math.log(HOTTEST))
+    coldest, hottest = COLDEST, HOTTEST
+    if smoothing:
+        size = math.sqrt(float(np.square(ahead).mean())) or 1.0
+        coldest, hottest = coldest / HOTTEST * size, hottest * size
+    bounds = (math.log(coldest), math.log(hottest))
     # The logarithm spends the search's steps evenly; a function of one valley stays one.
     found = minimize_scalar(loss, bounds=bounds, method="bounded", options={"xatol": 1e-6})
     return math.exp(float(found.x))

@@ -1,66 +1,39 @@
 """The convex part: a linear head on features that do not change, solved instead of trained.
 
 Multinomial logistic regression with an L2 penalty has one optimum, which L-BFGS finds without a learning rate. The
-penalty pulls the weights to zero, or to the rows of the pretrained head where class names match (L2-SP: Li, Grandvalet
-and Davoine 2018). Validation log-loss chooses the strength and the origin.
+penalty pulls the weights to an origin: zero, the rows of the pretrained head where class names match, or a linear
+discriminant analysis (:mod:`headstart.train.origins`). Validation log-loss chooses the strength and the origin.
 """
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from headstart.errors import DataError
-from headstart.evaluate import fit_temperature
-from headstart.models.names import match
 from headstart.train.balance import Balance
 from headstart.train.figures import figures
-from headstart.train.vectors import Images, Passes, Scaling, Vectors, passes, taken
+from headstart.train.origins import Discriminant, Origin, Pretrained, Solution, Zero
+from headstart.train.vectors import Images, Passes, Scaling, Vectors, taken
 
-__all__ = ["HeadFit", "Solution", "matched_head", "solve_again", "solve_head", "solve_head_by_folds"]
+__all__ = ["HeadFit", "solve_again", "solve_head", "solve_head_by_folds"]
 
 STRENGTHS = tuple(10 ** (-step / 2) for step in range(-2, 13))
 """Penalties that may be tried, 10 to 1e-6, for features scaled to a mean square of 1 and a loss that is a mean."""
 
-_FIRST = {"zero": 6, "pretrained": 4}  # where the walk starts: 0.01 and 0.1, near where most data sets end
+_FIRST = {"zero": 6, "pretrained": 4, "discriminant": 4}  # where the walk starts: near where most data sets end
 # Steps of L-BFGS: where a walk begins, for each strength after that, which starts near its end, and at last for the
 # solution that is kept. With 60 for all of them the log-loss differed in the third digit.
 _FROM_FAR, _FROM_NEAR = 30, 15
-_ENOUGH = 2000  # images to tell a temperature by
-
-
-@dataclass(frozen=True)
-class Solution:
-    """``logits = features @ weight.T + bias``."""
-
-    weight: Tensor  # (C, D)
-    bias: Tensor  # (C,)
-
-    def logits(self, features: Vectors) -> Tensor:
-        """What it gives for features (N, D), (N, C). A pretrained head's are what can be had without training.
-
-        >>> Solution(torch.eye(2), torch.tensor([0.0, 1.0])).logits(torch.tensor([[3.0, 4.0]]))
-        tensor([[3., 5.]])
-        """
-        return torch.cat([F.linear(x, self.weight, self.bias) for x in passes(features, self.bias.device)])
-
-    def scaled(self, scaling: Scaling) -> Solution:
-        """For features as they came, as one for scaled features."""
-        return Solution(self.weight * scaling.scale, self.bias + self.weight @ scaling.mean)
-
-    def unscaled(self, scaling: Scaling) -> Solution:
-        """The other way round."""
-        weight = self.weight / scaling.scale
-        return Solution(weight, self.bias - weight @ scaling.mean)
 
 
 @dataclass(frozen=True)
@@ -69,7 +42,7 @@ class HeadFit:
 
     solution: Solution
     l2: float
-    origin: Solution | None  # what the penalty pulls to; None is zero
+    origin: Origin  # what the penalty pulls to
     history: list[dict[str, Any]]
 
 
@@ -80,6 +53,7 @@ def solve_head(
     classes: int,
     l2: float | None = None,
     pretrained: Solution | None = None,
+    discriminant: bool = True,
     balance: Balance | None = None,
     precision: str = "float32",
 ) -> HeadFit:
@@ -87,7 +61,8 @@ def solve_head(
 
     :param train: features (N, D) float and targets (N,) int64; ``validation``: the same of other images. Features that
         are no tensor are read anew in each pass over them.
-    :param pretrained: a second origin to which the penalty may pull, with zeros for classes that are new.
+    :param pretrained: an origin to which the penalty may pull, beside zero, with zeros for classes that are new.
+    :param discriminant: whether a discriminant analysis of ``train`` is one more.
     :param balance: how the loss makes up for rare classes; "val_balanced_loss" then chooses, in which classes count
         alike.
     :param precision: of the products in the search for penalty and origin; with "bfloat16" it is faster where the
@@ -101,17 +76,17 @@ def solve_head(
     1.0
     """
     tasks = [_Task(train, validation, precision)]
-    best, history = _walked(tasks, classes, l2, pretrained, balance)
-    origin = pretrained if best.start == "pretrained" else None
-    return HeadFit(best.solutions[0].unscaled(tasks[0].scaling), best.best["l2"], origin, history)
+    best, history = _walked(tasks, classes, l2, pretrained, balance, discriminant=discriminant)
+    return HeadFit(best.solutions[0].unscaled(tasks[0].scaling), best.best["l2"], best.origin, history)
 
 
-def solve_head_by_folds(
+def solve_head_by_folds(  # noqa: PLR0913 - all but one have names
     train: tuple[Vectors, Tensor],
     *,
     classes: int,
     l2: float | None = None,
     pretrained: Solution | None = None,
+    discriminant: bool = True,
     folds: int = 5,
     balance: Balance | None = None,
     seed: int = 0,
@@ -142,7 +117,7 @@ def solve_head_by_folds(
         return taken(features, np.flatnonzero(rows), device), targets[torch.from_numpy(rows).to(device)]
 
     tasks = [_Task(of(~own), of(own & np.isin(labels, labels[~own])), precision) for own in sides]
-    best, history = _walked(tasks, classes, l2, pretrained, balance)
+    best, history = _walked(tasks, classes, l2, pretrained, balance, discriminant=discriminant)
 
     found = [solution.unscaled(task.scaling) for task, solution in zip(tasks, best.solutions, strict=True)]
     logits = torch.empty(len(targets), classes, device=device)
@@ -151,7 +126,7 @@ def solve_head_by_folds(
     mean = Solution(
         torch.stack([each.weight for each in found]).mean(0), torch.stack([each.bias for each in found]).mean(0)
     )
-    of_folds = HeadFit(mean, best.best["l2"], pretrained if best.start == "pretrained" else None, history)
+    of_folds = HeadFit(mean, best.best["l2"], best.origin, history)
     return replace(of_folds, solution=solve_again(of_folds, train, balance=balance)), logits
 
 
@@ -170,9 +145,9 @@ def solve_again(fit: HeadFit, *images: tuple[Vectors, Tensor], balance: Balance 
     """
     every = Images(*images)
     scaling, start = Scaling(every), fit.solution
-    origin = (fit.origin or _zeros(start)).scaled(scaling)
     loss = (balance or Balance()).to(start.bias.device)
     data = every.scaled(scaling)
+    origin = fit.origin.among(data)
     return _minimise(start.scaled(scaling), origin, data, fit.l2, loss, _FROM_FAR).unscaled(scaling)
 
 
@@ -194,59 +169,6 @@ def _turns(targets: NDArray[np.int64], folds: int, seed: int) -> list[NDArray[np
     return [fold == number for number in range(folds)]
 
 
-@torch.no_grad()
-def matched_head(
-    old: nn.Module, names: Sequence[str] | None, classes: Sequence[str], features: Vectors, targets: Tensor
-) -> Solution | None:
-    """The rows of a pretrained head whose classes have the names of ours, and zeros for the others; None without any.
-
-    Rows are divided by the temperature that the images ask for: trained on a thousand classes with smoothed labels,
-    they are too modest for ours, and a penalty that pulls to them would keep them so.
-
-    :param names: of the pretrained head's classes; None where they are not known.
-    :param features: (N, D) with their targets (N,): of classes with the same name, the images speak for one.
-
-    >>> old, x, y = nn.Linear(2, 3), torch.ones(2, 2), torch.arange(2)
-    >>> found = matched_head(old, ["tabby, tabby cat", "pug", "beagle"], ["new", "pug"], x, y)
-    >>> found is not None and torch.allclose(found.weight[1], old.weight[1])
-    True
-    """
-    if names is None or not isinstance(old, nn.Linear):
-        return None
-    device = targets.device
-    old = old.to(device)
-    weight = torch.zeros(len(classes), old.in_features, device=device)
-    bias = weight.new_zeros(len(classes))
-    matched: list[int] = []
-    labels = targets.cpu().numpy()
-    for target, candidates in match(classes, names).items():
-        own = taken(features, np.flatnonzero(labels == target)[:_ENOUGH], device)
-        scores = old(own).mean(0)[candidates]
-        chosen = candidates[int(scores.argmax())]
-        weight[target], bias[target] = old.weight[chosen], old.bias[chosen]
-        matched.append(target)
-    if not weight.any():
-        return None
-    temperature = _temperature(Solution(weight[matched], bias[matched]), features, targets, matched)
-    return Solution(weight / temperature, bias / temperature)
-
-
-def _temperature(head: Solution, features: Vectors, targets: Tensor, matched: Sequence[int]) -> float:
-    """Of the matched classes' rows, on images of these classes; one class alone has none."""
-    if len(matched) < 2:
-        return 1.0
-    labels = targets.cpu().numpy()
-    own = np.flatnonzero(np.isin(labels, matched))
-    own = own[:: -(-len(own) // _ENOUGH)]
-    place = {target: row for row, target in enumerate(matched)}
-    rows = [place[target] for target in labels[own].tolist()]
-    return fit_temperature(head.logits(taken(features, own, targets.device)).cpu().numpy(), rows)
-
-
-def _zeros(like: Solution) -> Solution:
-    return Solution(torch.zeros_like(like.weight), torch.zeros_like(like.bias))
-
-
 class _Task:
     """Images to solve on and images to examine, scaled as the former want it."""
 
@@ -254,25 +176,34 @@ class _Task:
         images, others = Images(train), Images(validation)
         self.scaling = Scaling(images)
         self.search = images.kept(self.scaling, getattr(torch, precision))
-        self.train = self.search if precision == "float32" else images.scaled(self.scaling)
+        self.scaled = images.scaled(self.scaling)
+        self.train = self.search if precision == "float32" else self.scaled
         self.validation = others.scaled(self.scaling)
 
 
 def _walked(
-    tasks: list[_Task], classes: int, l2: float | None, pretrained: Solution | None, balance: Balance | None
+    tasks: list[_Task],
+    classes: int,
+    l2: float | None,
+    pretrained: Solution | None,
+    balance: Balance | None,
+    *,
+    discriminant: bool,
 ) -> tuple[_Walk, list[dict[str, Any]]]:
-    """The walk whose origin validated best, and the lines of all."""
-    mean = tasks[0].scaling.mean
-    zero = Solution(mean.new_zeros(classes, len(mean)), mean.new_zeros(classes))
-    origins = {"zero": zero, "pretrained": pretrained}
-    walks = [
-        _Walk(start, tasks, [origin.scaled(task.scaling) for task in tasks], (balance or Balance()).to(mean.device))
-        for start, origin in origins.items()
-        if origin is not None
-    ]
+    """The walk from the origin that validated best with the first strength, or the one given; and the lines of all."""
+    loss = (balance or Balance()).to(tasks[0].scaling.mean.device)
+    known: list[Origin] = [Zero(classes)]
+    if pretrained is not None:
+        known.append(Pretrained(pretrained))
+    walks = [_Walk(each, tasks, [each.among(task.scaled) for task in tasks], loss) for each in known]
+    told = Discriminant.chosen([(task.scaled, task.validation) for task in tasks], classes) if discriminant else None
+    if told is not None:
+        walks.append(_Walk(told[0], tasks, told[1], loss))
     for walk in walks:
-        walk.go(l2)
+        walk.begin(l2)
     best = min(walks, key=lambda walk: float(walk.best[walk.chooses]))
+    if l2 is None:
+        best.go()
     best.end()
     lines = [line for walk in walks for line in walk.history]
     return best, [{"stage": "head", "epoch": epoch, **line} for epoch, line in enumerate(lines, 1)]
@@ -285,19 +216,19 @@ class _Walk:
     Log-loss over the logarithm of the strength has one valley, so that the first rise is the end.
     """
 
-    start: str
+    origin: Origin
     tasks: list[_Task]
     origins: list[Solution]  # of each task
     balance: Balance
     tried: dict[float, tuple[dict[str, Any], list[Solution]]] = field(default_factory=dict)
 
-    def go(self, l2: float | None) -> None:
-        """Try the strength given, or walk."""
-        if l2 is not None:
-            self._try(l2, self.origins, _FROM_FAR)
-            return
-        first = _FIRST[self.start]
-        self._try(STRENGTHS[first], self.origins, _FROM_FAR)
+    def begin(self, l2: float | None) -> None:
+        """Try the strength given, or the first."""
+        self._try(STRENGTHS[_FIRST[self.origin.name]] if l2 is None else l2, self.origins, _FROM_FAR)
+
+    def go(self) -> None:
+        """Walk on from the first."""
+        first = _FIRST[self.origin.name]
         weaker, stronger = STRENGTHS[first + 1 :], STRENGTHS[:first][::-1]
         if not self._along(weaker):
             self._along(stronger)
@@ -332,7 +263,7 @@ class _Walk:
         seconds = round(time.monotonic() - clock, 3)
         told = self._means(solutions, [task.train for task in self.tasks])
         told |= self._figures(solutions, [task.validation for task in self.tasks])
-        return {"start": self.start, "l2": l2, **told, "seconds": seconds, "chosen": False}, solutions
+        return {"start": self.origin.name, "l2": l2, **told, "seconds": seconds, "chosen": False}, solutions
 
     def _figures(self, solutions: list[Solution], data: list[Passes]) -> dict[str, float]:
         """Of all tasks' images together, to choose by."""

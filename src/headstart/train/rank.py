@@ -16,7 +16,8 @@ from torch.nn import functional as F
 from headstart.evaluate import intervals
 from headstart.evaluate.intervals import Interval
 from headstart.train import figures
-from headstart.train.head import Solution, solve_head
+from headstart.train.head import solve_head
+from headstart.train.origins import Solution
 
 __all__ = ["Probe", "difference", "hopeless", "logme", "probe"]
 
@@ -53,7 +54,7 @@ def probe(
     """Solve a head as ``fit --train head`` does, and try it.
 
     :param train: features (N, D) float and targets (N,) int64; ``validation``: the same of other images.
-    :param pretrained: a second origin for the head, as for :func:`headstart.train.head.solve_head`.
+    :param pretrained: an origin for the head beside others, as for :func:`headstart.train.head.solve_head`.
 
     >>> x, y = torch.eye(2).repeat(8, 1), torch.arange(2).repeat(8)
     >>> probe((x, y), (x, y), classes=2).accuracy["value"]

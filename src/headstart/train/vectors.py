@@ -14,7 +14,7 @@ from torch import Tensor
 
 from headstart.train.part import Inputs
 
-__all__ = ["Images", "Passes", "Scaling", "Vectors", "passes", "taken"]
+__all__ = ["Images", "Passes", "Scaled", "Scaling", "Vectors", "passes", "taken"]
 
 Vectors = Tensor | Inputs
 """(N, D) float; what is no tensor is read whenever it is passed over."""
@@ -72,9 +72,9 @@ class Images:
         """Whether none is read from the store."""
         return all(isinstance(vectors, Tensor) for vectors, _ in self.parts)
 
-    def scaled(self, scaling: Scaling, dtype: torch.dtype = torch.float32) -> Passes:
+    def scaled(self, scaling: Scaling, dtype: torch.dtype = torch.float32) -> Scaled:
         """They as the scaling makes them, in this type, made anew in each pass."""
-        return _Scaled(self, scaling, dtype)
+        return Scaled(self, scaling, dtype)
 
     def kept(self, scaling: Scaling, dtype: torch.dtype) -> Passes:
         """The same, made once where they are in memory anyway."""
@@ -83,10 +83,15 @@ class Images:
 
 
 @dataclass(frozen=True)
-class _Scaled:
+class Scaled:
+    """Images' vectors as a scaling makes them, in each pass anew."""
+
     images: Images
     scaling: Scaling
     dtype: torch.dtype
+
+    def __len__(self) -> int:
+        return len(self.images)
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         return ((self.scaling(x).to(self.dtype), y) for x, y in self.images)

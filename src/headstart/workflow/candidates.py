@@ -24,7 +24,7 @@ from headstart.models.cut import Cut, cut
 from headstart.models.engine import Engine, choose_batch, choose_device
 from headstart.progress import Progress
 from headstart.settings import FitSettings
-from headstart.train.head import Solution, matched_head
+from headstart.train.origins import Solution, matched_head
 from headstart.workflow.frozen import open_prefix, open_space
 
 __all__ = ["Candidate", "named", "open_candidate"]

@@ -31,8 +31,9 @@ from headstart.progress import Progress
 from headstart.scale.memory import give_back
 from headstart.settings import FitSettings
 from headstart.train.balance import Balance, balance
-from headstart.train.head import HeadFit, Solution, matched_head, solve_again, solve_head, solve_head_by_folds
+from headstart.train.head import HeadFit, solve_again, solve_head, solve_head_by_folds
 from headstart.train.ladder import losses, promises
+from headstart.train.origins import Solution, matched_head
 from headstart.train.outputs import Outputs, mean_outputs, outputs
 from headstart.train.part import Kept, Mean, Part
 from headstart.train.tail import Loop, changing, train_tail
@@ -426,4 +427,4 @@ class Rungs:
 
 
 def _origin(found: HeadFit) -> str:
-    return f"L2 strength {found.l2:.3g}, drawn toward " + ("zero" if found.origin is None else "the pretrained head")
+    return f"L2 strength {found.l2:.3g}, drawn toward {found.origin.told}"
