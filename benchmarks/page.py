@@ -220,6 +220,27 @@ def ladder(result: Json, _: Path) -> list[str]:
     return lines
 
 
+def origins(result: Json, _: Path) -> list[str]:
+    """What a head is drawn toward."""
+    rows = [
+        [
+            f"{name}, {found['images']:,} pictures",
+            way,
+            figure(found[way]["top1"], " %", 100),
+            figure(found[way]["log_loss"]),
+            figure(found[way]["ece"]),
+            figure(found[way]["seconds"]),
+        ]
+        for name, found in result.items()
+        if isinstance(found, dict) and "zero alone" in found
+        for way in ("zero alone", "discriminant too")
+    ]
+    return [
+        *heading("What a head is drawn toward", result),
+        *table(["a fifth that no choice sees", "origins", "accuracy", "log-loss", "ECE", "seconds"], rows),
+    ]
+
+
 def few(result: Json, _: Path) -> list[str]:
     """Few pictures a class."""
     rows = [
@@ -529,6 +550,7 @@ SECTIONS: dict[str, Callable[[Json, Path], list[str]]] = {
     "accuracy-gpu": accuracy,
     "ladder": ladder,
     "trust": trust,
+    "origins": origins,
     "few": few,
     "update": update,
     "predict": predict,

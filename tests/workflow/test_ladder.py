@@ -75,6 +75,22 @@ def test_it_climbs_where_that_pays_and_ends_on_the_best_rung(stripes: Manifest, 
     assert {line["rung"] for line in found.history} == set(rungs(found))
 
 
+def test_what_is_trained_begins_at_the_head_that_no_discriminant_analysis_pulls(
+    stripes: Manifest, fitted: Fit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = {"train": "auto", "validation": 0.4, "epochs": 2, "size": 32, "seed": 2, "l2": 100.0}
+
+    def trained(found: Fitted) -> list[tuple[float, float]]:
+        return [(line["loss"], line["val_loss"]) for line in found.history if line["rung"] == "last:1"]
+
+    pulled = fitted(stripes, **settings)
+    assert [line["start"] for line in pulled.history if line.get("chosen") and line["rung"] == "head"] == [
+        "discriminant"
+    ]
+    monkeypatch.setattr(Discriminant, "chosen", lambda *_: None)
+    assert trained(fitted(stripes, **settings)) == trained(pulled) != []
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
 def test_a_gpu_climbs_as_far(stripes: Manifest, fitted: Fit) -> None:
     """A rung leaves its layers on the device, where the next one cannot be traced."""

@@ -33,7 +33,7 @@ from headstart.settings import FitSettings
 from headstart.train.balance import Balance, balance
 from headstart.train.head import HeadFit, solve_again, solve_head, solve_head_by_folds
 from headstart.train.ladder import losses, promises
-from headstart.train.origins import Solution, matched_head
+from headstart.train.origins import Discriminant, Solution, matched_head
 from headstart.train.outputs import Outputs, mean_outputs, outputs
 from headstart.train.part import Kept, Mean, Part
 from headstart.train.tail import Loop, changing, train_tail
@@ -260,20 +260,13 @@ class Rungs:
         start = time.monotonic()
         x, y = self._vectors(place, "train")
         checks = (x, y) if self.folds else self._vectors(place, self.judges)
-        off = self.settings.pretrained_head == "off"
-        pretrained = None if off else matched_head(self.old_head, self.backbone.classes, self.classes, x, y)
+        pretrained = self._pretrained(x, y)
         rungs = []
         if pretrained is not None and len(match(self.classes, self.backbone.classes or ())) == len(self.classes):
             note = "the pretrained head's own classes, no training"
             rungs.append(self._linear("pretrained", place, pretrained, pretrained.logits(checks[0]), checks[1], note))
             rungs[0].seconds, start = time.monotonic() - start, time.monotonic()
-        options: dict[str, Any] = {
-            "classes": len(self.classes),
-            "l2": self.settings.l2,
-            "pretrained": pretrained,
-            "balance": self._balance(),
-            "precision": self.training_precision,
-        }
+        options = self._solving(pretrained)
         with self.progress.stage("solving the head", total=1, unit="path") as advance:
             if self.folds:
                 found, given = solve_head_by_folds((x, y), seed=self.settings.seed, **options)
@@ -285,6 +278,35 @@ class Rungs:
         self.network.load_state_dict(solved.state, strict=False)
         solved.seconds, solved.history, solved.fit = time.monotonic() - start, found.history, found
         return [*rungs, solved]
+
+    def _pretrained(self, x: Vectors, y: Tensor) -> Solution | None:
+        if self.settings.pretrained_head == "off":
+            return None
+        return matched_head(self.old_head, self.backbone.classes, self.classes, x, y)
+
+    def _solving(self, pretrained: Solution | None) -> dict[str, Any]:
+        """How a head is solved."""
+        return {
+            "classes": len(self.classes),
+            "l2": self.settings.l2,
+            "pretrained": pretrained,
+            "balance": self._balance(),
+            "precision": self.training_precision,
+        }
+
+    def _begin_at(self, head: Rung) -> Rung:
+        """Give the network the head that more is trained from, and tell it.
+
+        A discriminant analysis leans on what scatters little within classes, and so would the gradients of the layers
+        before it: the head that is drawn elsewhere is the better start, though the worse end.
+        """
+        if head.fit is None or not isinstance(head.fit.origin, Discriminant):
+            return head
+        (x, y), checks = self._vectors(head.place, "train"), self._vectors(head.place, self.judges)
+        found = solve_head((x, y), checks, discriminant=False, **self._solving(self._pretrained(x, y)))
+        start = self._linear(head.name, head.place, found.solution, found.solution.logits(checks[0]), checks[1], "")
+        self.network.load_state_dict(start.state, strict=False)
+        return start
 
     def solve_again(self, rung: Rung) -> None:
         """Where the rung is a solved head: make it the head of the images it was chosen on too, by the same penalty.
@@ -304,23 +326,25 @@ class Rungs:
     def trained(self, place: Place, *, below: Rung | None = None, deadline: float | None = None) -> Rung:
         """What lies after the cut, trained from where the network is.
 
-        :param below: the rung that the network is now: where a look promises no gain over it, no more is trained.
+        :param below: the solved head that the network has now: where a look promises no gain over the head that is
+            trained from, no more is trained.
         :param deadline: of ``time.monotonic()``: no epoch is begun that would end later.
         """
         start = time.monotonic()
+        begun = None if below is None else self._begin_at(below)
         self.train_only(place)
         before = changing(self.network)
         self.extract(place, [self.judges], views=self.seen)
-        if below is not None:
+        if begun is not None:
             tried = self._looked_at(place, start)
             self.network.load_state_dict(before, strict=False)
-            if not promises(below.losses, tried.losses):
+            if not promises(begun.losses, tried.losses):
                 return tried
         numbers = tuple(range(1, self.settings.views + 1))
         self.extract(place, ["train"], views=(0, *numbers))
         place.release()
         rung = self._rung(place, start, self._loop(place, numbers, deadline=deadline))
-        if below is not None:
+        if begun is not None:
             self.network.load_state_dict(before, strict=False)
         return rung
 
