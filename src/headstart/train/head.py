@@ -67,8 +67,8 @@ def solve_head(
         alike.
     :param precision: of the products in the search for penalty and origin; with "bfloat16" it is faster where the
         processor computes with that. The solution that is kept is solved to its end in float32.
-    :returns: the fit; a line of history for each penalty and origin, the chosen one marked. Losses in it are without
-        penalty and balance.
+    :returns: the fit; a line of history for each penalty and origin, the chosen one marked: of the origins that did not
+        promise most, there is one line. Losses in it are without penalty and balance.
 
     >>> x, y = torch.eye(3).repeat(8, 1), torch.arange(3).repeat(8)
     >>> fit = solve_head((x, y), (x, y), classes=3)
