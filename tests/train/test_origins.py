@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from functools import partial
-
 import numpy as np
 import pytest
 import torch
@@ -48,11 +46,10 @@ def test_it_is_scikit_learns(shrinkage: float) -> None:
     z = images.scaling(x).double().numpy()
     theirs = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=shrinkage, priors=[0.2] * 5).fit(z, y.numpy())
     # Their covariance is divided by the images, ours by the degrees of freedom that the means have left.
-    logits = found.logits(torch.from_numpy(z)) * 600 / (600 - 5)
-    # Equal shares of the classes move all logits alike.
+    logits = found.logits(torch.from_numpy(z)).numpy() * 600 / (600 - 5)
     expected = theirs.decision_function(z)
-    apart = logits.numpy() - logits.numpy().mean(1, keepdims=True) - expected + expected.mean(1, keepdims=True)
-    # Half of a mean's length is in the bias, which their factor does not stand on in the same way.
+    # Equal shares of the classes move all logits alike.
+    apart = (logits - logits.mean(1, keepdims=True)) - (expected - expected.mean(1, keepdims=True))
     assert np.abs(apart).max() < 2e-3 * np.abs(expected).max()
 
 
@@ -148,10 +145,9 @@ def test_of_many_images_some_tell_the_temperature() -> None:
     train = scaled(clouds(200))
     many = clouds(12_000, seed=1)
     x, y = (each[::6] for each in many)
-    chosen = partial(Discriminant.chosen, classes=5)
-    images = Images(many).scaled(train.scaling)
-    some = Images((x, y)).scaled(train.scaling)
-    by_many, by_some = chosen([(train, images)]), chosen([(train, some)])
+    by_many, by_some = (
+        Discriminant.chosen([(train, Images(each).scaled(train.scaling))], classes=5) for each in (many, (x, y))
+    )
     assert by_many is not None
     assert by_some is not None
     assert by_many[0].shrinkage == by_some[0].shrinkage
