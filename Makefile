@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+SPHINX := $(BIN)/sphinx-build --quiet --fail-on-warning --keep-going --fresh-env docs build/docs
 
 .PHONY: demo test lint check format docs clean
 
@@ -21,14 +22,19 @@ lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python tools/code_size.py
 	$(BIN)/python docs/generate.py --check
+	$(BIN)/python -m benchmarks.pages --check
+	$(SPHINX)
 
 format: $(READY)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+# The generated parts of the pages, then the site: build/docs/index.html
 docs: $(READY)
 	$(BIN)/python docs/generate.py
+	$(SPHINX)
 
 $(READY): pyproject.toml
 	$(PYTHON) -m venv $(VENV)

@@ -1,4 +1,4 @@
-"""What tests of several folders use."""
+"""Fixtures that tests of several folders use."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ def _load(path: Path) -> ModuleType:
 
 @pytest.fixture(scope="session")
 def load_module() -> Callable[[Path], ModuleType]:
-    """Load a file as a module: test folders are no packages, so that a helper is found by its path."""
+    """Load a file as a module by its path: test folders are not packages."""
     return _load
 
 
 @pytest.fixture(scope="session")
 def nasty() -> ModuleType:
-    """The module tests/nasty.py: make_nasty(folder), and what it is made with."""
+    """The module tests/nasty.py: make_nasty(folder) and its helpers."""
     return _load(_HERE / "nasty.py")
 
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """A server of tests/served.py: put bytes into server.files["/name"], and fetch server.url + "/name"."""
+    """A local server (tests/served.py): put bytes into server.files["/name"] and fetch server.url + "/name"."""
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     running = _load(_HERE / "served.py").Server()
     yield running
@@ -47,11 +47,11 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 
 @pytest.fixture(scope="module")
 def one_thread() -> Iterator[None]:
-    """On small networks, threads of torch that wait for each other take longer than the work.
+    """One thread for torch: on small networks, synchronization takes longer than the work.
 
-    For a module, not for all that comes after it: there are tests of large networks too.
+    For one module only, since other modules test large networks.
     """
-    import torch  # here: tests of images and figures do without it
+    import torch  # here, since tests of images and metrics do without it
 
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -61,23 +61,23 @@ def one_thread() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def nasty_folder(nasty: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[Path, str | None]]:
-    """The folder that make_nasty fills, made once (do not write into it), and what it says of each entry."""
+    """The folder that make_nasty fills, made once (do not write to it), and the expected problem of each file."""
     folder = tmp_path_factory.mktemp("nasty") / "photos"
     return folder, nasty.make_nasty(folder)
 
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
-    """The folder of real pictures: the one that HEADSTART_SHARED names, else ../shared/data beside the repository."""
+    """The folder of real images: HEADSTART_SHARED, else ../shared/data beside the repository."""
     folder = Path(os.environ.get("HEADSTART_SHARED") or _HERE.parent.parent / "shared" / "data")
     if not folder.is_dir():
-        pytest.skip(f"no real pictures at {folder}: set HEADSTART_SHARED to their folder")
+        pytest.skip(f"no real images at {folder}: set HEADSTART_SHARED to their folder")
     return folder
 
 
 @pytest.fixture
 def photo(tmp_path: Path) -> Callable[..., Path]:
-    """Write a small JPEG of one colour: photo("cats/a.jpg", 200) -> its path below tmp_path."""
+    """Write a small JPEG of one color: photo("cats/a.jpg", 200) -> its path below tmp_path."""
     from PIL import Image
 
     def write(name: str, shade: int = 0, size: tuple[int, int] = (16, 16)) -> Path:
@@ -91,13 +91,13 @@ def photo(tmp_path: Path) -> Callable[..., Path]:
 
 @pytest.fixture(scope="session")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A feature store for the whole session, so that tests of the same pictures share their features."""
+    """A feature store for the whole session, so that tests on the same images share their features."""
     return tmp_path_factory.mktemp("store")
 
 
 @pytest.fixture(autouse=True, scope="session")
 def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """No test reads or writes the user's own cache."""
+    """Keep tests away from the cache of the user."""
     before = os.environ.get("HEADSTART_CACHE")
     os.environ["HEADSTART_CACHE"] = str(tmp_path_factory.mktemp("cache"))
     yield
@@ -120,7 +120,7 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
             main()
         except SystemExit as stop:
             code = int(stop.code or 0)
-        told = capsys.readouterr()
-        return code, told.out, told.err
+        printed = capsys.readouterr()
+        return code, printed.out, printed.err
 
     return headstart

@@ -1,4 +1,4 @@
-"""A folder of pictures as people have them: good ones in every dress, and everything that can be wrong with one."""
+"""A folder of image files: valid ones in every format and mode, and everything that can be wrong with one."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageFile
 
-__all__ = ["encode", "forged_end", "make_nasty", "picture", "png"]
+__all__ = ["encode", "forged_end", "make_nasty", "pattern", "png"]
 
-# Whole JPEG files of patterned pictures are larger than Pillow's buffer for writing one.
+# Complete JPEG files of patterns are larger than Pillow's buffer for writing one.
 _BUFFER = 1 << 20
 
 
-def picture(width: int = 64, height: int = 48) -> Image.Image:
-    """A picture without symmetry: red grows to the right, green downwards, blue is a pattern."""
+def pattern(width: int = 64, height: int = 48) -> Image.Image:
+    """An image without symmetry: red increases to the right, green downwards, blue is a pattern."""
     y, x = np.mgrid[:height, :width]
     red, green = x * 255 // max(width - 1, 1), y * 255 // max(height - 1, 1)
     return Image.fromarray(np.stack([red, green, (x * y) % 256], axis=-1).astype(np.uint8))
@@ -39,9 +39,9 @@ def encode(image: Image.Image, format_name: str, **options: Any) -> bytes:
     return buffer.getvalue()
 
 
-def png(width: int, height: int, data: bytes, *, bits: int = 8, colour: int = 2) -> bytes:
-    """A PNG file by hand: what its header claims need not be so."""
-    header = struct.pack(">IIBBBBB", width, height, bits, colour, 0, 0, 0)
+def png(width: int, height: int, data: bytes, *, bits: int = 8, color: int = 2) -> bytes:
+    """A PNG file whose header may claim anything."""
+    header = struct.pack(">IIBBBBB", width, height, bits, color, 0, 0, 0)
     chunks = ((b"IHDR", header), (b"IDAT", data), (b"IEND", b""))
     return b"\x89PNG\r\n\x1a\n" + b"".join(
         struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body)) for kind, body in chunks
@@ -49,25 +49,25 @@ def png(width: int, height: int, data: bytes, *, bits: int = 8, colour: int = 2)
 
 
 def forged_end(jpeg: bytes, keep: float) -> bytes:
-    """A JPEG cut somewhere in its data, to which somebody has put an end marker."""
+    """A JPEG that is truncated in its data, with an added end marker."""
     return jpeg[: int(len(jpeg) * keep)] + b"\xff\xd9"
 
 
 def make_nasty(folder: Path) -> dict[Path, str | None]:
-    """Fill ``folder``; tell of each entry how the reason begins for which it cannot be used, None for a good one."""
+    """Fill ``folder``; return the beginning of the problem of each entry, None for a valid image."""
     folder.mkdir(parents=True, exist_ok=True)
     expected: dict[Path, str | None] = {}
-    for name, data, reason in [*_damaged(), *_no_pictures(), *_modes(), *_formats(), *_turned(), *_named()]:
+    for name, data, reason in [*_damaged(), *_other_files(), *_modes(), *_formats(), *_oriented(), *_named()]:
         path = folder / os.fsdecode(name)
         try:
             path.write_bytes(data)
-        except OSError as error:  # some file systems want names to be UTF-8
+        except OSError as error:  # some file systems require names in UTF-8
             if error.errno not in (errno.EILSEQ, errno.EINVAL):
                 raise
             continue
         assert path not in expected
         expected[path] = reason
-    return expected | _no_files(folder)
+    return expected | _special_entries(folder)
 
 
 Entry = tuple[bytes, bytes, str | None]
@@ -75,15 +75,15 @@ Entry = tuple[bytes, bytes, str | None]
 
 def _damaged() -> Iterator[Entry]:
     whole = {
-        "jpg": encode(picture(), "JPEG", quality=90),
-        "progressive.jpg": encode(picture(), "JPEG", quality=90, progressive=True),
-        "cmyk.jpg": encode(picture().convert("CMYK"), "JPEG", quality=90),
-        "png": encode(picture(), "PNG"),
-        "gif": encode(picture().convert("P"), "GIF"),
-        "webp": encode(picture(), "WEBP"),
-        "tif": encode(picture(), "TIFF"),
-        "lzw.tif": encode(picture(), "TIFF", compression="tiff_lzw"),
-        "bmp": encode(picture(), "BMP"),
+        "jpg": encode(pattern(), "JPEG", quality=90),
+        "progressive.jpg": encode(pattern(), "JPEG", quality=90, progressive=True),
+        "cmyk.jpg": encode(pattern().convert("CMYK"), "JPEG", quality=90),
+        "png": encode(pattern(), "PNG"),
+        "gif": encode(pattern().convert("P"), "GIF"),
+        "webp": encode(pattern(), "WEBP"),
+        "tif": encode(pattern(), "TIFF"),
+        "lzw.tif": encode(pattern(), "TIFF", compression="tiff_lzw"),
+        "bmp": encode(pattern(), "BMP"),
     }
     for name, data in whole.items():
         yield f"cut-header.{name}".encode(), data[:20], "truncated"
@@ -100,50 +100,50 @@ def _damaged() -> Iterator[Entry]:
     yield b"only-start.jpg", b"\xff\xd8\xff\xe0", "truncated or damaged: begins as JPEG"
 
 
-def _no_pictures() -> Iterator[Entry]:
+def _other_files() -> Iterator[Entry]:
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w") as file:
         file.writestr("cat.jpg", b"meow")
     no = "not an image that Pillow reads"
     yield b"empty.jpg", b"", "empty file"
     yield b"empty.png", b"", "empty file"
-    yield b"text.jpg", b"this is not a picture\n" * 50, no
+    yield b"text.jpg", b"this is not an image\n" * 50, no
     yield b"page.png", b"\n<!DOCTYPE html><html>404 Not Found</html>", f"{no}, but a web page"
     yield b"page.jpg", b"<html><body>403</body></html>", f"{no}, but a web page"
     yield b"archive.jpg", archive.getvalue(), f"{no}, but a zip archive"
     yield b"document.jpeg", b"%PDF-1.7\n1 0 obj", f"{no}, but a PDF document"
     yield b"drawing.svg", b"<svg xmlns='http://www.w3.org/2000/svg'/>", f"{no}, but an SVG drawing"
-    yield b"photo.heic", b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", f"{no}, but HEIC, as telephones write it"
+    yield b"photo.heic", b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", f"{no}, but HEIC, a format of phone cameras"
     yield b"script.jpg", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", no
     yield b"noise.jpg", np.random.default_rng(3).bytes(5000), no
     yield b"zeros.jpg", bytes(5000), no
 
 
 def _modes() -> Iterator[Entry]:
-    image = picture()
-    grey16 = (np.asarray(image.convert("L")).astype(np.uint16)) * 257
+    image = pattern()
+    gray16 = (np.asarray(image.convert("L")).astype(np.uint16)) * 257
     palette = image.convert("P", palette=Image.Palette.ADAPTIVE, colors=16)
     rgba = image.copy()
     rgba.putalpha(image.convert("L"))
     yield b"cmyk-adobe.jpg", encode(image.convert("CMYK"), "JPEG"), None
-    yield b"grey.jpg", encode(image.convert("L"), "JPEG"), None
-    yield b"grey16.png", encode(Image.fromarray(grey16), "PNG"), None
-    yield b"grey16.tif", encode(Image.fromarray(grey16), "TIFF"), None
-    yield b"grey32.tif", encode(Image.fromarray(grey16.astype(np.int32)), "TIFF"), None
-    yield b"float.tif", encode(Image.fromarray(grey16.astype(np.float32) / 65535), "TIFF"), None
+    yield b"gray.jpg", encode(image.convert("L"), "JPEG"), None
+    yield b"gray16.png", encode(Image.fromarray(gray16), "PNG"), None
+    yield b"gray16.tif", encode(Image.fromarray(gray16), "TIFF"), None
+    yield b"gray32.tif", encode(Image.fromarray(gray16.astype(np.int32)), "TIFF"), None
+    yield b"float.tif", encode(Image.fromarray(gray16.astype(np.float32) / 65535), "TIFF"), None
     yield b"one-bit.png", encode(image.convert("1"), "PNG"), None
     yield b"one-bit.tif", encode(image.convert("1"), "TIFF", compression="group4"), None
     yield b"palette.png", encode(palette, "PNG"), None
     yield b"palette-clear.png", encode(palette, "PNG", transparency=0), None
     yield b"palette-alpha.png", encode(palette, "PNG", transparency=bytes(range(0, 256, 16))), None
-    yield b"grey-alpha.png", encode(rgba.convert("LA"), "PNG"), None
+    yield b"gray-alpha.png", encode(rgba.convert("LA"), "PNG"), None
     yield b"rgba.png", encode(rgba, "PNG"), None
     yield b"rgb-clear.png", encode(image, "PNG", transparency=(0, 0, 0)), None
     yield b"rgba.webp", encode(rgba, "WEBP"), None
     yield b"clear.gif", encode(palette, "GIF", transparency=0), None
     yield b"lab.tif", encode(_lab(image), "TIFF"), None
     yield b"ycbcr.tif", encode(image.convert("YCbCr"), "TIFF"), None
-    yield b"colour16.png", png(2, 2, zlib.compress((b"\0" + b"\x80\0" * 6) * 2), bits=16), None
+    yield b"color16.png", png(2, 2, zlib.compress((b"\0" + b"\x80\0" * 6) * 2), bits=16), None
 
 
 def _lab(image: Image.Image) -> Image.Image:
@@ -156,13 +156,13 @@ def _lab(image: Image.Image) -> Image.Image:
 
 
 def _formats() -> Iterator[Entry]:
-    image = picture()
+    image = pattern()
     jpeg = encode(image, "JPEG")
     for name in ("JPEG", "PNG", "GIF", "WEBP", "TIFF", "BMP", "PPM", "TGA", "ICO", "PCX", "JPEG2000"):
         yield f"good.{name.lower().replace('jpeg2000', 'jp2')}".encode(), encode(image, name), None
     yield b"progressive.jpg", encode(image, "JPEG", progressive=True), None
     yield b"restarts.jpg", encode(image, "JPEG", restart_marker_rows=1), None
-    yield b"full-colour.jpg", encode(image, "JPEG", subsampling=0, quality=100), None
+    yield b"full-color.jpg", encode(image, "JPEG", subsampling=0, quality=100), None
     yield b"moving.gif", encode(image.convert("P"), "GIF", **_frames()), None
     yield b"moving.webp", encode(image, "WEBP", **_frames()), None
     yield b"moving.png", encode(image, "PNG", **_frames()), None
@@ -173,32 +173,32 @@ def _formats() -> Iterator[Entry]:
     yield b"trailing.jpg", jpeg + b"MotionPhoto_Data" + bytes(3000), None
     yield b"really-jpeg.png", jpeg, None
     yield b"really-png.jpg", encode(image, "PNG"), None
-    yield b"grey-end.jpg", encode(Image.new("RGB", (64, 48), (128, 128, 128)), "JPEG"), None
-    yield b"grey-all.png", encode(Image.new("L", (64, 48), 128), "PNG"), None
+    yield b"gray-end.jpg", encode(Image.new("RGB", (64, 48), (128, 128, 128)), "JPEG"), None
+    yield b"gray-all.png", encode(Image.new("L", (64, 48), 128), "PNG"), None
     yield b"black.png", encode(Image.new("RGB", (64, 48)), "PNG"), None
-    yield b"wide.png", encode(picture(5000, 1), "PNG"), None
-    yield b"tall.jpg", encode(picture(1, 5000), "JPEG"), None
-    yield b"one.png", encode(picture(1, 1), "PNG"), None
-    yield b"one.jpg", encode(picture(1, 1), "JPEG"), None
-    yield b"one.gif", encode(picture(1, 1), "GIF"), None
+    yield b"wide.png", encode(pattern(5000, 1), "PNG"), None
+    yield b"tall.jpg", encode(pattern(1, 5000), "JPEG"), None
+    yield b"one.png", encode(pattern(1, 1), "PNG"), None
+    yield b"one.jpg", encode(pattern(1, 1), "JPEG"), None
+    yield b"one.gif", encode(pattern(1, 1), "GIF"), None
 
 
 def _frames() -> dict[str, Any]:
-    return {"save_all": True, "append_images": [picture().transpose(Image.Transpose.ROTATE_180)]}
+    return {"save_all": True, "append_images": [pattern().transpose(Image.Transpose.ROTATE_180)]}
 
 
-def _turned() -> Iterator[Entry]:
+def _oriented() -> Iterator[Entry]:
     for turn in range(1, 9):
         exif = Image.Exif()
         exif[0x0112] = turn
-        yield f"turn-{turn}.jpg".encode(), encode(picture(), "JPEG", quality=95, exif=exif), None
-        yield f"turn-{turn}.png".encode(), encode(picture(), "PNG", exif=exif), None
-        yield f"turn-{turn}.tif".encode(), encode(picture(), "TIFF", exif=exif), None
-        yield f"turn-{turn}.webp".encode(), encode(picture(), "WEBP", exif=exif, lossless=True), None
+        yield f"turn-{turn}.jpg".encode(), encode(pattern(), "JPEG", quality=95, exif=exif), None
+        yield f"turn-{turn}.png".encode(), encode(pattern(), "PNG", exif=exif), None
+        yield f"turn-{turn}.tif".encode(), encode(pattern(), "TIFF", exif=exif), None
+        yield f"turn-{turn}.webp".encode(), encode(pattern(), "WEBP", exif=exif, lossless=True), None
     for turn in (0, 9, 300):
         exif = Image.Exif()
         exif[0x0112] = turn
-        yield f"turn-{turn}.jpg".encode(), encode(picture(), "JPEG", exif=exif), None
+        yield f"turn-{turn}.jpg".encode(), encode(pattern(), "JPEG", exif=exif), None
     broken = {
         "short": b"Exif\0\0II*",
         "loop": b"Exif\0\0II*\0\x08\0\0\0" + b"\xff" * 40,
@@ -206,12 +206,12 @@ def _turned() -> Iterator[Entry]:
         "type": b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x02\0\0\0\x04abc\0\0\0\0\0",
     }
     for name, exif_bytes in broken.items():
-        yield f"exif-{name}.jpg".encode(), encode(picture(), "JPEG", exif=exif_bytes), None
-        yield f"exif-{name}.webp".encode(), encode(picture(), "WEBP", exif=exif_bytes), None
+        yield f"exif-{name}.jpg".encode(), encode(pattern(), "JPEG", exif=exif_bytes), None
+        yield f"exif-{name}.webp".encode(), encode(pattern(), "WEBP", exif=exif_bytes), None
 
 
 def _named() -> Iterator[Entry]:
-    good = encode(picture(), "JPEG")
+    good = encode(pattern(), "JPEG")
     names = [
         "with space.jpg",
         " leading.jpg",
@@ -233,24 +233,24 @@ def _named() -> Iterator[Entry]:
         "..two.dots..jpg",
     ]
     names += ["file:colon.jpg", "back\\slash.jpg", "x" * 246 + ".jpg", "no_suffix", "photo.jpg_large", "wget.jpg?w=640"]
-    # the second name is the decomposed form of "é", as macOS writes it
+    # the second name has the decomposed "é" that macOS writes
     names += ["caf\u00e9.jpg", "cafe\u0301.jpg", "\u202egpj.exe.jpg", "jfif.jfif", "jpe.jpe"]
     for name in names:
-        # A name that begins with a dot is hidden, so it is not among what must be found.
+        # A name that begins with a dot is hidden, and would not be found.
         yield name.lstrip(".").encode(), good, None
     yield b"latin-\xe9.jpg", good, None
     yield b"bytes-\xff\xfe.jpg", good, None
     yield b"bytes-\xff-bad.jpg", good[:300], "truncated"
 
 
-def _no_files(folder: Path) -> dict[Path, str | None]:
+def _special_entries(folder: Path) -> dict[Path, str | None]:
     (folder / "folder.jpg").mkdir()
     (folder / "dangling.jpg").symlink_to("nowhere.jpg")
     (folder / "itself.jpg").symlink_to("itself.jpg")
     (folder / "link.jpg").symlink_to("good.jpeg")
     expected: dict[Path, str | None] = {
         folder / "folder.jpg": "a folder",
-        folder / "dangling.jpg": "a link to a file that is not there: nowhere.jpg",
+        folder / "dangling.jpg": "a link to a file that does not exist: nowhere.jpg",
         folder / "itself.jpg": "a link that leads to itself",
         folder / "link.jpg": None,
     }

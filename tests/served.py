@@ -1,4 +1,4 @@
-"""A real server on this machine: files by path, parts of them (Range, If-Range), connections that break if told to."""
+"""A real server on this machine: files by path, ranges (Range, If-Range), and connections that break on request."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
 class Server(ThreadingHTTPServer):
-    """``files`` by path; ``breaks``: after how many bytes each of the next answers breaks off; what was asked for."""
+    """``files`` by path; ``breaks``: bytes after which the next answers end early; ``requests``: what was requested."""
 
     daemon_threads = True
 
@@ -18,11 +18,11 @@ class Server(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.files: dict[str, bytes] = {}
         self.breaks: list[int] = []
-        self.codes: list[int] = []  # of the next answers, instead of the file
+        self.codes: list[int] = []  # of the next answers, which then have no file
         self.with_length = True
         self.with_ranges = True
         self.with_versions = True
-        self.asked: list[tuple[str, str | None]] = []  # "GET /a", Range
+        self.requests: list[tuple[str, str | None]] = []  # "GET /a", Range
         self.thread = threading.Thread(target=self.serve_forever, args=(0.02,), daemon=True)
         self.thread.start()
 
@@ -46,16 +46,16 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer(with_body=True)
 
     def _answer(self, *, with_body: bool) -> None:
-        asked = self.headers.get("Range")
-        self.server.asked.append((f"{self.command} {self.path}", asked))
+        wanted = self.headers.get("Range")
+        self.server.requests.append((f"{self.command} {self.path}", wanted))
         code = self.server.codes.pop(0) if self.server.codes else 200
         if code != 200 or self.path not in self.server.files:
             self.send_error(code if code != 200 else 404)
             return
         data = self.server.files[self.path]
-        version = f'"{hashlib.sha256(data).hexdigest()}"'  # as the hub tells it of a large file
+        version = f'"{hashlib.sha256(data).hexdigest()}"'  # as the hub does for large files
         same = self.headers.get("If-Range", version) == version
-        start = int(re.findall(r"bytes=(\d+)-", asked)[0]) if asked and same and self.server.with_ranges else 0
+        start = int(re.findall(r"bytes=(\d+)-", wanted)[0]) if wanted and same and self.server.with_ranges else 0
         if start >= len(data) > 0:
             self.send_error(416)
             return
@@ -69,9 +69,9 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("X-Repo-Commit", "0123456789" * 4)
         self.end_headers()
         if with_body:
-            most = self.server.breaks.pop(0) if self.server.breaks else len(data)
-            with contextlib.suppress(ConnectionError):  # the client may have heard enough
-                self.wfile.write(data[start : start + most])
+            size = self.server.breaks.pop(0) if self.server.breaks else len(data)
+            with contextlib.suppress(ConnectionError):  # the client may have closed the connection
+                self.wfile.write(data[start : start + size])
 
     def log_message(self, format: str, *args: object) -> None:
         pass

@@ -1,8 +1,8 @@
-"""ImageClassifier among scikit-learn's tools.
+"""ImageClassifier with the tools of scikit-learn.
 
-scikit-learn's own checks feed matrices of numbers, and skip an estimator whose input is something else. So that they
-still try ours, PixelRows draws each row as a picture of grey bands and hands it on: all that the checks then see but
-for the drawing (validation of y, attributes, cloning, repeatability, order and subsets of rows, pickling) is ours.
+The checks of scikit-learn pass matrices of numbers, and skip an estimator that takes anything else. PixelRows makes
+them applicable: it draws each row as an image of gray bands. Everything else that the checks test (validation of y,
+attributes, cloning, repeatability, order and subsets of rows, pickling) is the code of ImageClassifier.
 """
 
 from __future__ import annotations
@@ -23,13 +23,14 @@ from sklearn.utils.validation import validate_data
 import headstart as hs
 from headstart.data.manifest import Manifest
 from headstart.errors import DataError, ImageProblem, SettingsError
+from headstart.evaluate.schema import EpochRecord
 
 TINY = {"model": "test_efficientnet", "weights": "random"}
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
 class PixelRows(hs.ImageClassifier):
-    """Rows of numbers as pictures: two bands of grey for each number."""
+    """Rows of numbers as images: two gray bands per number."""
 
     __hash__ = object.__hash__
     __eq__ = object.__eq__
@@ -37,7 +38,7 @@ class PixelRows(hs.ImageClassifier):
     def _images(self, X: Any) -> Manifest:
         X = validate_data(self, X, reset=not hasattr(self, "classifier_"), dtype="numeric")
         X = np.clip(X.astype(np.float64), -1e6, 1e6)
-        # The first band tells small numbers apart, the second, a wave, large ones too.
+        # The first band distinguishes small numbers; the second, a sine, large ones too.
         shades = np.hstack([1 / (1 + np.exp(-np.clip(X, -30, 30))), (1 + np.sin(X)) / 2])
         bands = np.repeat((255 * shades).round().astype(np.uint8), 8, axis=1)
         return super()._images([np.repeat(row[None], 32, axis=0) for row in bands])
@@ -53,8 +54,8 @@ class PixelRows(hs.ImageClassifier):
 
 
 @parametrize_with_checks([PixelRows(**TINY, l2=1e-4)])
-def test_scikit_learn_s_checks(estimator: Any, check: Any, store: Path) -> None:
-    check(estimator.set_params(store=str(store)))
+def test_the_checks_of_scikit_learn(estimator: Any, check: Any, store: Path) -> None:
+    check(estimator.set_params(cache_dir=str(store)))
 
 
 def test_cross_val_score_over_paths(tmp_path: Path, store: Path) -> None:
@@ -63,72 +64,84 @@ def test_cross_val_score_over_paths(tmp_path: Path, store: Path) -> None:
     for row, image in enumerate(digits.images[:90]):
         paths.append(str(tmp_path / f"{row}.png"))
         Image.fromarray((image * 15).astype(np.uint8)).save(paths[-1])
-    model = hs.ImageClassifier(**TINY, store=str(store))
+    model = hs.ImageClassifier(**TINY, cache_dir=str(store))
     scores = cross_val_score(model, np.array(paths), digits.target[:90], cv=3)
     assert scores.mean() > 0.7
     assert len(scores) == 3
 
 
-def test_labels_come_back_as_they_were_given(store: Path) -> None:
+def test_labels_keep_their_type_and_order(store: Path) -> None:
     digits = load_digits()
     images, targets = digits.images[:120] / 16, digits.target[:120] + 5  # "10" sorts before "5" as a string
-    model = hs.ImageClassifier(**TINY, store=str(store)).fit(images, targets)
+    model = hs.ImageClassifier(**TINY, cache_dir=str(store)).fit(images, targets)
     assert model.classes_.tolist() == list(range(5, 15))
     assert model.predict(images[:5]).dtype == targets.dtype
-    shares = model.predict_proba(images)
-    assert np.allclose(shares.sum(1), 1, atol=1e-5)
-    assert (model.classes_[shares.argmax(1)] == targets).mean() > 0.8
+    probabilities = model.predict_proba(images)
+    assert np.allclose(probabilities.sum(1), 1, atol=1e-5)
+    assert (model.classes_[probabilities.argmax(1)] == targets).mean() > 0.8
     assert model.top_k(images[0], 2)[0][0] == str(model.predict(images[:1])[0])
 
 
-def test_a_manifest_brings_its_own_labels_and_a_run_folder_is_kept(tmp_path: Path, store: Path) -> None:
+def test_a_manifest_has_its_own_labels_and_a_run_can_be_saved(tmp_path: Path, store: Path) -> None:
     for row, image in enumerate(load_digits(n_class=2).images[:40]):
         path = tmp_path / "photos" / ("dark" if row % 2 else "light") / f"{row}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray((image * 7 + 100 * (row % 2 == 0)).astype(np.uint8)).save(path)
-    model = hs.ImageClassifier("test_efficientnet", weights="random", train="head", store=str(store))
+    model = hs.ImageClassifier("test_efficientnet", weights="random", train="head", cache_dir=str(store))
     run = model.fit(hs.read_images(tmp_path / "photos")).save(tmp_path / "run")
     assert model.classes_.tolist() == ["dark", "light"]
-    assert model.evaluation_["top1"]["value"] == 1
-    assert model.history_[0]["stage"] == "head"
+    assert isinstance(model.evaluation_, hs.Evaluation)
+    assert model.evaluation_.top1.value == 1
+    assert isinstance(model.history_, tuple)
+    assert {type(record) for record in model.history_} == {EpochRecord}
+    assert model.history_[0].stage == "head"
     assert (run / "report.html").stat().st_size > 10_000
     again = hs.load(run).predict_proba([str(path)])
     assert np.allclose(again, model.predict_proba([str(path)]))
 
 
-def test_cloning_keeps_the_parameters_and_nothing_else() -> None:
+def test_a_clone_has_the_same_parameters() -> None:
     model = hs.ImageClassifier("resnet18", train="last:2", epochs=3)
     copy = clone(model)
     assert copy.get_params() == model.get_params()
     assert repr(copy) == "ImageClassifier(epochs=3, model='resnet18', train='last:2')"
 
 
-def test_nothing_is_checked_before_fit_and_then_all_at_once() -> None:
+def test_fit_reports_all_invalid_parameters_at_once() -> None:
     model = hs.ImageClassifier("resnet18", train="haed", epochs=0)
     with pytest.raises(SettingsError) as caught:
         model.fit([np.zeros((8, 8))] * 4, [0, 0, 1, 1])
     assert str(caught.value) == (
         "train must be auto, head, last:N (blocks), layers:N, from:MODULE or all, got 'haed'; did you mean head?\n"
-        "epochs must be a whole number of at least 1, got 0; the nearest is 1"
+        "epochs must be a whole number of at least 1, got 0; the nearest valid value is 1"
     )
 
 
 @pytest.mark.parametrize(
     ("X", "y", "text"),
     [
-        ([], [], "X must be a sequence of at least one image: paths or arrays"),
-        ("a.jpg", ["a"], "X must be a sequence of at least one image: paths or arrays"),
-        ([np.zeros((8, 8))] * 3, ["a", "b"], "X has 3 images, y has 2 labels: there must be as many"),
+        (
+            [],
+            [],
+            "X must be a manifest or a sequence of at least one image (paths or arrays), got an empty sequence",
+        ),
+        (
+            "a.jpg",
+            ["a"],
+            "X must be a manifest or a sequence of at least one image (paths or arrays), got 'a.jpg'",
+        ),
+        ([np.zeros((8, 8))] * 3, ["a", "b"], "X and y must have the same length, got 3 images and 2 labels"),
+        ([np.zeros((8, 8))] * 3, None, "requires y to be passed, but the target y is None, and X has no labels"),
     ],
 )
-def test_images_and_labels_that_do_not_fit(X: Any, y: Any, text: str) -> None:
+def test_images_and_labels_that_do_not_match(X: Any, y: Any, text: str) -> None:
     with pytest.raises(DataError) as caught:
         hs.ImageClassifier(**TINY).fit(X, y)
     assert str(caught.value) == text
 
 
-def test_an_image_that_cannot_be_read_is_named(tmp_path: Path, store: Path) -> None:
+def test_an_unreadable_image_is_named(tmp_path: Path, store: Path) -> None:
     images = load_digits(n_class=2).images[:20] / 16
-    model = hs.ImageClassifier(**TINY, store=str(store)).fit(images, load_digits(n_class=2).target[:20])
+    model = hs.ImageClassifier(**TINY, cache_dir=str(store)).fit(images, load_digits(n_class=2).target[:20])
     with pytest.raises(ImageProblem, match=r"gone\.jpg: no such file"):
         model.predict([tmp_path / "gone.jpg"])

@@ -1,3 +1,5 @@
+"""Files are written completely or not at all."""
+
 from __future__ import annotations
 
 import json
@@ -9,80 +11,80 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from headstart.files import replacing, write_bytes, write_json, write_text
+from headstart.files import atomic_write, write_bytes, write_json, write_text
 
 
 def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-def test_what_is_written_is_there_and_nothing_else(tmp_path: Path) -> None:
-    place = tmp_path / "deep" / "er" / "run.json"
-    write_bytes(place, b"\x00\xff")
-    assert place.read_bytes() == b"\x00\xff"
-    write_text(place, "나비\n")
-    assert place.read_bytes() == "나비\n".encode()
-    assert names(place.parent) == ["run.json"]
+def test_a_write_leaves_one_file(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "er" / "run.json"
+    write_bytes(path, b"\x00\xff")
+    assert path.read_bytes() == b"\x00\xff"
+    write_text(path, "나비\n")
+    assert path.read_bytes() == "나비\n".encode()
+    assert names(path.parent) == ["run.json"]
 
 
-def test_of_two_writings_the_last_stays(tmp_path: Path) -> None:
+def test_the_last_of_two_writes_wins(tmp_path: Path) -> None:
     for text in ("a long first text", "short"):
         write_text(tmp_path / "a.txt", text)
     assert (tmp_path / "a.txt").read_text() == "short"
 
 
-def test_a_writing_that_fails_leaves_the_old_file_and_no_other(tmp_path: Path) -> None:
-    place = tmp_path / "a.txt"
-    write_text(place, "old")
+def test_a_write_that_fails_leaves_the_old_file_and_no_other(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    write_text(path, "old")
 
     def half() -> None:
-        with replacing(place) as beside:
-            beside.write_text("half of the n")
+        with atomic_write(path) as temporary:
+            temporary.write_text("half of the n")
             raise RuntimeError("the disk is full")
 
     with pytest.raises(RuntimeError, match="the disk is full"):
         half()
-    assert place.read_text() == "old"
+    assert path.read_text() == "old"
     assert names(tmp_path) == ["a.txt"]
 
 
-def test_the_old_file_is_there_while_the_new_one_is_written(tmp_path: Path) -> None:
-    place = tmp_path / "model.safetensors"
-    write_text(place, "old")
-    with replacing(place) as beside:
-        beside.write_text("new")
-        assert place.read_text() == "old"
-        assert beside.parent == place.parent  # a rename to another disk would not be one step
-        assert beside.suffix == ".safetensors"  # some writers choose their format by it
-        assert beside.name.startswith(".")  # whoever lists the folder meanwhile does not take it for a file
-    assert place.read_text() == "new"
+def test_the_old_file_stays_while_the_new_one_is_written(tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    write_text(path, "old")
+    with atomic_write(path) as temporary:
+        temporary.write_text("new")
+        assert path.read_text() == "old"
+        assert temporary.parent == path.parent  # a rename to another disk would not be one step
+        assert temporary.suffix == ".safetensors"  # some writers choose their format by it
+        assert temporary.name.startswith(".")  # hidden from whoever lists the folder meanwhile
+    assert path.read_text() == "new"
 
 
 @pytest.mark.parametrize("name", ["a", ".hidden", "a.tar.gz", "with space.csv", "#?%41.json", "나비.txt"])
-def test_any_name_will_do(tmp_path: Path, name: str) -> None:
+def test_any_file_name_works(tmp_path: Path, name: str) -> None:
     write_text(tmp_path / name, "text")
     assert names(tmp_path) == [name]
 
 
-def _write_many(place: str, letter: str) -> None:
+def _write_many(path: str, letter: str) -> None:
     for _ in range(100):
-        write_text(Path(place), letter * 10_000)
+        write_text(Path(path), letter * 10_000)
 
 
-def test_who_reads_meanwhile_sees_a_whole_file(tmp_path: Path) -> None:
-    place = tmp_path / "a.txt"
-    write_text(place, "a" * 10_000)
+def test_a_reader_never_sees_half_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    write_text(path, "a" * 10_000)
     context = multiprocessing.get_context("spawn")
-    writers = [context.Process(target=_write_many, args=(str(place), letter)) for letter in "ab"]
+    writers = [context.Process(target=_write_many, args=(str(path), letter)) for letter in "ab"]
     for writer in writers:
         writer.start()
     while any(writer.is_alive() for writer in writers):
-        assert place.read_text() in ("a" * 10_000, "b" * 10_000)
+        assert path.read_text() in ("a" * 10_000, "b" * 10_000)
     assert [writer.exitcode for writer in writers] == [0, 0]
     assert names(tmp_path) == ["a.txt"]
 
 
-def test_a_folder_in_the_place_is_left(tmp_path: Path) -> None:
+def test_a_folder_is_not_replaced(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     with pytest.raises(OSError, match=os.strerror(21)):
         write_text(tmp_path / "a", "text")
@@ -106,18 +108,18 @@ values = st.recursive(
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(values.filter(_is_utf8))
-def test_json_comes_back(tmp_path: Path, value: object) -> None:
+def test_json_round_trip(tmp_path: Path, value: object) -> None:
     write_json(tmp_path / "a.json", value)
     assert json.loads((tmp_path / "a.json").read_text(encoding="utf-8")) == value
 
 
-def test_json_is_for_people_too(tmp_path: Path) -> None:
+def test_json_is_readable_for_people(tmp_path: Path) -> None:
     write_json(tmp_path / "a.json", {"name": "나비", "n": 1})
     assert (tmp_path / "a.json").read_text(encoding="utf-8") == '{\n  "name": "나비",\n  "n": 1\n}\n'
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_json_has_no_nan(tmp_path: Path, value: float) -> None:
+def test_nan_is_rejected(tmp_path: Path, value: float) -> None:
     with pytest.raises(ValueError, match="Out of range float values are not JSON compliant"):
         write_json(tmp_path / "a.json", {"loss": value})
     assert names(tmp_path) == []

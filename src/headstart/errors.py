@@ -1,15 +1,15 @@
-"""Every error that headstart raises.
+"""Every error that headstart raises on purpose.
 
 HeadstartError
-├── SettingsError          a setting is unknown or has a value that it cannot have
+├── SettingsError          a setting is unknown or has an invalid value
 ├── DataError              the images or their labels cannot be used as they are
-│   ├── DownloadError      a published file cannot be had, or is not what was published
-│   ├── ImageProblem       one image cannot be read; the run sets it aside and goes on
-│   └── TooManyProblems    so many images cannot be read that going on would mislead
-├── ModelError             a network cannot be built or used as asked
-│   ├── WeightsNotFound    its weights are not at hand; the text says which file to put where
-│   └── CutError           it cannot be cut where the chosen training starts
-├── StoreError             the feature store cannot be used as it is
+│   ├── DownloadError      a published file cannot be fetched, or differs from what was published
+│   ├── ImageProblem       one image cannot be read; a run skips it and continues
+│   └── TooManyProblems    more images are unreadable than the settings allow
+├── ModelError             a network cannot be built or used as requested
+│   ├── WeightsNotFound    its weights are not available; the message names the file to provide
+│   └── CutError           it cannot be cut where the requested training starts
+├── StoreError             the feature store is damaged or cannot be used
 └── RunError               a run folder or a saved classifier is missing or damaged
 """
 
@@ -33,11 +33,11 @@ __all__ = [
 
 
 class HeadstartError(Exception):
-    """The root: ``except HeadstartError`` catches whatever headstart raises on purpose."""
+    """Base class: ``except HeadstartError`` catches everything that headstart raises on purpose."""
 
 
 class SettingsError(HeadstartError, ValueError):
-    """One or more settings are wrong; the text names all of them at once, a line each."""
+    """One or more settings are invalid; the message lists all of them, one per line."""
 
     def __init__(self, mistakes: str | Sequence[str]) -> None:
         self.mistakes = (mistakes,) if isinstance(mistakes, str) else tuple(mistakes)
@@ -49,36 +49,39 @@ class DataError(HeadstartError, ValueError):
 
 
 class DownloadError(DataError):
-    """A published file cannot be had, or is not what was published."""
+    """A published file cannot be fetched, or differs from what was published."""
 
 
-class ImageProblem(DataError):  # noqa: N818 - the manifest's column has this name
-    """One image cannot be read."""
+class ImageProblem(DataError):  # noqa: N818 - named as the column of the manifest
+    """One image cannot be read: ``uri`` is the image, ``reason`` is why."""
 
     def __init__(self, uri: str, reason: str) -> None:
         self.uri = uri
         self.reason = reason
         super().__init__(f"{uri}: {reason}")
 
+    def __reduce__(self) -> tuple[type[ImageProblem], tuple[str, str]]:
+        return ImageProblem, (self.uri, self.reason)  # pickle would call it with the message alone
+
 
 class TooManyProblems(DataError):  # noqa: N818
-    """More images cannot be read than the settings allow."""
+    """More images are unreadable than the settings allow."""
 
 
 class ModelError(HeadstartError):
-    """A network cannot be built or used as asked."""
+    """A network cannot be built or used as requested."""
 
 
 class WeightsNotFound(ModelError):  # noqa: N818
-    """The weights are not at hand, and cannot be fetched."""
+    """The weights are not available and cannot be fetched."""
 
 
 class CutError(ModelError):
-    """The network cannot be cut where the chosen training starts."""
+    """The network cannot be cut where the requested training starts."""
 
 
 class StoreError(HeadstartError):
-    """The feature store cannot be used as it is."""
+    """The feature store is damaged or cannot be used."""
 
 
 class RunError(HeadstartError):

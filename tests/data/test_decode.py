@@ -18,9 +18,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from PIL import ExifTags, Image, ImageFile
 
-from headstart.data import decode as module
-from headstart.data.decode import Inspection, content_hash, decode, inspect, read_source
+from headstart.data.decode import Inspection, content_hash, decode, inspect, read_content
 from headstart.data.pixels import to_8_bit
+from headstart.data.sources.local import MAX_FILE_BYTES
 from headstart.errors import ImageProblem, SettingsError
 
 Nasty = tuple[Path, dict[Path, str | None]]
@@ -28,10 +28,10 @@ Nasty = tuple[Path, dict[Path, str | None]]
 
 @pytest.mark.parametrize("suffix", ["jpg", "png", "tif", "webp"])
 @pytest.mark.parametrize("turn", range(1, 9))
-def test_pictures_come_out_upright(nasty_folder: Nasty, nasty: ModuleType, suffix: str, turn: int) -> None:
+def test_images_are_decoded_upright(nasty_folder: Nasty, nasty: ModuleType, suffix: str, turn: int) -> None:
     path = nasty_folder[0] / f"turn-{turn}.{suffix}"
-    # What each orientation means, by the words of the EXIF standard: where row 0 and column 0 of the file belong.
-    stored = np.asarray(nasty.picture()).astype(int)
+    # What each orientation means according to the EXIF standard: where row 0 and column 0 of the file belong.
+    stored = np.asarray(nasty.pattern()).astype(int)
     turned = {
         1: stored,
         2: stored[:, ::-1],
@@ -44,13 +44,13 @@ def test_pictures_come_out_upright(nasty_folder: Nasty, nasty: ModuleType, suffi
     }[turn]
     seen = np.asarray(decode(path)).astype(int)
     assert seen.shape == turned.shape
-    # red and green grow along one side each; blue is a pattern that JPEG blurs
+    # red and green increase along one side each; blue is a pattern that JPEG blurs
     assert np.abs(seen - turned)[..., :2].mean() < 12
     assert (inspect(path).width, inspect(path).height) == (turned.shape[1], turned.shape[0])
 
 
 def photo(size: tuple[int, int], **options: Any) -> bytes:
-    """A JPEG of a shape, and of noise that no smaller picture shows."""
+    """A JPEG of a gradient and of noise that no smaller image shows."""
     noise = Image.effect_noise(size, 30).convert("RGB")
     ramp = Image.linear_gradient("L").resize(size).convert("RGB")
     file = io.BytesIO()
@@ -59,67 +59,67 @@ def photo(size: tuple[int, int], **options: Any) -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("size", "least", "seen"),
+    ("size", "min_side", "decoded"),
     [
         ((1600, 1200), 768, (1600, 1200)),  # a half would be too small
         ((1600, 1200), 600, (800, 600)),
         ((1600, 1200), 200, (400, 300)),
-        ((1603, 1201), 600, (802, 601)),  # what is left over is rounded up
-        ((5000, 200), 300, (5000, 200)),  # smaller than it needs
+        ((1603, 1201), 600, (802, 601)),  # fractions are rounded up
+        ((5000, 200), 300, (5000, 200)),  # already smaller than needed
         ((1600, 1200), None, (1600, 1200)),
     ],
 )
-def test_of_a_large_jpeg_no_more_is_decoded_than_it_takes(
-    size: tuple[int, int], least: int | None, seen: tuple[int, int]
+def test_a_large_jpeg_is_decoded_at_a_reduced_size(
+    size: tuple[int, int], min_side: int | None, decoded: tuple[int, int]
 ) -> None:
     data = photo(size)
-    small, whole = decode(data, least=least), decode(data)
-    assert small.size == seen
+    small, whole = decode(data, min_side=min_side), decode(data)
+    assert small.size == decoded
     assert whole.size == size
     difference = np.asarray(small.resize((100, 80)), int) - np.asarray(whole.resize((100, 80)), int)
     assert np.abs(difference).mean() < 1
 
 
-def test_a_large_jpeg_is_upright_and_whole_at_any_scale() -> None:
+def test_a_reduced_jpeg_is_upright_and_complete() -> None:
     turned = Image.Exif()
     turned[ExifTags.Base.Orientation] = 6
     data = photo((1600, 1200), exif=turned)
-    assert decode(data, least=600).size == (600, 800)
+    assert decode(data, min_side=600).size == (600, 800)
     with pytest.raises(ImageProblem, match="truncated"):
-        decode(data[: len(data) // 2], least=100)
+        decode(data[: len(data) // 2], min_side=100)
     with pytest.raises(ImageProblem, match="1600x1200 is more than the 10,000 pixels allowed"):
-        decode(data, least=100, max_pixels=10_000)
+        decode(data, min_side=100, max_pixels=10_000)
 
 
-def test_what_is_no_jpeg_is_decoded_whole() -> None:
+def test_other_formats_are_decoded_at_full_size() -> None:
     file = io.BytesIO()
     Image.effect_noise((900, 900), 30).save(file, "PNG")
-    assert decode(file.getvalue(), least=100).size == (900, 900)
+    assert decode(file.getvalue(), min_side=100).size == (900, 900)
 
 
-def test_colour_modes_look_like_the_picture(nasty_folder: Nasty, nasty: ModuleType) -> None:
+def test_color_modes_look_like_the_image(nasty_folder: Nasty, nasty: ModuleType) -> None:
     folder = nasty_folder[0]
-    colour = np.asarray(nasty.picture()).astype(int)
-    grey = np.asarray(nasty.picture().convert("L").convert("RGB")).astype(int)
-    for name, most in {
+    color = np.asarray(nasty.pattern()).astype(int)
+    gray = np.asarray(nasty.pattern().convert("L").convert("RGB")).astype(int)
+    for name, tolerance in {
         "cmyk-adobe.jpg": 40,
         "lab.tif": 40,
         "ycbcr.tif": 3,
         "progressive.jpg": 30,
         "palette.png": 60,
     }.items():
-        assert np.abs(np.asarray(decode(folder / name)).astype(int) - colour)[..., :2].mean() < most, name
-    for name in ("grey16.png", "grey16.tif", "grey32.tif", "float.tif"):
-        assert np.abs(np.asarray(decode(folder / name)).astype(int) - grey).max() <= 1, name
+        assert np.abs(np.asarray(decode(folder / name)).astype(int) - color)[..., :2].mean() < tolerance, name
+    for name in ("gray16.png", "gray16.tif", "gray32.tif", "float.tif"):
+        assert np.abs(np.asarray(decode(folder / name)).astype(int) - gray).max() <= 1, name
     assert set(np.unique(np.asarray(decode(folder / "one-bit.png")))) == {0, 255}
-    assert np.asarray(decode(folder / "colour16.png")).tolist() == [[[128] * 3] * 2] * 2
+    assert np.asarray(decode(folder / "color16.png")).tolist() == [[[128] * 3] * 2] * 2
 
 
-def test_what_is_transparent_lies_on_white(nasty_folder: Nasty, nasty: ModuleType) -> None:
-    alpha = np.asarray(nasty.picture().convert("L")).astype(float)[..., None] / 255
-    wanted = np.asarray(nasty.picture()) * alpha + 255 * (1 - alpha)
-    assert np.abs(np.asarray(decode(nasty_folder[0] / "rgba.png")) - wanted).max() <= 1.5
-    assert decode(nasty_folder[0] / "grey-alpha.png").getpixel((0, 0)) == (255, 255, 255)
+def test_transparent_parts_become_white(nasty_folder: Nasty, nasty: ModuleType) -> None:
+    alpha = np.asarray(nasty.pattern().convert("L")).astype(float)[..., None] / 255
+    expected = np.asarray(nasty.pattern()) * alpha + 255 * (1 - alpha)
+    assert np.abs(np.asarray(decode(nasty_folder[0] / "rgba.png")) - expected).max() <= 1.5
+    assert decode(nasty_folder[0] / "gray-alpha.png").getpixel((0, 0)) == (255, 255, 255)
     for name in ("palette-clear.png", "clear.gif", "rgb-clear.png"):
         with Image.open(nasty_folder[0] / name) as image:
             clear = np.asarray(image.convert("RGBA"))[..., 3] == 0
@@ -127,8 +127,8 @@ def test_what_is_transparent_lies_on_white(nasty_folder: Nasty, nasty: ModuleTyp
         assert (np.asarray(decode(nasty_folder[0] / name))[clear] == 255).all(), name
 
 
-def test_of_an_animation_the_first_frame(nasty_folder: Nasty, nasty: ModuleType) -> None:
-    first = np.asarray(nasty.picture()).astype(int)
+def test_the_first_frame_of_an_animation_is_decoded(nasty_folder: Nasty, nasty: ModuleType) -> None:
+    first = np.asarray(nasty.pattern()).astype(int)
     for name in ("moving.gif", "moving.webp", "moving.png", "pages.tif", "stereo.mpo", "stereo.jpg"):
         seen = np.asarray(decode(nasty_folder[0] / name)).astype(int)
         assert np.abs(seen - first)[..., :2].mean() < 40 < np.abs(seen[::-1, ::-1] - first)[..., :2].mean(), name
@@ -187,20 +187,19 @@ def test_permission_denied(tmp_path: Path) -> None:
     assert inspect(tmp_path / "a.jpg").problem == "permission denied"
 
 
-def test_an_endless_file_is_not_read(tmp_path: Path) -> None:
-    path = tmp_path / "endless.jpg"
+def test_a_huge_file_is_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "huge.jpg"
     with path.open("wb") as file:
-        file.truncate(module.MAX_BYTES + 1)  # no blocks are taken on the disk
+        file.truncate(MAX_FILE_BYTES + 1)  # a sparse file, which takes no disk space
     assert (
-        inspect(path).problem
-        == "1,073,741,825 bytes are more than the 1,073,741,824 that the file of a picture may have"
+        inspect(path).problem == "1,073,741,825 bytes are more than the 1,073,741,824 allowed for the file of an image"
     )
 
 
 def test_bytes_and_hashes(tmp_path: Path, nasty: ModuleType) -> None:
-    data = nasty.encode(nasty.picture(), "PNG")
+    data = nasty.encode(nasty.pattern(), "PNG")
     (tmp_path / "a.png").write_bytes(data)
-    assert read_source(tmp_path / "a.png") == read_source(str(tmp_path / "a.png")) == read_source(data) == data
+    assert read_content(tmp_path / "a.png") == read_content(str(tmp_path / "a.png")) == read_content(data) == data
     assert inspect(tmp_path / "a.png") == inspect(data) == Inspection(content_hash(data), 64, 48, len(data), None)
     assert inspect(data[:100]).hash == content_hash(data[:100])
 
@@ -240,11 +239,11 @@ FLOATS = "an array of floats must lie in [0, 1], got "
         (np.full((2, 2), 255.0), f"{FLOATS}255 to 255: divide by the value of white"),
         (np.full((2, 2), np.nan), f"{FLOATS}nan to nan: divide by the value of white"),
         (np.full((2, 2), -0.1), f"{FLOATS}-0.1 to -0.1: divide by the value of white"),
-        (np.zeros((2, 2), np.int64), "an array must hold uint8, uint16, bool, or floats in [0, 1], got int64"),
-        (np.full((2, 2), "x"), "an array must hold uint8, uint16, bool, or floats in [0, 1], got <U1"),
+        (np.zeros((2, 2), np.int64), "an array must be of uint8, uint16, bool, or float in [0, 1], got int64"),
+        (np.full((2, 2), "x"), "an array must be of uint8, uint16, bool, or float in [0, 1], got <U1"),
     ],
 )
-def test_arrays_that_are_no_pictures(array: np.ndarray, reason: str) -> None:
+def test_arrays_that_are_no_images(array: np.ndarray, reason: str) -> None:
     with pytest.raises(ImageProblem) as caught:
         decode(array)
     assert caught.value.reason == reason == inspect(array).problem
@@ -257,7 +256,7 @@ def test_arrays_that_are_no_pictures(array: np.ndarray, reason: str) -> None:
         elements={"allow_nan": False, "allow_infinity": False, "min_value": None, "max_value": None},
     )
 )
-def test_deep_pictures_keep_their_order_and_are_never_all_black(values: np.ndarray) -> None:
+def test_16_bit_values_keep_their_order_and_are_never_all_black(values: np.ndarray) -> None:
     seen = to_8_bit(values).astype(int)
     assert (np.diff(seen.ravel()[np.argsort(values.ravel())]) >= 0).all()
     if values.max() >= 16 and values.max() > values.min():
@@ -268,13 +267,13 @@ def test_not_a_number_is_black() -> None:
     assert to_8_bit(np.array([np.nan, 1.0, np.inf], np.float32)).tolist() == [0, 255, 0]
 
 
-def test_threads_see_what_one_alone_sees(nasty_folder: Nasty) -> None:
+def test_threads_give_what_a_single_thread_gives(nasty_folder: Nasty) -> None:
     paths = list(nasty_folder[1]) * 3
     with ThreadPoolExecutor(8) as pool:
         assert list(pool.map(inspect, paths)) == [inspect(path) for path in paths]
 
 
-def test_pillow_warns_nobody_and_other_code_is_still_warned(nasty_folder: Nasty) -> None:
+def test_pillow_warnings_are_hidden_and_others_are_not(nasty_folder: Nasty) -> None:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         filters = list(warnings.filters)
@@ -287,18 +286,18 @@ def test_pillow_warns_nobody_and_other_code_is_still_warned(nasty_folder: Nasty)
         assert [warning.category for warning in caught] == [UserWarning, Image.DecompressionBombWarning]
 
 
-def test_half_grey_pictures_are_not_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pillow_must_not_load_truncated_images(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)
     with pytest.raises(SettingsError) as caught:
         decode(b"anything")
     assert str(caught.value) == (
-        "PIL.ImageFile.LOAD_TRUNCATED_IMAGES must be False: with it Pillow hands out half grey pictures; "
-        "some code that runs before sets it to True"
+        "PIL.ImageFile.LOAD_TRUNCATED_IMAGES must be False: otherwise Pillow returns half gray images; "
+        "some code of this program sets it to True"
     )
 
 
-def test_many_threads_may_be_the_first_to_decode(nasty_folder: Nasty) -> None:
-    """In a fresh process, where Pillow's plugins are not loaded yet."""
+def test_several_threads_may_be_the_first_to_decode(nasty_folder: Nasty) -> None:
+    """In a new process, where Pillow's plugins are not loaded yet."""
     code = (
         "import sys; from concurrent.futures import ThreadPoolExecutor; from headstart.data.decode import inspect\n"
         "with ThreadPoolExecutor(8) as pool: print([seen.problem for seen in pool.map(inspect, sys.argv[1:])])"

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headstart.data.manifest import SCHEMA, Manifest
+from headstart.data.sources import source_of
 from headstart.data.uri import to_path, to_uri
 from headstart.errors import DataError, RunError
 
@@ -19,12 +20,13 @@ from headstart.errors import DataError, RunError
 @given(
     st.binary(min_size=1, max_size=40).filter(lambda name: not {0, ord("/")} & set(name) and name not in (b".", b".."))
 )
-def test_any_file_name_goes_into_a_table_and_back(name: bytes) -> None:
+def test_any_file_name_survives_a_table(name: bytes) -> None:
     path = Path("/photos", os.fsdecode(name))
     manifest = Manifest.from_rows([path])
     assert manifest.table["uri"].to_pylist() == [to_uri(path)]
     assert os.fsencode(to_path(manifest.uris[0])) == b"/photos/" + name
-    assert manifest.source(0) == path
+    assert manifest.source(0).uri == to_uri(path)
+    assert manifest.source(0).source is source_of(to_uri(path))
 
 
 def test_a_uri_is_absolute_and_keeps_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -51,8 +53,8 @@ def test_rows_and_columns() -> None:
     assert manifest.labels == ["cat", "dog", None, "cat"]
     assert manifest.usable.uris == ["/p/a.jpg", "/p/c.jpg", "/p/d.jpg"]
     assert manifest.unusable.problems == ["empty file"]
-    assert manifest.part("train").uris == ["/p/a.jpg", "/p/d.jpg"]
-    assert manifest.part("validation").uris == []
+    assert manifest.in_split("train").uris == ["/p/a.jpg", "/p/d.jpg"]
+    assert manifest.in_split("validation").uris == []
     assert manifest.hashes == [None] * 4
     assert repr(manifest) == "Manifest(4 images, 2 classes)"
 
@@ -85,16 +87,16 @@ def test_targets() -> None:
     assert str(missing.value) == "/p/c.jpg has no label"
 
 
-def test_pictures_in_memory_stay_with_their_rows(tmp_path: Path) -> None:
+def test_arrays_stay_with_their_rows(tmp_path: Path) -> None:
     arrays = [np.full((2, 2), shade, np.uint8) for shade in range(4)]
     manifest = Manifest.from_arrays(arrays, labels=["a", "b", "a", "b"]).select([3, 1])
     assert manifest.uris == ["array:3", "array:1"]
-    assert manifest.source(0) is arrays[3]
-    assert manifest.with_column("split", ["train", "test"]).part("test").source(0) is arrays[1]
+    assert manifest.source(0).read() is arrays[3]
+    assert manifest.with_column("split", ["train", "test"]).in_split("test").source(0).read() is arrays[1]
     manifest.write(tmp_path / "m.parquet")
     with pytest.raises(DataError) as caught:
         Manifest.read(tmp_path / "m.parquet").source(0)
-    assert str(caught.value) == "array:3 was a picture in memory, which a file does not keep: give the arrays again"
+    assert str(caught.value) == "array:3 was an array in memory, which a manifest does not save: pass the arrays again"
 
 
 def test_an_empty_manifest_survives(tmp_path: Path) -> None:
@@ -104,14 +106,14 @@ def test_an_empty_manifest_survives(tmp_path: Path) -> None:
     assert (tmp_path / "problems.csv").read_bytes() == b"path,reason\r\n"
 
 
-def test_writing_leaves_nothing_beside(tmp_path: Path) -> None:
+def test_writing_leaves_no_other_file(tmp_path: Path) -> None:
     _manifest().write(tmp_path / "m.parquet")
     _manifest().write(tmp_path / "m.parquet")
     assert [path.name for path in tmp_path.iterdir()] == ["m.parquet"]
     assert Manifest.read(tmp_path / "m.parquet").table.equals(_manifest().table)
 
 
-def test_damaged_manifests_are_named(tmp_path: Path) -> None:
+def test_damaged_manifests(tmp_path: Path) -> None:
     path = tmp_path / "m.parquet"
     with pytest.raises(RunError) as missing:
         Manifest.read(path)

@@ -1,4 +1,4 @@
-"""The whole nasty folder: every bad picture named with its reason, no good one lost."""
+"""The whole nasty folder: every bad image is reported with its reason, no good one is lost."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from pathlib import Path
 
 import pytest
 
-from headstart.data.checkup import inspect_all
 from headstart.data.decode import decode, inspect
+from headstart.data.inspection import inspect_all
 from headstart.data.manifest import Manifest
-from headstart.data.sources import read_images
+from headstart.data.sources.read import read_images
 from headstart.data.uri import to_path, to_uri
 from headstart.errors import ImageProblem
 
 Nasty = tuple[Path, dict[Path, str | None]]
 
 
-def test_it_is_nasty_enough(nasty_folder: Nasty) -> None:
+def test_the_folder_has_enough_of_both(nasty_folder: Nasty) -> None:
     reasons = Counter(reason is None for reason in nasty_folder[1].values())
     assert reasons[True] >= 100
     assert reasons[False] >= 40
 
 
-def test_inspect_names_every_bad_one_and_decode_agrees(nasty_folder: Nasty) -> None:
+def test_inspect_reports_every_bad_image_and_decode_agrees(nasty_folder: Nasty) -> None:
     wrong = {}
     for path, expected in nasty_folder[1].items():
         seen = inspect(path)
@@ -41,14 +41,14 @@ def test_inspect_names_every_bad_one_and_decode_agrees(nasty_folder: Nasty) -> N
     assert wrong == {}
 
 
-def test_a_picture_is_decoded_the_same_from_path_uri_and_bytes(nasty_folder: Nasty) -> None:
+def test_path_uri_and_bytes_are_decoded_to_the_same_pixels(nasty_folder: Nasty) -> None:
     for path, expected in nasty_folder[1].items():
         if expected is None:
             pixels = decode(path).tobytes()
             assert pixels == decode(to_uri(path)).tobytes() == decode(path.read_bytes()).tobytes()
 
 
-def test_all_of_them_become_rows(nasty_folder: Nasty, tmp_path: Path) -> None:
+def test_every_entry_becomes_a_row(nasty_folder: Nasty, tmp_path: Path) -> None:
     folder, expected = nasty_folder
     manifest = inspect_all(read_images(folder), workers=3)
     assert {to_path(uri) for uri in manifest.uris} == set(expected)
@@ -65,7 +65,7 @@ def test_all_of_them_become_rows(nasty_folder: Nasty, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("above", ["강아지", "two\nlines", "50%41", "a=1"])
-def test_odd_folders_above_do_not_matter(nasty_folder: Nasty, tmp_path: Path, above: str) -> None:
+def test_unusual_parent_folders_do_not_matter(nasty_folder: Nasty, tmp_path: Path, above: str) -> None:
     folder = tmp_path / above
     folder.mkdir()
     (folder / "a.jpg").write_bytes((nasty_folder[0] / "good.jpeg").read_bytes())

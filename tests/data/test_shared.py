@@ -1,4 +1,4 @@
-"""Real pictures: the folders of shared/data give sensible manifests with no options."""
+"""Real images: the folders of shared/data give the right manifests without options."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from headstart.data.checkup import inspect_all, refuse_if_too_many
-from headstart.data.sources import read_images
-from headstart.data.split import assign_split
+from headstart.data.inspection import check_problem_share, inspect_all
+from headstart.data.sources.read import read_images
+from headstart.data.splitting import assign_split
 
 pytestmark = pytest.mark.shared
 
@@ -30,11 +30,11 @@ def test_real_folders(shared: Path, name: str, images: int, classes: int, split:
     assert None not in manifest.labels
     start = time.perf_counter()
     manifest = inspect_all(manifest)
-    assert time.perf_counter() - start < 30  # about 2 s for 10,222 pictures on 2 cores
+    assert time.perf_counter() - start < 30  # about 2 s for 10,222 images on 2 cores
     assert len(manifest.unusable) == 0
-    refuse_if_too_many(manifest, most=0.0)
-    parts = assign_split(manifest)
-    assert abs(Counter(parts.splits)["validation"] - images / 5) <= 1
-    assert parts.part("train").classes == manifest.classes
-    held_out = set(parts.part("validation").hashes)
-    assert not held_out & set(parts.part("train").hashes)
+    check_problem_share(manifest, max_share=0.0)
+    assigned = assign_split(manifest)
+    assert abs(Counter(assigned.splits)["validation"] - images / 5) <= 1
+    assert assigned.in_split("train").classes == manifest.classes
+    held_out = set(assigned.in_split("validation").hashes)
+    assert not held_out & set(assigned.in_split("train").hashes)

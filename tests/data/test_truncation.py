@@ -1,4 +1,4 @@
-"""Cut at any point, a picture is either reported or has the same pixels; inspect and decode say the same."""
+"""An image truncated anywhere is either reported or has the same pixels; inspect and decode agree."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ JPEGS: dict[str, dict[str, Any]] = {
     "baseline": {"quality": 90},
     "progressive": {"quality": 90, "progressive": True},
     "restarts": {"restart_marker_rows": 1},
-    "full colour": {"subsampling": 0, "quality": 97},
-    "progressive full colour": {"subsampling": 0, "progressive": True},
+    "full color": {"subsampling": 0, "quality": 97},
+    "progressive full color": {"subsampling": 0, "progressive": True},
 }
 OTHERS: dict[str, dict[str, Any]] = {
     "PNG": {},
@@ -31,31 +31,31 @@ OTHERS: dict[str, dict[str, Any]] = {
     "TGA": {},
     "JPEG2000": {},
 }
-TRUNCATED = "truncated: the file ends before the picture does"
+TRUNCATED = "truncated: the file ends before the image does"
 
 
-def test_whatever_inspect_passes_decode_decodes(nasty: ModuleType) -> None:
+def test_decode_succeeds_where_inspect_does(nasty: ModuleType) -> None:
     for options in JPEGS.values():
-        data = nasty.encode(nasty.picture(161, 99), "JPEG", **options)
+        data = nasty.encode(nasty.pattern(161, 99), "JPEG", **options)
         for cut in [*range(0, len(data), 97), *range(len(data) - 80, len(data) + 1)]:
             assert (_problem(data[:cut]) is None) == (cut == len(data))
 
 
 @pytest.mark.parametrize("mode", ["L", "RGB", "CMYK"])
 @pytest.mark.parametrize("kind", JPEGS)
-def test_a_cut_jpeg_with_a_forged_end_is_no_picture(nasty: ModuleType, mode: str, kind: str) -> None:
-    image = nasty.picture(163, 101).convert(mode)
+def test_a_truncated_jpeg_with_an_added_end_marker_is_a_problem(nasty: ModuleType, mode: str, kind: str) -> None:
+    image = nasty.pattern(163, 101).convert(mode)
     options = JPEGS[kind] if mode == "RGB" else {k: v for k, v in JPEGS[kind].items() if k != "subsampling"}
     data = nasty.encode(image, "JPEG", **options)
     start = data.index(b"\xff\xda") + 20
-    # Of a progressive file the first scan alone is a picture, though a coarse one.
+    # The first scan of a progressive file alone is a valid image, though a coarse one.
     end = data.index(b"\xff\xda", start) - 100 if "progressive" in kind else len(data) - 100
     for cut in range(start, end, 61):
         assert _problem(data[:cut] + b"\xff\xd9") == TRUNCATED, cut
 
 
-def test_a_jpeg_with_a_tail_of_zeros_is_no_picture(nasty: ModuleType) -> None:
-    data = nasty.encode(nasty.picture(161, 99), "JPEG", quality=90)
+def test_a_jpeg_that_ends_in_zeros_is_a_problem(nasty: ModuleType) -> None:
+    data = nasty.encode(nasty.pattern(161, 99), "JPEG", quality=90)
     for cut in range(data.index(b"\xff\xda") + 20, len(data) - 1, 61):
         for more in (0, 4096):
             assert _problem(data[:cut] + bytes(len(data) - cut + more)) == TRUNCATED
@@ -64,7 +64,9 @@ def test_a_jpeg_with_a_tail_of_zeros_is_no_picture(nasty: ModuleType) -> None:
 @pytest.mark.parametrize("mode", ["L", "RGB"])
 @pytest.mark.parametrize("progressive", [False, True])
 @pytest.mark.parametrize("size", [(1, 1), (8, 8), (17, 33), (64, 48)])
-def test_a_whole_grey_jpeg_is_a_picture(nasty: ModuleType, mode: str, progressive: bool, size: tuple[int, int]) -> None:
+def test_a_complete_gray_jpeg_is_no_problem(
+    nasty: ModuleType, mode: str, progressive: bool, size: tuple[int, int]
+) -> None:
     for shade in range(124, 133):
         image = Image.new("L", size, shade).convert(mode)
         assert _problem(nasty.encode(image, "JPEG", progressive=progressive)) is None
@@ -72,8 +74,8 @@ def test_a_whole_grey_jpeg_is_a_picture(nasty: ModuleType, mode: str, progressiv
 
 
 @pytest.mark.parametrize("kind", OTHERS)
-def test_other_formats_are_whole_or_reported(nasty: ModuleType, kind: str) -> None:
-    data = nasty.encode(nasty.picture(61, 39).convert("P" if kind == "GIF" else "RGB"), kind, **OTHERS[kind])
+def test_other_formats_are_complete_or_reported(nasty: ModuleType, kind: str) -> None:
+    data = nasty.encode(nasty.pattern(61, 39).convert("P" if kind == "GIF" else "RGB"), kind, **OTHERS[kind])
     whole = decode(data).tobytes()
     good = 0
     for cut in [*range(0, len(data), len(data) // 80), *range(len(data) - 30, len(data) + 1)]:
@@ -85,30 +87,30 @@ def test_other_formats_are_whole_or_reported(nasty: ModuleType, kind: str) -> No
 
 @settings(max_examples=400, deadline=None)
 @given(st.data())
-def test_damage_anywhere_gives_a_picture_or_a_reason(nasty: ModuleType, data: st.DataObject) -> None:
+def test_damage_anywhere_gives_an_image_or_a_reason(nasty: ModuleType, data: st.DataObject) -> None:
     kind = data.draw(
         st.sampled_from(["JPEG", "PNG", "GIF", "WEBP", "TIFF", "BMP", "ICO", "MPO", "PCX", "TGA", "JPEG2000"])
     )
-    good = bytearray(nasty.encode(nasty.picture(33, 27), kind))
+    good = bytearray(nasty.encode(nasty.pattern(33, 27), kind))
     for position in data.draw(st.lists(st.integers(0, len(good) - 1), min_size=1, max_size=6)):
         good[position] = data.draw(st.integers(0, 255))
     seen = inspect(bytes(good), max_pixels=1_000_000)
     if seen.problem is None:
         assert decode(bytes(good)).size == (seen.width, seen.height)
-    else:  # of what is damaged, decode may still make something: an eighth shows more plainly that blocks are missing
+    else:  # decode may still succeed on damaged data: missing blocks are easier to detect at an eighth of the size
         assert " at 0x" not in seen.problem
         assert re.match(r"truncated|damaged|not an image|\d+x\d+ is more than", seen.problem)
 
 
-def test_cut_at_the_start_of_a_second_picture_the_first_remains(nasty: ModuleType) -> None:
-    frames = {"save_all": True, "append_images": [nasty.picture().transpose(Image.Transpose.ROTATE_180)]}
+def test_the_first_frame_survives_truncation_of_the_second(nasty: ModuleType) -> None:
+    frames = {"save_all": True, "append_images": [nasty.pattern().transpose(Image.Transpose.ROTATE_180)]}
     for kind in ("MPO", "GIF", "PNG"):
-        whole = nasty.encode(nasty.picture().convert("P" if kind == "GIF" else "RGB"), kind, **dict(frames))
+        whole = nasty.encode(nasty.pattern().convert("P" if kind == "GIF" else "RGB"), kind, **dict(frames))
         assert decode(whole[: len(whole) * 9 // 10]).tobytes() == decode(whole).tobytes()
 
 
 def _problem(data: bytes) -> str | None:
-    """What is wrong with a file; inspect and decode must agree, so that nothing that inspect passes fails later."""
+    """The problem of a file; inspect and decode must agree, so that nothing fails after it was inspected."""
     seen = inspect(data)
     if seen.problem is None:
         assert decode(data).size == (seen.width, seen.height)

@@ -1,4 +1,4 @@
-"""Intervals against published figures, and what must hold for any."""
+"""Intervals against published values and scipy, and properties of any interval."""
 
 import numpy as np
 import pytest
@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from scipy.stats import binomtest
 
 from headstart.evaluate import intervals
+from headstart.evaluate.schema import Interval
 
 
 # Newcombe, Two-sided confidence intervals for the single proportion: comparison of seven methods,
@@ -15,64 +16,64 @@ from headstart.evaluate import intervals
     ("hits", "images", "low", "high"),
     [(81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605), (0, 20, 0.0000, 0.1611), (1, 29, 0.0061, 0.1718)],
 )
-def test_wilson_as_published(hits, images, low, high):
+def test_wilson_matches_published_values(hits, images, low, high):
     found = intervals.wilson(hits, images)
-    assert found["value"] == hits / images
-    assert (round(found["low"], 4), round(found["high"], 4)) == (low, high)
+    assert found.value == hits / images
+    assert (round(found.low, 4), round(found.high, 4)) == (low, high)
 
 
 @given(st.integers(1, 5000).flatmap(lambda images: st.tuples(st.integers(0, images), st.just(images))))
-def test_wilson_holds_the_share_and_is_symmetric(case):
+def test_wilson_contains_the_estimate_and_is_symmetric(case):
     hits, images = case
     found, missed = intervals.wilson(hits, images), intervals.wilson(images - hits, images)
-    assert 0 <= found["low"] <= found["value"] + 1e-12
-    assert found["value"] - 1e-12 <= found["high"] <= 1
-    assert found["low"] == pytest.approx(1 - missed["high"], abs=1e-9)
+    assert 0 <= found.low <= found.value + 1e-12
+    assert found.value - 1e-12 <= found.high <= 1
+    assert found.low == pytest.approx(1 - missed.high, abs=1e-9)
 
 
-def test_mean_and_its_standard_errors():
+def test_mean_with_its_standard_error():
     found = intervals.mean(np.array([1.0, 2.0, 3.0, 4.0]))
     error = 1.96 * np.sqrt(5 / 3) / 2  # the variance of 1, 2, 3, 4 is 5/3
-    assert found == pytest.approx({"value": 2.5, "low": 2.5 - error, "high": 2.5 + error})
+    assert (found.value, found.low, found.high) == pytest.approx((2.5, 2.5 - error, 2.5 + error))
 
 
-def test_the_mean_of_losses_is_not_below_zero():
-    assert intervals.mean(np.array([0.0, 0.0, 9.0]))["low"] == 0.0
+def test_the_lower_bound_of_a_mean_is_not_negative():
+    assert intervals.mean(np.array([0.0, 0.0, 9.0])).low == 0.0
 
 
-def test_one_value_has_no_spread():
-    assert intervals.mean(np.array([2.0])) == {"value": 2.0, "low": 2.0, "high": 2.0}
+def test_a_single_value_has_no_spread():
+    assert intervals.mean(np.array([2.0])) == Interval(2.0, 2.0, 2.0)
 
 
-def share_of(values):
+def proportion_of(values):
     return lambda weights: weights @ values / weights.sum(axis=1)
 
 
 @pytest.mark.parametrize(
     ("hits", "images"), [(0, 1), (1, 1), (3, 7), (0, 40), (40, 40), (1234, 2044), (999_999, 1_000_000)]
 )
-def test_wilson_is_that_of_scipy(hits, images):
+def test_wilson_matches_scipy(hits, images):
     theirs = binomtest(hits, images).proportion_ci(method="wilson")
     found = intervals.wilson(hits, images)
-    assert (found["low"], found["high"]) == (pytest.approx(theirs.low), pytest.approx(theirs.high))
+    assert (found.low, found.high) == (pytest.approx(theirs.low), pytest.approx(theirs.high))
 
 
 @pytest.mark.parametrize("reflect", [False, True])
-def test_bootstrap_of_a_share_is_near_wilson(reflect):
+def test_bootstrap_of_a_proportion_is_close_to_wilson(reflect):
     hits = np.repeat([1.0, 0.0], [140, 60])
-    found, wilson = intervals.bootstrap(share_of(hits), 200, reflect=reflect), intervals.wilson(140, 200)
-    assert found["value"] == wilson["value"]
-    assert found["low"] == pytest.approx(wilson["low"], abs=0.015)
-    assert found["high"] == pytest.approx(wilson["high"], abs=0.015)
+    found, wilson = intervals.bootstrap(proportion_of(hits), 200, reflect=reflect), intervals.wilson(140, 200)
+    assert found.value == wilson.value
+    assert found.low == pytest.approx(wilson.low, abs=0.015)
+    assert found.high == pytest.approx(wilson.high, abs=0.015)
 
 
 def test_bootstrap_is_repeatable_and_seeded():
-    statistic = share_of(np.arange(50) / 49)
+    statistic = proportion_of(np.arange(50) / 49)
     assert intervals.bootstrap(statistic, 50) == intervals.bootstrap(statistic, 50)
     assert intervals.bootstrap(statistic, 50) != intervals.bootstrap(statistic, 50, seed=1)
 
 
-def test_every_resample_draws_as_many_images_as_there_are(monkeypatch):
+def test_every_resample_has_as_many_draws_as_images(monkeypatch):
     monkeypatch.setattr(intervals, "CHUNK", 100)  # many chunks, the last one short
     seen = []
 
@@ -87,9 +88,9 @@ def test_every_resample_draws_as_many_images_as_there_are(monkeypatch):
     assert max(len(chunk) for chunk in seen) == 100 // 7
 
 
-def test_bootstrap_holds_a_figure_that_resampling_pushes_away():
+def test_bootstrap_contains_an_estimate_outside_the_percentiles():
     hits = np.ones(10)
-    assert intervals.bootstrap(share_of(hits), 10) == {"value": 1.0, "low": 1.0, "high": 1.0}
+    assert intervals.bootstrap(proportion_of(hits), 10) == Interval(1.0, 1.0, 1.0)
     spread = intervals.bootstrap(lambda weights: (weights == 0).mean(axis=1), 30)  # 0 where every image is drawn once
-    assert spread["value"] == spread["low"] == 0.0
-    assert spread["high"] > 0.3
+    assert spread.value == spread.low == 0.0
+    assert spread.high > 0.3

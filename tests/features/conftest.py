@@ -1,4 +1,4 @@
-"""Pictures, a frozen network and a store, all real and tiny."""
+"""Images, a frozen network and a feature table, all real and tiny."""
 
 from __future__ import annotations
 
@@ -12,33 +12,33 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from headstart.data.checkup import inspect_all
+from headstart.data.inspection import inspect_all
 from headstart.data.manifest import Manifest
 from headstart.data.spec import InputSpec
-from headstart.features.extract import extract
+from headstart.features.extractor import extract_features
 from headstart.features.key import FeatureSpace
-from headstart.features.store import FeatureStore, Space
+from headstart.features.table import FeatureStore, FeatureTable
+from headstart.inference.engine import Engine, open_engine
 from headstart.models.backbone import digest, load_backbone
 from headstart.models.cut import Cut, cut
-from headstart.models.engine import Engine, open_engine
 
 BATCH = 4
 
 
 @pytest.fixture(scope="module", autouse=True)
 def _small_work(one_thread: None) -> None:
-    """All of this folder's networks are small."""
+    """All networks of this folder are small."""
 
 
 @pytest.fixture
 def pictures(tmp_path: Path) -> Callable[..., list[Path]]:
-    """pictures(10, seed=3): ten files of noise; other seeds, other pictures."""
+    """pictures(10, seed=3) writes ten image files of noise, which differ from seed to seed."""
 
     def write(count: int, *, seed: int = 0, folder: str = "photos") -> list[Path]:
-        place = tmp_path / folder
-        place.mkdir(exist_ok=True)
+        root = tmp_path / folder
+        root.mkdir(exist_ok=True)
         noise = np.random.default_rng(seed).integers(0, 256, (count, 40, 48, 3), np.uint8)
-        paths = [place / f"{seed}_{number:03}.png" for number in range(count)]
+        paths = [root / f"{seed}_{number:03}.png" for number in range(count)]
         for path, pixels in zip(paths, noise, strict=True):
             Image.fromarray(pixels).save(path)
         return paths
@@ -48,7 +48,7 @@ def pictures(tmp_path: Path) -> Callable[..., list[Path]]:
 
 @dataclass
 class Counting:
-    """An engine that counts, and that a test may stop at a batch."""
+    """An engine that counts images, and that a test may interrupt at a batch."""
 
     engine: Engine
     images: int = 0
@@ -68,18 +68,29 @@ class Counting:
 
 @dataclass(frozen=True)
 class Network:
-    """A prefix with all that its features hang on."""
+    """A prefix with everything that its features depend on."""
 
     parts: Cut
     spec: InputSpec
     space: FeatureSpace
 
     def counting(self) -> Counting:
-        return Counting(open_engine(self.parts.prefix, self.spec, batch=BATCH, precision="float32", engine="torch"))
+        return Counting(
+            open_engine(self.parts.prefix, self.spec, batch_size=BATCH, precision="float32", engine="torch")
+        )
 
-    def extract(self, manifest: Manifest, space: Space, run: Counting, views: Sequence[int] = (0,)) -> Manifest:
-        return extract(
-            manifest, space, self.spec, open_run=run.open, batch=BATCH, max_pixels=10_000, workers=3, views=views
+    def extract(
+        self, manifest: Manifest, table: FeatureTable, run: Counting, views: Sequence[int] = (0,)
+    ) -> list[tuple[int, str]]:
+        return extract_features(
+            manifest,
+            table,
+            self.spec,
+            open_engine=run.open,
+            batch_size=BATCH,
+            max_pixels=10_000,
+            workers=3,
+            views=views,
         )
 
 
@@ -93,7 +104,7 @@ def _network(model: str, size: int, train: str, *, dtype: str) -> Network:
 
 @pytest.fixture(scope="session")
 def network() -> Network:
-    """The last block of a small ResNet is to be trained: features have a shape of three."""
+    """A small ResNet cut before its last block, so that features have three dimensions."""
     return _network("test_resnet", 32, "last:1", dtype="float16")
 
 
@@ -111,5 +122,5 @@ def inspected() -> Callable[[Sequence[Path]], Manifest]:
 
 
 @pytest.fixture
-def space(tmp_path: Path, network: Network) -> Space:
-    return FeatureStore(tmp_path / "store").space(network.space)
+def table(tmp_path: Path, network: Network) -> FeatureTable:
+    return FeatureStore(tmp_path / "store").table(network.space)

@@ -1,4 +1,4 @@
-"""Real processes that are killed, stopped by Ctrl-C, or two at once."""
+"""Extraction in real processes that are killed, interrupted by Ctrl-C, or run at the same time."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
@@ -16,11 +17,13 @@ import numpy as np
 import pytest
 import torch
 
-from headstart.data.checkup import inspect_all
+from headstart.data.inspection import inspect_all
 from headstart.data.manifest import Manifest
-from headstart.features.extract import extract
-from headstart.features.store import FeatureStore, Space
-from headstart.train.head import solve_head
+from headstart.evaluate.schema import EpochRecord
+from headstart.features.extractor import extract_features
+from headstart.features.table import FeatureStore, FeatureTable
+from headstart.train.heads.base import HeadProblem
+from headstart.train.heads.registry import head_solver
 
 SCRIPT = Path(__file__).with_name("slow_extraction.py")
 
@@ -43,10 +46,12 @@ def manifest(pictures: Callable[..., list[Path]], tmp_path: Path) -> Manifest:
 
 
 @pytest.fixture
-def undisturbed(manifest: Manifest, script: ModuleType, tmp_path: Path) -> Space:
-    space = FeatureStore(tmp_path / "undisturbed").space(script.SPACE)
-    extract(manifest, space, script.SPACE.spec, open_run=lambda: script.network, batch=4, max_pixels=10_000)
-    return space
+def undisturbed(manifest: Manifest, script: ModuleType, tmp_path: Path) -> FeatureTable:
+    table = FeatureStore(tmp_path / "undisturbed").table(script.SPACE)
+    extract_features(
+        manifest, table, script.SPACE.spec, open_engine=lambda: script.network, batch_size=4, max_pixels=10_000
+    )
+    return table
 
 
 def start(folder: Path, *, batch: float = 0.01, commit: float = 0.02) -> subprocess.Popen[str]:
@@ -57,69 +62,74 @@ def start(folder: Path, *, batch: float = 0.01, commit: float = 0.02) -> subproc
     return process
 
 
-def rows(space: Space, manifest: Manifest) -> np.ndarray:
-    return space.rows([str(each) for each in manifest.hashes]).take(np.arange(len(manifest)))
+def rows(table: FeatureTable, manifest: Manifest) -> np.ndarray:
+    return table.rows([str(each) for each in manifest.hashes]).take(np.arange(len(manifest)))
 
 
-def metrics(features: np.ndarray) -> list[dict[str, object]]:
+def history(features: np.ndarray) -> list[EpochRecord]:
+    """The records of a head that is solved on the features, without times."""
     x, y = torch.from_numpy(features), torch.arange(len(features)) % 3
-    history = solve_head((x[:150], y[:150]), (x[150:], y[150:]), classes=3).history
-    return [{key: value for key, value in line.items() if key != "seconds"} for line in history]
+    fit = head_solver("lbfgs").fit((x[:150], y[:150]), (x[150:], y[150:]), HeadProblem(classes=3))
+    return [replace(record, seconds=0.0) for record in fit.history]
 
 
-def test_killed_ten_times_it_ends_as_if_it_had_never_been(
-    manifest: Manifest, undisturbed: Space, script: ModuleType, tmp_path: Path
+def test_extraction_killed_ten_times(
+    manifest: Manifest, undisturbed: FeatureTable, script: ModuleType, tmp_path: Path
 ) -> None:
     moments = random.Random(7)
-    kept: list[int] = []
+    stored: list[int] = []
     for number in range(10):
-        process = start(tmp_path, batch=0.03)  # 1.5 seconds in all, more than the ten together have
+        process = start(tmp_path, batch=0.03)  # 1.5 seconds in all, more than the ten runs together last
         time.sleep(moments.uniform(0, 0.15))
-        while number == 9 and not len(FeatureStore(tmp_path / "store").space(script.SPACE)):
-            time.sleep(0.01)  # a slow machine may have kept nothing yet
+        while number == 9 and not len(FeatureStore(tmp_path / "store").table(script.SPACE)):
+            time.sleep(0.01)  # a slow machine may have stored nothing yet
         process.kill()
         process.communicate()
         assert process.returncode == -signal.SIGKILL
-        kept.append(len(FeatureStore(tmp_path / "store").space(script.SPACE)))
-    assert kept == sorted(kept)  # nothing that was kept is lost
-    assert 0 < kept[-1] < 200
+        stored.append(len(FeatureStore(tmp_path / "store").table(script.SPACE)))
+    assert stored == sorted(stored)  # nothing that was stored is lost
+    assert 0 < stored[-1] < 200
     process = start(tmp_path, batch=0)
     out, errors = process.communicate()
     assert process.returncode == 0, errors
-    assert int(out) == 200 - kept[-1]  # only what was missing
+    assert int(out) == 200 - stored[-1]  # only the missing ones
 
-    space = FeatureStore(tmp_path / "store").space(script.SPACE)
-    assert len(space) == 200  # no row twice
-    assert rows(space, manifest).tobytes() == rows(undisturbed, manifest).tobytes()
-    assert metrics(rows(space, manifest)) == metrics(rows(undisturbed, manifest))
-    assert space.verify() == 0
+    table = FeatureStore(tmp_path / "store").table(script.SPACE)
+    assert len(table) == 200  # no duplicates
+    assert rows(table, manifest).tobytes() == rows(undisturbed, manifest).tobytes()
+    assert history(rows(table, manifest)) == history(rows(undisturbed, manifest))
+    assert table.verify() == 0
 
 
-def test_ctrl_c_keeps_what_was_computed(
-    manifest: Manifest, undisturbed: Space, script: ModuleType, tmp_path: Path
+def test_ctrl_c_keeps_computed_features(
+    manifest: Manifest, undisturbed: FeatureTable, script: ModuleType, tmp_path: Path
 ) -> None:
-    process = start(tmp_path, commit=3600)
-    time.sleep(0.2)
+    process = start(tmp_path, batch=0.1, commit=3600)  # 5 seconds in all
+    time.sleep(1)
     process.send_signal(signal.SIGINT)
     out, errors = process.communicate(timeout=20)
     assert process.returncode == -signal.SIGINT
     assert errors.rstrip().endswith("KeyboardInterrupt")
-    space = FeatureStore(tmp_path / "store").space(script.SPACE)
-    assert 0 < len(space) < 200
-    assert len(space) in (int(out), int(out) - 4)  # the last batch may not have been handed over yet
-    extract(manifest, space, script.SPACE.spec, open_run=lambda: script.network, batch=4, max_pixels=10_000)
-    assert len(space) == 200
-    assert rows(space, manifest).tobytes() == rows(undisturbed, manifest).tobytes()
+    table = FeatureStore(tmp_path / "store").table(script.SPACE)
+    assert 0 < len(table) < 200
+    assert len(table) in (int(out), int(out) - 4)  # the last batch may not have arrived yet
+    extract_features(
+        manifest, table, script.SPACE.spec, open_engine=lambda: script.network, batch_size=4, max_pixels=10_000
+    )
+    assert len(table) == 200
+    assert rows(table, manifest).tobytes() == rows(undisturbed, manifest).tobytes()
 
 
-def test_two_at_once_both_succeed(manifest: Manifest, undisturbed: Space, script: ModuleType, tmp_path: Path) -> None:
+def test_two_extractions_at_the_same_time(
+    manifest: Manifest, undisturbed: FeatureTable, script: ModuleType, tmp_path: Path
+) -> None:
     processes = [start(tmp_path, batch=0.005) for _ in range(2)]
     for process in processes:
         _, errors = process.communicate(timeout=30)
         assert process.returncode == 0, errors
-    space = FeatureStore(tmp_path / "store").space(script.SPACE)
-    assert len(space) >= 200
-    assert rows(space, manifest).tobytes() == rows(undisturbed, manifest).tobytes()
-    space.prune()
-    assert len(space) == 200
-    assert rows(space, manifest).tobytes() == rows(undisturbed, manifest).tobytes()
+    table = FeatureStore(tmp_path / "store").table(script.SPACE)
+    assert len(table) >= 200
+    assert rows(table, manifest).tobytes() == rows(undisturbed, manifest).tobytes()
+    table.prune()
+    assert len(table) == 200
+    assert rows(table, manifest).tobytes() == rows(undisturbed, manifest).tobytes()

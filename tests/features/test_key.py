@@ -12,7 +12,7 @@ from headstart.data.spec import InputSpec
 from headstart.features.key import FeatureSpace, stored_view
 
 names = st.text(max_size=6)
-colours = st.tuples(*[st.floats(0, 1)] * 3)
+colors = st.tuples(*[st.floats(0, 1)] * 3)
 specs = st.builds(
     InputSpec,
     height=st.integers(1, 3),
@@ -20,8 +20,8 @@ specs = st.builds(
     crop=st.sampled_from([0.875, 0.9, 1.0]),
     crop_mode=st.sampled_from(["center", "squash"]),
     interpolation=st.sampled_from(["bicubic", "bilinear"]),
-    mean=colours,
-    std=colours,
+    mean=colors,
+    std=colors,
     channels=st.sampled_from(["RGB", "BGR"]),
 )
 spaces = st.builds(
@@ -37,12 +37,12 @@ spaces = st.builds(
 
 
 @given(spaces, spaces)
-def test_two_spaces_have_one_key_only_if_they_are_the_same(one: FeatureSpace, other: FeatureSpace) -> None:
+def test_keys_are_equal_only_if_spaces_are_equal(one: FeatureSpace, other: FeatureSpace) -> None:
     assert (one.key == other.key) == (one == other)
 
 
 @given(spaces, st.data())
-def test_each_fact_counts(space: FeatureSpace, data: st.DataObject) -> None:
+def test_every_field_changes_the_key(space: FeatureSpace, data: st.DataObject) -> None:
     name, other = data.draw(
         st.sampled_from(
             [("model", "net"), ("weights", "0" * 32), ("cut", "pool"), ("dtype", "bits"), ("shape", (7, 7))]
@@ -53,7 +53,7 @@ def test_each_fact_counts(space: FeatureSpace, data: st.DataObject) -> None:
     assert replace(space, precision="float32").key != replace(space, precision="bfloat16").key
 
 
-def test_names_do_not_run_into_each_other() -> None:
+def test_fields_do_not_run_into_each_other() -> None:
     space = FeatureSpace("ab", "c", "d", InputSpec(), "float32", "float16", (12, 3))
     keys = {
         each.key
@@ -68,25 +68,25 @@ def test_names_do_not_run_into_each_other() -> None:
 
 
 @given(spaces)
-def test_a_person_can_read_the_facts(space: FeatureSpace) -> None:
-    facts = json.loads(json.dumps(space.as_dict()))
-    assert facts.pop("key") == space.key
-    spec = InputSpec.from_dict(facts.pop("spec"))
-    assert FeatureSpace(**{**facts, "spec": spec, "shape": tuple(facts["shape"])}) == space
+def test_as_dict_has_all_fields(space: FeatureSpace) -> None:
+    values = json.loads(json.dumps(space.as_dict()))
+    assert (values.pop("key"), values.pop("format")) == (space.key, 3)
+    spec = InputSpec.from_dict(values.pop("spec"))
+    assert FeatureSpace(**{**values, "spec": spec, "shape": tuple(values["shape"])}) == space
 
 
-def test_spaces_that_people_have_keep_their_keys() -> None:
-    """Written down when large JPEGs came to be read smaller: whoever has features since then goes on with them."""
+def test_key_of_existing_stores() -> None:
+    """Recorded when large JPEGs came to be decoded at reduced size: features stored since then stay valid."""
     space = FeatureSpace("net", "0" * 32, "pool", InputSpec(), "float32", "float16", (4,))
     assert space.key == "754d22a8e53d433a70ff457e5f19a6b6"
 
 
-def test_only_the_numbers_of_training_views_hang_on_their_version(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_the_numbers_of_training_views_depend_on_their_version(monkeypatch: pytest.MonkeyPatch) -> None:
     before = [stored_view(number) for number in range(-1, 50)]
     assert before[:2] == [-1, 0]
-    monkeypatch.setattr("headstart.features.key.TRAINING_VIEWS", 2)
+    monkeypatch.setattr("headstart.features.key.TRAINING_VIEWS_VERSION", 2)
     after = [stored_view(number) for number in range(-1, 50)]
     assert after[:2] == [-1, 0]
     assert len({*before, *after}) == 2 + 2 * 49
-    with pytest.raises(ValueError, match=r"^a view's number must be below 1,048,576, got 1048576$"):
+    with pytest.raises(ValueError, match=r"^the number of a view must be below 1,048,576, got 1048576$"):
         stored_view(1 << 20)

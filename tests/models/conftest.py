@@ -5,4 +5,4 @@ import pytest
 
 @pytest.fixture(scope="module", autouse=True)
 def _small_work(one_thread: None) -> None:
-    """All of this folder's networks are small."""
+    """All networks in this folder are small."""

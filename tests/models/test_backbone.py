@@ -13,12 +13,12 @@ from torch import nn
 from headstart.data.decode import decode
 from headstart.data.transforms import evaluation_view
 from headstart.errors import ModelError
+from headstart.inference.engine import open_engine
 from headstart.models.backbone import Backbone, build, digest, load_backbone
-from headstart.models.engine import open_engine
 
 
 def top1(backbone: Backbone, files: list[Path], targets: list[int]) -> float:
-    run = open_engine(backbone.module, backbone.spec, batch=20, device="cpu", precision="float32", engine="torch")
+    run = open_engine(backbone.module, backbone.spec, batch_size=20, device="cpu", precision="float32", engine="torch")
     hits = []
     for start in range(0, len(files), 20):
         views = np.stack([evaluation_view(decode(path), backbone.spec) for path in files[start : start + 20]])
@@ -28,14 +28,14 @@ def top1(backbone: Backbone, files: list[Path], targets: list[int]) -> float:
 
 @pytest.mark.shared
 @pytest.mark.slow
-def test_embedded_weights_know_imagenet(shared: Path) -> None:
-    # 88.3 % on 1,000 of these pictures. The folders are named by the class's index.
+def test_embedded_weights_classify_imagenet(shared: Path) -> None:
+    # Top-1 is 88.3 % on 1,000 of these images. The folders are named by class index.
     files = sorted((shared / "imagenet-val").glob("*/*"))[::6][:200]
     assert len(files) == 200
     assert top1(load_backbone("tf_efficientnet_lite0"), files, [int(path.parent.name) for path in files]) >= 0.85
 
 
-def test_the_embedded_network_and_its_facts() -> None:
+def test_embedded_network_and_its_metadata() -> None:
     from skimage import data
 
     backbone = load_backbone("tf_efficientnet_lite0")
@@ -45,19 +45,19 @@ def test_the_embedded_network_and_its_facts() -> None:
     assert backbone.classes is not None
     assert len(backbone.classes) == len(set(backbone.classes)) == 1000
     assert (backbone.classes[0], backbone.classes[134]) == ("tench, Tinca tinca", "crane (n02012849)")
-    cup = evaluation_view(Image.fromarray(data.coffee()), backbone.spec)
-    run = open_engine(backbone.module, backbone.spec, batch=1, device="cpu", precision="float32", engine="torch")
-    assert backbone.classes[int(run(cup[None])[0].argmax())] == "espresso"
+    coffee = evaluation_view(Image.fromarray(data.coffee()), backbone.spec)
+    run = open_engine(backbone.module, backbone.spec, batch_size=1, device="cpu", precision="float32", engine="torch")
+    assert backbone.classes[int(run(coffee[None])[0].argmax())] == "espresso"
 
 
-def test_random_weights_are_those_of_the_seed() -> None:
-    one, same, other = (load_backbone("test_resnet", weights_file="random", seed=seed) for seed in (0, 0, 1))
-    assert digest(one.module) == digest(same.module) != digest(other.module)
-    assert (one.source, one.classes) == ("random", None)
+def test_random_weights_depend_on_the_seed() -> None:
+    first, same, other = (load_backbone("test_resnet", weights_file="random", seed=seed) for seed in (0, 0, 1))
+    assert digest(first.module) == digest(same.module) != digest(other.module)
+    assert (first.source, first.classes) == ("random", None)
     assert load_backbone("test_vit", weights_file="random").module.num_classes == 1000
 
 
-def test_loading_uses_no_random_numbers() -> None:
+def test_loading_leaves_the_global_random_state_unchanged() -> None:
     torch.manual_seed(1)
     expected = torch.rand(1)
     torch.manual_seed(1)
@@ -65,23 +65,23 @@ def test_loading_uses_no_random_numbers() -> None:
     assert torch.equal(torch.rand(1), expected)
 
 
-def test_a_file_with_classes_of_its_own(tmp_path: Path) -> None:
+def test_file_with_another_number_of_classes(tmp_path: Path) -> None:
     network = timm.create_model("test_resnet", num_classes=37)
     save_file(network.state_dict(), tmp_path / "own.safetensors")
     backbone = load_backbone("test_resnet", weights_file=str(tmp_path / "own.safetensors"))
     assert backbone.module.num_classes == 37
-    assert backbone.classes is None  # how many there are says nothing of their names
+    assert backbone.classes is None  # the number of classes does not determine their names
     assert digest(backbone.module) == digest(network)
 
 
-def test_a_file_of_a_distilled_network_with_classes_of_its_own(tmp_path: Path) -> None:
+def test_distilled_network_with_another_number_of_classes(tmp_path: Path) -> None:
     network = timm.create_model("deit_tiny_distilled_patch16_224", num_classes=3)
     save_file(network.state_dict(), tmp_path / "own.safetensors")
     backbone = load_backbone("deit_tiny_distilled_patch16_224", weights_file=str(tmp_path / "own.safetensors"))
     assert digest(backbone.module) == digest(network)
 
 
-def test_a_file_of_another_network(tmp_path: Path) -> None:
+def test_file_of_another_network(tmp_path: Path) -> None:
     path = tmp_path / "other.safetensors"
     state = timm.create_model("test_resnet").state_dict()
     save_file({**state, "conv1.0.weight": torch.zeros(3, 3)}, path)
@@ -89,14 +89,14 @@ def test_a_file_of_another_network(tmp_path: Path) -> None:
         load_backbone("test_resnet", weights_file=str(path))
     expected = tuple(state["conv1.0.weight"].shape)
     assert str(failure.value) == (
-        f"{path}: the weights do not fit the model: conv1.0.weight is (3, 3), the model has {expected}"
+        f"{path}: the weights do not fit the model: conv1.0.weight is (3, 3), must be {expected}"
     )
     with pytest.raises(ModelError) as failure:
         load_backbone("test_vit", weights_file=str(path))
     assert str(failure.value) == (
-        f"{path}: the weights do not fit the model: cls_token is missing, the model has (1, 1, 64); "
-        "pos_embed is missing, the model has (1, 101, 64); "
-        f"patch_embed.proj.weight is missing, the model has (64, 3, 16, 16), and {_count('test_vit') - 3} more"
+        f"{path}: the weights do not fit the model: cls_token is missing, must be (1, 1, 64); "
+        "pos_embed is missing, must be (1, 101, 64); "
+        f"patch_embed.proj.weight is missing, must be (64, 3, 16, 16); and {_count('test_vit') - 3} more"
     )
 
 
@@ -104,9 +104,9 @@ def _count(name: str) -> int:
     return len(timm.create_model(name).state_dict())
 
 
-def test_no_such_model() -> None:
+def test_unknown_model() -> None:
     for call in (lambda: build("resnet5O", classes=2), lambda: load_backbone("resnet5O")):
-        with pytest.raises(ModelError, match=r"^no model is called resnet5O; did you mean resnet50"):
+        with pytest.raises(ModelError, match=r"^unknown model 'resnet5O'; did you mean resnet50"):
             call()
 
 
@@ -116,9 +116,9 @@ def test_build() -> None:
     assert network(torch.zeros(1, 3, 32, 32)).shape == (1, 4)
 
 
-def test_a_digest_tells_names_values_shapes_and_kinds() -> None:
+def test_digest_depends_on_names_values_shapes_and_dtypes() -> None:
     layer = nn.Linear(2, 2)
-    known = {digest(layer)}
+    seen = {digest(layer)}
     for change in (
         lambda: layer.weight.data.add_(1e-6),
         lambda: layer.register_buffer("more", torch.zeros(2)),
@@ -129,7 +129,7 @@ def test_a_digest_tells_names_values_shapes_and_kinds() -> None:
     ):
         change()
         assert digest(layer) == digest(layer)
-        assert digest(layer) not in known
-        known.add(digest(layer))
-    assert all(len(each) == 32 for each in known)
+        assert digest(layer) not in seen
+        seen.add(digest(layer))
+    assert all(len(each) == 32 for each in seen)
     assert digest(nn.Sequential(nn.Linear(1, 1))) != digest(nn.Linear(1, 1))

@@ -1,4 +1,4 @@
-"""The contract ``tail(prefix(x)) == network(x)``, to the bit, and that the cut lies as late as it can."""
+"""The contract ``tail(prefix(x)) == network(x)``, bit for bit, and that the cut is as late as possible."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from torch import Tensor, fx, nn
 from headstart.errors import CutError
 from headstart.models.backbone import build, digest
 from headstart.models.cut import Cut, cut
-from headstart.models.trainable import blocks
+from headstart.models.trainable import parameter_blocks
 
-# The smallest of each family, with a module in its middle to start from, and what is stored for
+# The smallest network of each family, with a MODULE to train from, and the feature shapes for the choices
 # head, last:1, last:2 and from:MODULE.
 FAMILIES = {
     "mobilenetv2_100": ("blocks.5.2.conv_dw", [(1280,), (160, 2, 2), (160, 2, 2), (160, 2, 2)]),
@@ -49,7 +49,7 @@ SIDES = {"vit_small_patch14_dinov2": 56, "levit_128s": 224}
 TEST_MODELS = [name for name in timm.list_models("test_*") if not name.startswith("test_convnext")] + ["test_convnext"]
 
 
-@lru_cache  # nothing here changes a network but for requires_grad
+@lru_cache  # the tests change nothing but requires_grad
 def network(name: str) -> nn.Module:
     torch.manual_seed(0)
     return timm.create_model(name, num_classes=10, **SMALLER.get(name, {})).eval()
@@ -70,9 +70,9 @@ def assert_exact(model: nn.Module, parts: Cut, side: int, counts: tuple[int, ...
     for count in counts:
         features = parts.prefix(images(count, side))
         assert features.shape == (count, *parts.feature_shape)
-        kept = features.clone()
+        before = features.clone()
         assert torch.equal(parts.tail(features), model(images(count, side)))
-        assert torch.equal(features, kept), "the tail writes into what is stored"
+        assert torch.equal(features, before), "the tail modifies the stored features"
 
 
 def choices(name: str) -> list[str]:
@@ -80,7 +80,7 @@ def choices(name: str) -> list[str]:
 
 
 @pytest.mark.parametrize("name", FAMILIES)
-def test_two_parts_are_the_network_to_the_bit(name: str) -> None:
+def test_parts_equal_the_network_bit_for_bit(name: str) -> None:
     model, side = network(name), SIDES.get(name, 64)
     stored = []
     for train in choices(name):
@@ -91,7 +91,7 @@ def test_two_parts_are_the_network_to_the_bit(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", TEST_MODELS)
-def test_the_small_networks_of_timm_too(name: str) -> None:
+def test_parts_equal_the_network_for_timm_test_models(name: str) -> None:
     side = timm.get_pretrained_cfg(name).input_size[1]
     model = network(name)
     for train in ("head", "last:1", "last:2"):
@@ -101,7 +101,7 @@ def test_the_small_networks_of_timm_too(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", FAMILIES)
-def test_gradients_reach_what_is_trained_and_nothing_else(name: str) -> None:
+def test_gradients_reach_exactly_the_trainable_parameters(name: str) -> None:
     model, side = network(name), SIDES.get(name, 64)
     for train in [*choices(name), "all"]:
         parts = parts_of(name, train)
@@ -115,14 +115,14 @@ def test_gradients_reach_what_is_trained_and_nothing_else(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", FAMILIES)
-def test_no_later_point_would_do(name: str) -> None:
+def test_no_later_cut_point_exists(name: str) -> None:
     for train in choices(name):
         assert later_points(parts_of(name, train)) == []
 
 
 def later_points(parts: Cut) -> list[str]:
-    """By the definition: operations of the tail after which one tensor is all that later ones use, before the first
-    that uses what is trained. Sizes of the batch are no tensors."""
+    """Operations of the tail, before the first that uses trained parameters, whose result is the only tensor that
+    later operations use: the definition of a cut point. Batch sizes are not tensors."""
     trained = {id(dict(parts.tail.named_parameters())[name]) for name in parts.trainable}
     kinds: dict[fx.Node, type] = {}
 
@@ -163,8 +163,8 @@ def owned_parameters(tail: nn.Module, node: fx.Node) -> set[int]:
     return set()
 
 
-def test_mobilenet_v2_of_2020() -> None:
-    # The last 20 layers of Keras's MobileNetV2, counted as Keras counts: BatchNorm's statistics are parameters.
+def test_last_20_layers_of_keras_mobilenet_v2() -> None:
+    # Counted as in Keras, where BatchNorm statistics are parameters.
     model = timm.create_model("mobilenetv2_100", num_classes=120).eval()
     parts = cut(model, "from:blocks.5.2.conv_dw", input_shape=(3, 224, 224))
     assert (parts.name, parts.feature_shape, parts.bytes_per_image) == ("add_8", (160, 7, 7), 15_680)
@@ -195,30 +195,30 @@ def test_names_of_cuts(name: str, train: str, cut_name: str, shape: tuple[int, .
     assert parts.bytes_per_image == 2 * math.prod(shape)
 
 
-def test_all_is_cut_at_the_image() -> None:
+def test_train_all_cuts_at_the_image() -> None:
     model = network("test_resnet")
     parts = cut(model, "all", input_shape=(3, 64, 64))
     assert (parts.at_image, parts.name, parts.feature_shape) == (True, "", (3, 64, 64))
-    assert parts.bytes_per_image == 3 * 64 * 64  # pixels are stored as they are, a byte each
+    assert parts.bytes_per_image == 3 * 64 * 64  # pixels are stored as bytes
     assert parts.tail is model
     assert parts.trainable == tuple(name for name, _ in model.named_parameters())
     assert_exact(model, parts, 64)
 
 
-def test_training_from_the_first_layer_on_is_cut_at_the_image() -> None:
+def test_training_from_the_first_layer_cuts_at_the_image() -> None:
     parts = cut(network("test_resnet"), "from:conv1", input_shape=(3, 64, 64))
     assert parts.at_image
     assert len(parts.trainable) == len(list(network("test_resnet").parameters()))
 
 
-def test_two_streams_are_cut_before_they_part() -> None:
-    # CrossViT's heads see two streams of tokens that never were one.
+def test_parallel_streams_are_cut_before_they_split() -> None:
+    # The two heads of CrossViT see two token streams that are separate from the start.
     parts = cut(timm.create_model("crossvit_tiny_240", num_classes=3), "head", input_shape=(3, 240, 240))
     assert parts.at_image
     assert parts.trainable == ("head.0.weight", "head.0.bias", "head.1.weight", "head.1.bias")
 
 
-def test_what_lies_before_the_cut_stays_the_same_in_training() -> None:
+def test_prefix_does_not_change_in_training() -> None:
     model = timm.create_model("mobilenetv2_100", num_classes=10)
     parts = cut(model, "from:blocks.5.2.conv_dw", input_shape=(3, 64, 64))
     before, old = digest(parts.prefix), {name: each.clone() for name, each in model.state_dict().items()}
@@ -235,7 +235,7 @@ def test_what_lies_before_the_cut_stays_the_same_in_training() -> None:
     changed = {name for name, value in model.state_dict().items() if not torch.equal(value, old[name])}
     assert digest(parts.prefix) == before
     assert set(parts.trainable) <= changed
-    # Besides what is trained, the statistics of the BatchNorm layers after the cut, which were in training mode.
+    # Also the statistics of the BatchNorm layers after the cut, which were in training mode.
     after_the_cut = ("blocks.5.2.", "blocks.6.", "bn2.")
     others = changed - set(parts.trainable)
     assert others
@@ -245,7 +245,7 @@ def test_what_lies_before_the_cut_stays_the_same_in_training() -> None:
 _STATISTICS = {"running_mean", "running_var", "num_batches_tracked"}
 
 
-def test_cutting_uses_no_random_numbers() -> None:
+def test_cutting_leaves_the_global_random_state_unchanged() -> None:
     torch.manual_seed(1)
     expected = torch.rand(1)
     torch.manual_seed(1)
@@ -253,17 +253,17 @@ def test_cutting_uses_no_random_numbers() -> None:
     assert torch.equal(torch.rand(1), expected)
 
 
-def test_blocks_are_all_parameters_once() -> None:
-    groups = blocks(network("vit_tiny_patch16_224"))
-    assert len(groups) == 14  # the stem, 12 blocks, norm and head
+def test_blocks_contain_every_parameter_once() -> None:
+    groups = parameter_blocks(network("vit_tiny_patch16_224"))
+    assert len(groups) == 14  # the stem, 12 blocks, norm with head
     assert sorted(name for group in groups for name in group) == sorted(
         dict(network("vit_tiny_patch16_224").named_parameters())
     )
 
 
-def test_a_tensor_asked_for_its_size_alone_is_not_carried() -> None:
+def test_tensor_used_only_for_its_size_does_not_cross_the_cut() -> None:
     class Measured(nn.Module):
-        """Sizes of the image, and of a tensor that has no other use, are read as late as can be."""
+        """Reads the size of the image, and of a tensor without other uses, as late as possible."""
 
         def __init__(self) -> None:
             super().__init__()
@@ -283,8 +283,8 @@ def test_a_tensor_asked_for_its_size_alone_is_not_carried() -> None:
     assert (parts.name, parts.feature_shape) == ("relu", (8,))
 
 
-class Undecided(nn.Module):
-    """Cannot be traced: where it goes depends on what it sees."""
+class DataDependent(nn.Module):
+    """Cannot be traced: its control flow depends on the data."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -305,58 +305,58 @@ class Undecided(nn.Module):
         return self.head
 
 
-def test_what_cannot_be_traced_trains_its_head() -> None:
-    model = Undecided()
+def test_untraceable_network_trains_its_head() -> None:
+    model = DataDependent()
     parts = cut(model, "head", input_shape=(3, 2, 2))
     assert (parts.name, parts.feature_shape, parts.trainable) == ("pre_logits", (8,), ("head.weight", "head.bias"))
     assert_exact(model, parts, 2)
-    # What is trained has no place in what is frozen: else each new head would be another feature space.
+    # The prefix must not contain the head: otherwise, each new head would need another feature table.
     assert list(parts.prefix.state_dict()) == ["network.body.weight", "network.body.bias"]
     assert parts.prefix.get_parameter("network.body.weight") is model.body.weight
     assert model.get_classifier() is model.head is parts.tail
 
 
-def test_what_cannot_be_traced_trains_all_of_it() -> None:
-    parts = cut(Undecided(), "all", input_shape=(3, 2, 2))
+def test_untraceable_network_trains_all() -> None:
+    parts = cut(DataDependent(), "all", input_shape=(3, 2, 2))
     assert parts.at_image
 
 
 @pytest.mark.parametrize("train", ["last:1", "from:body"])
-def test_what_cannot_be_traced_says_what_to_do(train: str) -> None:
+def test_untraceable_network_error(train: str) -> None:
     with pytest.raises(CutError) as failure:
-        cut(Undecided(), train, input_shape=(3, 2, 2))
+        cut(DataDependent(), train, input_shape=(3, 2, 2))
     assert str(failure.value) == (
-        f"--train {train}: this network cannot be traced, and so not be cut; use --train head or --train all "
+        f"--train {train}: this network cannot be traced and therefore not be cut; use --train head or --train all "
         "(TraceError: symbolically traced variables cannot be used as inputs to control flow)"
     )
 
 
-def test_neither_traced_nor_pooled() -> None:
-    class Headless(Undecided):
+def test_untraceable_network_without_pooled_features() -> None:
+    class Headless(DataDependent):
         forward_head = property()  # type: ignore[assignment]
 
         def forward(self, x: Tensor) -> Tensor:
             return self.head(self.forward_features(x))
 
-    class TwoHeads(Undecided):
+    class TwoHeads(DataDependent):
         def get_classifier(self) -> tuple[nn.Module, nn.Module]:  # type: ignore[override]
             return self.head, self.head
 
-    class Other(Undecided):
+    class Other(DataDependent):
         def forward(self, x: Tensor) -> Tensor:
             return self.head(self.forward_features(x)) + 1
 
-    untold = "this network can neither be traced nor tell its pooled features; use --train all"
-    uncut = "this network can neither be traced nor cut before its head; use --train all"
-    for kind, text in ((Headless, untold), (TwoHeads, untold), (Other, uncut)):
+    no_features = "this network cannot be traced and has no access to its pooled features; use --train all"
+    no_cut = "this network can neither be traced nor cut before its head; use --train all"
+    for kind, text in ((Headless, no_features), (TwoHeads, no_features), (Other, no_cut)):
         with pytest.raises(CutError) as failure:
             cut(kind(), "head", input_shape=(3, 2, 2))
         assert str(failure.value) == text
 
 
-def test_a_trace_that_gives_other_values_is_not_used() -> None:
-    class Remembering(nn.Sequential):
-        """What fx sees is the first of its ways; it goes the other when it runs."""
+def test_trace_with_other_values_is_rejected() -> None:
+    class TraceAware(nn.Sequential):
+        """Takes one branch when it is traced, and the other when it runs."""
 
         def forward(self, x: Tensor) -> Tensor:
             x = self[0](x.flatten(1))
@@ -366,20 +366,20 @@ def test_a_trace_that_gives_other_values_is_not_used() -> None:
             return self[1]
 
     with pytest.raises(CutError) as failure:
-        cut(Remembering(nn.Linear(12, 8), nn.Linear(8, 2)), "from:1", input_shape=(3, 2, 2))
+        cut(TraceAware(nn.Linear(12, 8), nn.Linear(8, 2)), "from:1", input_shape=(3, 2, 2))
     assert str(failure.value) == (
-        "--train from:1: this network cannot be traced, and so not be cut; use --train head or --train all "
-        "(what was traced gives other values)"
+        "--train from:1: this network cannot be traced and therefore not be cut; use --train head or --train all "
+        "(the traced network computes other values)"
     )
 
 
 @pytest.mark.parametrize(
     ("train", "text"),
     [
-        ("from:NOPE", "--train from:NOPE: this network has no module NOPE that runs; for example fc"),
+        ("from:NOPE", "--train from:NOPE: no module NOPE is executed in this network; use for example from:fc"),
         (
             "from:layer4.1.conv",
-            "--train from:layer4.1.conv: this network has no module layer4.1.conv that runs; "
+            "--train from:layer4.1.conv: no module layer4.1.conv is executed in this network; "
             "did you mean layer4.1.conv2?",
         ),
         ("last:99", "--train last:99: this network has 9 blocks; use last:1 to last:9, or all"),
@@ -388,22 +388,22 @@ def test_a_trace_that_gives_other_values_is_not_used() -> None:
         ("head:2", "--train head:2: must be head, last:N (blocks), layers:N, from:MODULE or all"),
     ],
 )
-def test_wrong_choices(train: str, text: str) -> None:
+def test_invalid_train_choices(train: str, text: str) -> None:
     with pytest.raises(CutError) as failure:
         cut(network("resnet18"), train, input_shape=(3, 64, 64))
     assert str(failure.value) == text
 
 
-def test_networks_that_say_little_of_themselves() -> None:
+def test_networks_without_blocks_or_head() -> None:
     with pytest.raises(CutError) as failure:
         cut(network("pit_ti_224"), "last:1", input_shape=(3, 224, 224))
-    assert str(failure.value) == "this network does not tell its blocks; use --train head, from:MODULE or all"
+    assert str(failure.value) == "timm defines no blocks for this network; use --train head, from:MODULE or all"
     with pytest.raises(CutError) as failure:
         cut(timm.create_model("test_resnet", num_classes=0), "head", input_shape=(3, 64, 64))
     assert str(failure.value) == "this network has no head with parameters"
 
 
-def test_what_never_runs_cannot_be_trained() -> None:
+def test_unused_modules_cannot_be_trained() -> None:
     class Idle(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -415,10 +415,10 @@ def test_what_never_runs_cannot_be_trained() -> None:
 
     with pytest.raises(CutError) as failure:
         cut(Idle(), "head", input_shape=(3, 2, 2))
-    assert str(failure.value) == "what is to be trained has no part in what this network gives"
+    assert str(failure.value) == "the parameters to train do not affect the output of this network"
 
 
-def test_the_last_twenty_layers_are_those_that_keras_counts() -> None:
+def test_layers_are_counted_as_in_keras() -> None:
     network = build("keras:MobileNetV2", classes=120)
     counted = cut(network, "layers:20", input_shape=(3, 224, 224))
     by_name = cut(network, "from:blocks.5.2.conv_dw", input_shape=(3, 224, 224))
@@ -431,11 +431,11 @@ def test_the_last_twenty_layers_are_those_that_keras_counts() -> None:
     ("train", "first"),
     [("layers:1", "fc.weight"), ("layers:3", "fc.weight"), ("layers:5", "layer4.0.downsample.2.weight")],
 )
-def test_an_activation_is_a_layer_and_an_addition_too(train: str, first: str) -> None:
-    # From the end: head, pooling, activation, addition, the shortcut's norm.
+def test_activations_and_additions_are_layers(train: str, first: str) -> None:
+    # From the end: head, pooling, activation, addition, norm of the shortcut.
     assert cut(build("test_resnet", classes=3), train, input_shape=(3, 64, 64)).trainable[0] == first
 
 
-def test_more_layers_than_there_are() -> None:
+def test_too_many_layers() -> None:
     with pytest.raises(CutError, match=r"this network has \d+ layers; use layers:1 to"):
         cut(build("test_resnet", classes=3), "layers:999", input_shape=(3, 64, 64))

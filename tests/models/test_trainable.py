@@ -1,4 +1,4 @@
-"""Where a new head begins; which parameters a choice names is tested with the cut."""
+"""Initialization of a new head. The selection of parameters is tested with the cut."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ import torch
 from scipy import stats
 
 from headstart.models.backbone import build
-from headstart.models.trainable import glorot
+from headstart.models.trainable import init_head_glorot
 
 
 def test_glorot_is_uniform_within_its_limit() -> None:
-    """As Keras's GlorotUniform: ±sqrt(6 / (inputs + outputs))."""
+    """As Keras's GlorotUniform: the limit is sqrt(6 / (inputs + outputs))."""
     network = build("test_resnet", classes=120)
     before = {name: value.clone() for name, value in network.state_dict().items()}
     torch.manual_seed(0)
-    glorot(network)
+    init_head_glorot(network)
     head = network.get_classifier()  # type: ignore[operator]
     limit = math.sqrt(6 / (head.in_features + 120))
     weights = head.weight.detach().numpy().ravel()
@@ -27,9 +27,9 @@ def test_glorot_is_uniform_within_its_limit() -> None:
     assert changed == ["fc.weight", "fc.bias"]
 
 
-def test_a_distilled_network_s_two_heads_begin_alike() -> None:
+def test_glorot_initializes_both_heads_of_a_distilled_network() -> None:
     network = build("deit_tiny_distilled_patch16_224", classes=3)
-    glorot(network)
+    init_head_glorot(network)
     limit = math.sqrt(6 / (192 + 3))
     for head in network.get_classifier():  # type: ignore[operator]
         assert 0.9 * limit < float(head.weight.detach().abs().max()) <= limit

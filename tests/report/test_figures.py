@@ -1,4 +1,4 @@
-"""The SVG figures: what they hold, and that they leave matplotlib's settings and other threads alone."""
+"""The SVG figures: their content, and that they change neither settings of matplotlib nor other threads."""
 
 import math
 import re
@@ -11,11 +11,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headstart.report import figures, histograms, svg
+from headstart.evaluate.schema import EpochRecord, HistogramBin, ReliabilityBin, SetSize
+from headstart.report import svg
+from headstart.report.history import one_trial
+from headstart.report.sections.confusion_matrix import confusion_figure, most_errors, similarity_order
+from headstart.report.sections.reliability import reliability_figure
+from headstart.report.sections.training import curves
+from headstart.report.sections.uncertainty import ood_score_figure, set_size_figure
 
 
 class Texts(HTMLParser):
-    """The texts of an SVG, and its other properties."""
+    """The texts and ids of an SVG."""
 
     def __init__(self, source):
         super().__init__()
@@ -46,19 +52,19 @@ def drawn(number=0):
     return svg.to_svg(figure, key=f"key{number}", title="A <title>", names=["<종이 & 📄>"])
 
 
-def test_an_svg_for_a_page():
+def test_an_svg_fits_into_a_page():
     source = drawn()
     assert source.startswith('<svg class="chart" viewBox="0 0 200 100" width="200" height="100" role="img">')
     assert "<title>A &lt;title&gt;</title>" in source
     assert "http" not in source
-    assert not re.search(r"#[0-9a-f]{6}\b", source)  # all colours are the page's
+    assert not re.search(r"#[0-9a-f]{6}\b", source)  # all colors are variables of the page
     assert "DejaVu" not in source
     assert "font-size: 10px" in source
     assert "<종이 & 📄>" in Texts(source).texts
     assert set(re.findall(r"#([\w-]+)", source)) == set(Texts(source).ids) == {"key0-0", "key0-1"}
 
 
-def test_drawing_changes_no_settings_and_is_repeatable():
+def test_drawing_changes_no_settings_and_is_deterministic():
     before = dict(mpl.rcParams)
     alone = [drawn(number) for number in range(8)]
     with ThreadPoolExecutor(8) as pool:
@@ -75,71 +81,72 @@ def test_names_are_cut_by_columns(name, most, expected):
 
 
 def line(stage, epoch, **values):
-    return {"stage": stage, "epoch": epoch, **values}
+    missing = dict.fromkeys(("loss", "accuracy", "val_loss", "val_accuracy"), math.nan)
+    return EpochRecord(stage, epoch, seconds=0.0, **(missing | values))
 
 
 def test_curves_of_both_stages():
     history = [line("head", n, loss=n, val_loss=n, accuracy=n / 9, val_accuracy=n / 9, l2=10.0**-n) for n in (1, 2, 3)]
-    history += [line("tail", n, loss=n, val_loss=n, accuracy=n / 9, val_accuracy=n / 9) for n in (1, 2)]
-    found = figures.curves(history)
+    history += [line("finetune", n, loss=n, val_loss=n, accuracy=n / 9, val_accuracy=n / 9) for n in (1, 2)]
+    found = curves(history)
     assert [(curve.stage, curve.title, curve.axis) for curve in found] == [
-        ("head", "Loss", "L2 strength"),
-        ("head", "Accuracy", "L2 strength"),
-        ("tail", "Loss", "epoch"),
-        ("tail", "Accuracy", "epoch"),
+        ("head", "Loss", "L2 penalty"),
+        ("head", "Accuracy", "L2 penalty"),
+        ("finetune", "Loss", "epoch"),
+        ("finetune", "Accuracy", "epoch"),
     ]
-    head, *_, tail = [Texts(curve.svg).texts for curve in found]
+    head, *_, tuned = [Texts(curve.svg).texts for curve in found]
     assert {"training", "validation", "1e-3", "0.01", "0.1"} <= set(head)
-    assert {"training", "validation", "1", "2"} <= set(tail)
-    assert any(text.endswith(" %") for text in tail)
+    assert {"training", "validation", "1", "2"} <= set(tuned)
+    assert any(text.endswith(" %") for text in tuned)
 
 
-def test_what_the_history_does_not_tell_is_left_out():
-    history = [line("tail", 1, loss=0.5, val_loss=None), line("tail", 2, loss=math.nan)]
-    (curve,) = figures.curves(history)
+def test_values_that_are_not_finite_are_left_out():
+    history = [line("finetune", 1, loss=0.5, val_loss=math.inf), line("finetune", 2)]
+    (curve,) = curves(history)
     assert curve.title == "Loss"
     texts = Texts(curve.svg).texts
     assert "training" in texts
     assert "validation" not in texts
-    assert figures.curves([]) == []
-    assert figures.curves([line("head", 1, loss=0.5, l2=0.0)]) == []  # 0 has no place on a logarithmic axis
+    assert curves([]) == []
+    assert curves([line("head", 1, loss=0.5, l2=0.0)]) == []  # 0 is not on a logarithmic axis
 
 
-def test_rungs_of_the_ladder_are_not_joined():
-    history = [line("head", n, loss=n, val_loss=n, l2=10.0**-n, rung="head") for n in (1, 2)]
-    history += [line("tail", n, loss=n, val_loss=n, rung="block") for n in (1, 2, 3)]
-    history += [line("tail", n, loss=n / 2, val_loss=n / 2, rung="all") for n in (1, 2)]
-    assert [row["rung"] for row in figures.one_rung(history, "block")] == ["head"] * 2 + ["block"] * 3
-    assert [row["rung"] for row in figures.one_rung(history, "head")] == ["head"] * 2 + ["all"] * 2  # the best
-    assert [row["rung"] for row in figures.one_rung(history)] == ["head"] * 2 + ["all"] * 2
-    plain = [line("tail", n, loss=n) for n in (1, 2)]
-    assert figures.one_rung(plain) == plain
-    assert [(curve.stage, curve.rung) for curve in figures.curves(history)] == [("head", "head"), ("tail", "all")]
-    tail = figures.curves(history)[1]
-    assert "3" not in Texts(tail.svg).texts  # no third epoch: that one is of another rung
+def test_curves_of_several_trials_are_not_joined():
+    history = [line("head", n, loss=n, val_loss=n, l2=10.0**-n, trial="head") for n in (1, 2)]
+    history += [line("finetune", n, loss=n, val_loss=n, trial="block") for n in (1, 2, 3)]
+    history += [line("finetune", n, loss=n / 2, val_loss=n / 2, trial="all") for n in (1, 2)]
+    assert [row.trial for row in one_trial(history, "block")] == ["head"] * 2 + ["block"] * 3
+    assert [row.trial for row in one_trial(history, "head")] == ["head"] * 2 + ["all"] * 2  # the best
+    assert [row.trial for row in one_trial(history)] == ["head"] * 2 + ["all"] * 2
+    plain = [line("finetune", n, loss=n) for n in (1, 2)]
+    assert one_trial(plain) == tuple(plain)
+    assert [(curve.stage, curve.trial) for curve in curves(history)] == [("head", "head"), ("finetune", "all")]
+    tuned = curves(history)[1]
+    assert "3" not in Texts(tuned.svg).texts  # the third epoch is of another trial
 
 
-def test_sizes_of_sets_are_counted():
-    rows = [{"size": 1, "images": 1200, "covered": 1100}, {"size": 3, "images": 40, "covered": 40}]
-    texts = Texts(histograms.set_sizes(rows)).texts
+def test_set_sizes_are_counted():
+    rows = [SetSize(1, images=1200, covered=1100), SetSize(3, images=40, covered=40)]
+    texts = Texts(set_size_figure(rows)).texts
     assert {"1,200", "40", "1", "2", "3", "classes in the set"} <= set(texts)
-    many = [{"size": size, "images": 5, "covered": 4} for size in range(1, 101)]
-    assert "5" not in Texts(histograms.set_sizes(many)).texts  # no room for numbers
+    many = [SetSize(size, images=5, covered=4) for size in range(1, 101)]
+    assert "5" not in Texts(set_size_figure(many)).texts  # no room for counts
 
 
 @pytest.mark.parametrize(("threshold", "red"), [(0.6, 2), (2.0, 1), (9.0, 0)])
-def test_what_is_strange_is_red(threshold, red):
-    bars = [{"low": low, "high": low + 1.0, "images": 3} for low in (0.0, 1.0, 2.0)]
-    source = histograms.strangeness(bars, threshold=threshold)
+def test_scores_above_the_threshold_are_red(threshold, red):
+    bars = [HistogramBin(low, low + 1.0, images=3) for low in (0.0, 1.0, 2.0)]
+    source = ood_score_figure(bars, threshold=threshold)
     assert source.count("fill: var(--bad)") == red
-    assert "strange from here" in Texts(source).texts
+    assert "threshold" in Texts(source).texts
 
 
-def test_labels_of_lines_that_meet_are_apart():
-    history = [line("tail", n, loss=1 / n, val_loss=1 / n) for n in (1, 2, 3)]
-    (curve,) = figures.curves(history)
-    places = re.findall(r'y="([\d.]+)"[^>]*>(?:training|validation)<', curve.svg)
-    first, second = map(float, places)
+def test_labels_of_lines_that_end_together_do_not_overlap():
+    history = [line("finetune", n, loss=1 / n, val_loss=1 / n) for n in (1, 2, 3)]
+    (curve,) = curves(history)
+    paths = re.findall(r'y="([\d.]+)"[^>]*>(?:training|validation)<', curve.svg)
+    first, second = map(float, paths)
     assert abs(first - second) == pytest.approx(svg.FONT_SIZE + 4, abs=0.1)
 
 
@@ -150,38 +157,38 @@ matrices = st.integers(1, 12).flatmap(
 
 @given(matrices)
 @settings(deadline=None)
-def test_the_order_has_every_class_once(rows):
+def test_the_similarity_order_is_a_permutation(rows):
     matrix = np.array(rows)
-    assert sorted(figures.similarity_order(matrix)) == list(range(len(matrix)))
+    assert sorted(similarity_order(matrix)) == list(range(len(matrix)))
 
 
-def test_the_confused_stand_together():
+def test_confused_classes_are_next_to_each_other():
     matrix = 10 * np.eye(6, dtype=int)
     for one, other in ((0, 5), (1, 3), (2, 4)):
         matrix[one, other] = matrix[other, one] = 8
-    order = figures.similarity_order(matrix)
+    order = similarity_order(matrix)
     for one, other in ((0, 5), (1, 3), (2, 4)):
         assert abs(order.index(one) - order.index(other)) == 1
 
 
-def test_the_hardest_are_those_with_most_mistakes():
+def test_classes_with_the_most_errors():
     matrix = np.diag([50, 50, 50, 50])
     matrix[3, 1] = 9
     matrix[0, 3] = 2
-    assert figures.hardest(matrix, most=2) == [1, 3]
+    assert most_errors(matrix, most=2) == [1, 3]
 
 
-def test_a_small_matrix_has_names_and_numbers():
+def test_a_small_matrix_has_names_and_counts():
     matrix = np.array([[7, 0, 3], [1, 8, 0], [0, 0, 0]])
-    texts = Texts(figures.confusion(matrix, ["<a>", "개", "c"], order=[0, 1, 2], key="all")).texts
+    texts = Texts(confusion_figure(matrix, ["<a>", "개", "c"], order=[0, 1, 2], key="all")).texts
     assert [text for text in texts if text.isdigit()] == ["7", "3", "1", "8", "0"]  # no zeros off the diagonal
     assert [texts.count(name) for name in ("<a>", "개", "c")] == [2, 2, 2]
 
 
 @pytest.mark.parametrize(("classes", "numbers", "names"), [(40, True, True), (41, False, True), (151, False, False)])
-def test_what_a_large_matrix_has(classes, numbers, names):
+def test_a_large_matrix_has_no_room_for_counts_and_names(classes, numbers, names):
     texts = Texts(
-        figures.confusion(
+        confusion_figure(
             np.diag(np.full(classes, 9)), [f"n{i}" for i in range(classes)], order=list(range(classes)), key="all"
         )
     ).texts
@@ -189,16 +196,16 @@ def test_what_a_large_matrix_has(classes, numbers, names):
     assert ("n3" in texts) == names
 
 
-def test_a_thousand_classes_are_no_large_picture():
+def test_a_matrix_of_a_thousand_classes_is_a_small_file():
     rng = np.random.default_rng(0)
     matrix = np.diag(np.full(1000, 40))
     matrix[rng.integers(0, 1000, 5000), rng.integers(0, 1000, 5000)] += 1
-    source = figures.confusion(matrix, [str(i) for i in range(1000)], order=list(range(1000)), key="all")
+    source = confusion_figure(matrix, [str(i) for i in range(1000)], order=list(range(1000)), key="all")
     assert len(source) < 700_000
 
 
-def test_the_reliability_diagram_draws_each_bin():
-    rows = [{"low": 0.6, "high": 0.8, "images": 20, "confidence": 0.7, "accuracy": 0.5}] * 2
-    source = figures.reliability(rows)
+def test_the_reliability_diagram_has_a_dot_per_bin():
+    rows = [ReliabilityBin(0.6, 0.8, images=20, confidence=0.7, accuracy=0.5)] * 2
+    source = reliability_figure(rows)
     assert source.count("<use") == 2
     assert {"0 %", "100 %", "confidence", "images"} <= set(Texts(source).texts)

@@ -1,4 +1,4 @@
-"""The page: complete, of one piece, and safe whatever names classes and files have."""
+"""The page: complete, self-contained, and safe for any names of classes and files."""
 
 import re
 import subprocess
@@ -9,16 +9,22 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from headstart.evaluate import novelty_section, sets_section, temperature_section
-from headstart.report import collect, render, write_report
-from headstart.report.page import _percent, _plain
+from headstart.artifacts.run_folder import read_run
+from headstart.evaluate import calibration_metrics, ood_metrics, prediction_set_metrics
+from headstart.evaluate.schema import ClassMetrics, Interval, SeedSpread, Summary, TrialRecord
+from headstart.report import render, write_report
+from headstart.report.collect import collect
+from headstart.report.formatting import percent, plain
 
 VOID = {"meta", "img", "wbr", "br", "path", "rect", "use", "input"}
-SECTIONS = ["figures", "samples", "predictions", "pairs", "confusion", "classes", "reliability", "learning", "problems"]
+SECTIONS = [
+    *("metrics", "samples", "predictions", "confused-pairs", "confusion-matrix", "classes", "reliability"),
+    *("training", "skipped-images", "provenance"),
+]
 
 
 class Page(HTMLParser):
-    """Elements with their attributes, and the text outside of style sheets; refuses elements that do not nest."""
+    """Elements with their attributes, and the text outside of style sheets; fails if elements are not nested."""
 
     def __init__(self, source):
         super().__init__()
@@ -53,21 +59,32 @@ def page_of():
     return lambda run: Page(write_report(run).read_text(encoding="utf-8"))
 
 
-def test_it_is_whole(make_run, page_of):
-    page = page_of(make_run(["cat", "dog", "owl"], problems=[("broken.jpg", "empty file")], skill=0.5))
+def test_the_page_is_complete(make_run, page_of):
+    run = make_run(["cat", "dog", "owl"], problems=[("broken.jpg", "empty file")], skill=0.5)
+    page = page_of(run)
     ids = [attributes["id"] for _, attributes in page.elements if "id" in attributes]
     assert len(ids) == len(set(ids))
     assert [name for name in ids if name in SECTIONS] == SECTIONS
     assert page.all("html") == [{"lang": "en"}]
     assert len(page.all("h1")) == 1
-    assert len(page.all("svg")) == 6  # four curves, confusion, reliability
+    assert len(page.all("svg")) == 6  # four curves, confusion matrix, reliability
     assert all(attributes["alt"] and attributes["src"].startswith("data:image/") for attributes in page.all("img"))
-    for text in ("headstart fit photos", "1 of 19 images could not be used", "broken.jpg empty file", "l2 not set"):
+    for text in (
+        "headstart fit photos --model 'a model'",
+        "1 of 19 images could not be used",
+        "broken.jpg empty file",
+        "l2 not set",
+        "seed 0",
+        "total 12.2 s",
+        f"numpy {np.__version__}",
+    ):
         assert text in page.text
-    assert "The ring marks what was chosen: L2 strength 0.001 (validation loss 0.7000, accuracy 80.0" in page.text
+    created = read_run(run).info.created.replace("T", " ")
+    assert page.text.count(created) == 2
+    assert "The ring marks what was chosen: L2 penalty 0.001 (validation loss 0.7000, accuracy 80.0" in page.text
 
 
-def test_nothing_comes_from_elsewhere(make_run):
+def test_nothing_is_loaded_from_elsewhere(make_run):
     source = write_report(make_run(["cat", "dog"])).read_text(encoding="utf-8")
     page = Page(source)
     assert not re.search(r"https?:|//\w|@import|url\((?!#)", re.sub(r"base64,[\w+/=]+", "", source))
@@ -80,7 +97,7 @@ def test_nothing_comes_from_elsewhere(make_run):
 EVIL = ["<script>alert(1)</script>", "\" onload='alert(2)'", "{{ 7 * 7 }} &amp; $x_1$", "개 🐕", "a_b", "</style>"]
 
 
-def test_names_are_only_text(make_run, page_of):
+def test_names_are_escaped(make_run, page_of):
     page = page_of(make_run(EVIL, skill=0.0, problems=[('"><img src=x onerror="alert(3)">.jpg', "<b>odd</b>")]))
     assert not page.all("script")
     assert not [attributes for _, attributes in page.elements if {"onload", "onerror"} & attributes.keys()]
@@ -92,119 +109,144 @@ def test_names_are_only_text(make_run, page_of):
     assert '"><img src=x onerror="alert(3)">.jpg <b>odd</b>' in page.text
 
 
-def test_pictures_that_are_gone(make_run, page_of):
+def test_missing_images_have_a_placeholder(make_run, page_of):
     page = page_of(make_run(["cat", "dog"], gone=range(12)))
     assert not page.all("img")
-    assert "no picture: no such file" in page.text
-    assert "cat: no picture" in {attributes.get("aria-label") for attributes in page.all("span")}
+    assert "no image: no such file" in page.text
+    assert "cat: no image" in {attributes.get("aria-label") for attributes in page.all("span")}
 
 
 def test_without_history_and_problems(make_run, page_of):
-    page = page_of(make_run(["cat", "dog"], history=[]))
-    assert "This run kept no history of its training." in page.text
+    page = page_of(make_run(["cat", "dog"], history=()))
+    assert "This run has no training history." in page.text
     assert "None: all 12 images could be read." in page.text
 
 
-def test_a_model_without_a_mistake(make_run, page_of):
+def test_a_model_without_errors(make_run, page_of):
     page = page_of(make_run(["cat", "dog"], skill=50.0))
-    assert "100.0 % of 12 validation images are given their true class" in page.text
+    assert "100.0 % of 12 validation images classified correctly" in page.text
     assert "Most confused" not in page.text
-    assert "Surest and wrong" not in page.text
+    assert "Most confident errors" not in page.text
 
 
 def test_a_class_without_images(make_run, page_of, change):
     run = make_run(["cat", "dog", "owl"], each=4)
-    data = collect(run)
-    empty = {"class": "owl", "images": 0, "precision": None, "recall": None, "f1": None}
-    change(run / "evaluation.json", per_class=[*data.evaluation["per_class"][:2], empty])
+    empty = ClassMetrics("owl", images=0, precision=None, recall=None, f1=None)
+    change(run, per_class=(*read_run(run).evaluation.per_class[:2], empty))
     assert "owl 0 – – –" in page_of(run).text
 
 
-def test_notes_and_summary(make_run, page_of, change):
+def test_notes_and_summary(make_run, page_of, change, change_info):
     run = make_run(["cat", "dog"])
-    change(run / "settings.json", created="2025-03-01", versions={"torch": "2.6.0"})
-    summary = {"model": "resnet<50>", "train": "head", "parameters": 1000, "trainable": 20, "seconds": {"fit": 1.25}}
-    change(run / "evaluation.json", note="Chosen on these.", notes=["Seen before."], summary=summary)
+    change_info(run, created="2025-03-01T12:30:00+01:00", versions={"torch": "2.6.0"}, arguments=(), seeds=(3, 4))
+    summary = Summary(
+        "resnet<50>",
+        images={"train": 9000, "test": 7},
+        problems=0,
+        seconds={"training": 1.25},
+        train="head",
+        parameters=1000,
+        trainable_parameters=20,
+    )
+    change(run, notes=("Chosen on these.", "Seen before."), summary=summary)
     text = page_of(run).text
     for expected in (
         "Chosen on these. Seen before.",
         "resnet<50>",
         "head: 20 of 1,000 parameters",
-        "fit 1.2 s",
+        "training 1.2 s",
+        "Training images 9,000 Test images 7",
+        "seeds 3, 4",
+        "How this run was made headstart fit Settings",
         "torch 2.6.0",
-        "Made 2025-03-01",
+        "Created 2025-03-01 12:30:00+01:00",
     ):
         assert expected in text
 
 
 @pytest.fixture
-def doubt():
-    """The sections that an evaluation may have besides, of a bold model of three classes."""
+def uncertainty():
+    """The optional parts of an evaluation, of an overconfident model of three classes."""
     rng = np.random.default_rng(0)
     targets = rng.integers(0, 3, 300)
     logits = rng.normal(size=(300, 3)) * 3
     logits[np.arange(300), targets] += 3
-    shares = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     names = ["cat", "<dog>", "owl"]
     return {
-        "calibration": temperature_section(logits, targets, temperature=3.456, cross_fitted=True),
-        "sets": sets_section(shares, targets, names, threshold=0.99, cross_fitted=True),
-        "novelty": novelty_section(rng.normal(size=300) + 4, threshold=5.6, cross_fitted=False),
+        "calibration": calibration_metrics(logits, targets, temperature=3.456, cross_fitted=True),
+        "prediction_sets": prediction_set_metrics(probabilities, targets, names, threshold=0.99, cross_fitted=True),
+        "out_of_distribution": ood_metrics(rng.normal(size=300) + 4, threshold=5.6, cross_fitted=False),
     }
 
 
-def test_when_it_is_in_doubt(make_run, page_of, change, doubt):
+def test_the_uncertainty_section(make_run, page_of, change, uncertainty):
     run = make_run(["cat", "<dog>", "owl"])
-    assert "When it is in doubt" not in page_of(run).text
-    change(run / "evaluation.json", **doubt)
+    assert "Uncertainty" not in page_of(run).text
+    change(run, **uncertainty)
     page = page_of(run)
     assert len(page.all("svg")) == 8
-    sets, novelty = doubt["sets"], doubt["novelty"]
+    calibration, sets, ood = uncertainty.values()
     for expected in (
-        "It was surer than it was right: a temperature of 3.46.",
-        f"Log loss {doubt['calibration']['before']['log_loss']['value']:.3f}",
-        f"A set of {sets['mean_size']['value']:.2f} classes on average holds the true one in "
-        f"{_percent(sets['covered']['value'])}; 90\u202f% was asked for.",
-        f"least often held is {sets['least']['class']}",
-        f"{_percent(novelty['strange']['value'])} of images that do belong to a class are called strange",
-        "Each image is examined with what the other images asked for.",
-        "Chosen on the validation part, examined on these validation images.",
+        "The network was overconfident: its temperature is 3.46.",
+        f"Log loss {calibration.before.log_loss.value:.3f}",
+        f"Sets of {sets.mean_size.value:.2f} classes on average contain the true class of "
+        f"{percent(sets.covered.value)} of the images; the target is 90\u202f%.",
+        f"the class with the lowest coverage is {sets.least_covered.name}",
+        f"{percent(ood.flagged.value)} of the images of the classes are flagged as out of distribution; the target is",
+        "Cross-fitted: each image is evaluated with what was fitted on other images.",
+        "Fitted on the validation split, evaluated on these validation images.",
     ):
         assert " ".join(expected.split()) in page.text
 
 
-@pytest.mark.parametrize("key", ["calibration", "sets", "novelty"])
-def test_each_stands_alone(make_run, page_of, change, doubt, key):
+@pytest.mark.parametrize("key", ["calibration", "prediction_sets", "out_of_distribution"])
+def test_each_part_of_the_uncertainty_stands_alone(make_run, page_of, change, uncertainty, key):
     run = make_run(["cat", "<dog>", "owl"])
-    change(run / "evaluation.json", **{key: doubt[key]})
+    change(run, **{key: uncertainty[key]})
     text = page_of(run).text
-    titles = {"calibration": "Percentages put right", "sets": "Several names", "novelty": "None of these"}
+    titles = {
+        "calibration": "Temperature scaling",
+        "prediction_sets": "Prediction sets",
+        "out_of_distribution": "Out-of-distribution detection",
+    }
     assert [title for title in titles.values() if title in text] == [titles[key]]
 
 
-def test_the_ladder_and_the_seeds(make_run, page_of, change):
-    history = [{"stage": "head", "epoch": 1, "loss": 1, "val_loss": 1.0, "l2": 0.1, "rung": "head", "chosen": True}]
-    history += [{"stage": "tail", "epoch": n, "loss": 1, "val_loss": 1.5, "rung": "block"} for n in (1, 2)]
-    history += [{"stage": "tail", "epoch": n, "loss": 1, "val_loss": 0.5, "rung": "<all>"} for n in (1, 2)]
+def test_trials_and_seeds(make_run, made_run, page_of, change):
+    record = made_run.record
+    history = [record("head", 1, 1.0, 1.0, l2=0.1, trial="head", chosen=True)]
+    history += [record("finetune", n, 1.0, 1.5, trial="last:1") for n in (1, 2)]
+    history += [record("finetune", n, 1.0, 0.5, trial="<all>") for n in (1, 2)]
     run = make_run(["cat", "dog"], history=history)
-    row = {"what": "the last layer", "low": 0.7, "high": 0.9, "log_loss": 0.5, "seconds": 1.25, "note": "worse"}
-    bare = {"rung": "<all>", "accuracy": 0.9, "chosen": False}
-    ladder = [{"rung": "head", "accuracy": 0.8, "chosen": False, **row}, bare]
-    ladder += [{**bare, "rung": "block", "chosen": True, "note": "best"}]
-    seeds = {"seeds": [3, 4], "accuracy": [0.8, 0.9], "log_loss": [0.5, 0.7], "mean": 0.85, "sd": 0.0707}
-    change(run / "evaluation.json", ladder=ladder, seeds=seeds)
+    interval = Interval(0.8, 0.7, 0.9)
+    trials = (
+        TrialRecord("head", interval, log_loss=0.5, seconds=1.25, chosen=False, note="worse"),
+        TrialRecord("<all>", Interval(0.9, 0.8, 1.0), log_loss=0.25, seconds=20, chosen=False),
+        TrialRecord("last:1", Interval(0.9, 0.8, 1.0), log_loss=0.25, seconds=3, chosen=True, note="best"),
+    )
+    change(run, trials=trials, seeds=SeedSpread((3, 4), accuracy=(0.8, 0.9), log_loss=(0.5, 0.7), mean=0.85, sd=0.0707))
     text = page_of(run).text
     for expected in (
-        "head the last layer 70.0 % to 90.0 % 80.0 % 0.5000 1.2 worse",
-        "<all> 90.0 % – – block 90.0 % – – chosen; best",
+        "head 70.0 % to 90.0 % 80.0 % 0.5000 1.2 worse",
+        "<all> 80.0 % to 100.0 % 90.0 % 0.2500 20.0 last:1 80.0 % to 100.0 % 90.0 % 0.2500 3.0 chosen; best",
         "3 80.0 % 0.5000 4 90.0 % 0.7000 mean ± standard deviation 85.0 % ± 7.07 % 0.6000 ± 0.1414",
-        "Loss by epoch, block",
-        "Not drawn, but in history.jsonl: <all>.",
+        "Loss by epoch, last:1",
+        "Not shown, but in history.jsonl: <all>.",
     ):
         assert expected in text
 
 
-def test_many_problems_are_counted_and_cut(make_run, page_of):
+@pytest.mark.parametrize(
+    ("prior", "text"),
+    [("pretrained", " towards the pretrained head"), ("discriminant", " towards discriminant analysis"), ("zero", "")],
+)
+def test_the_prior_of_the_head_is_named(make_run, made_run, page_of, prior, text):
+    history = [made_run.record("head", 1, 1.0, 1.0, l2=0.1, prior=prior, chosen=True)]
+    assert f"what was chosen: L2 penalty 0.1{text} (validation loss" in page_of(make_run("ab", history=history)).text
+
+
+def test_many_problems_are_counted_and_truncated(make_run, page_of):
     problems = [(f"{number}.jpg", "empty file" if number % 3 else "no such file") for number in range(60)]
     page = page_of(make_run(["cat", "dog"], problems=problems))
     assert "60 of 72 images could not be used" in page.text
@@ -214,15 +256,15 @@ def test_many_problems_are_counted_and_cut(make_run, page_of):
     assert "50.jpg" not in page.text
 
 
-def test_the_true_class_is_always_among_the_bars(make_run):
+def test_the_true_class_always_has_a_bar(make_run):
     run = make_run([f"class {number}" for number in range(20)], each=1, skill=-3.0)
     page = Page(write_report(run).read_text(encoding="utf-8"))
     bars = [attributes["class"] for attributes in page.all("li") if "class" in attributes]
-    assert bars.count("true") == len(page.all("article")) - 8  # all articles but the pairs
+    assert bars.count("true") == len(page.all("article")) - 8  # all articles except the pairs
     assert bars.count("wrong") == bars.count("true")
 
 
-def test_120_classes_in_time_and_size(make_run):
+def test_120_classes_take_little_time_and_space(make_run):
     names = [f"a_breed_of_dog_number_{number}" for number in range(120)]
     run = make_run(names, each=3)
     start = time.perf_counter()
@@ -230,13 +272,13 @@ def test_120_classes_in_time_and_size(make_run):
     assert time.perf_counter() - start < 6
     assert path.stat().st_size < 3_000_000
     text = Page(path.read_text(encoding="utf-8")).text
-    assert "The 24 classes with the most mistakes" in text
+    assert "The 24 classes with the most errors" in text
     assert "All 120 classes" in text
 
 
 def test_the_same_run_gives_the_same_page(make_run):
     run = make_run(["cat", "dog"])
-    assert render(collect(run)) == render(collect(run))
+    assert render(collect(read_run(run))) == render(collect(read_run(run)))
     assert sorted(path.name for path in run.iterdir() if path.name.startswith(".")) == []
 
 
@@ -244,7 +286,7 @@ def test_the_same_run_gives_the_same_page(make_run):
     ("share", "text"), [(0.8425, "84.2"), (0.0, "0.0"), (0.0004, "<0.1"), (0.0006, "0.1"), (1.0, "100.0")]
 )
 def test_percent(share, text):
-    assert _percent(share) == f"{text}\u202f%"
+    assert percent(share) == f"{text}\u202f%"
 
 
 @pytest.mark.parametrize(
@@ -252,23 +294,24 @@ def test_percent(share, text):
     [(None, "not set"), (True, "yes"), (1e-4, "0.0001"), (1204280, "1204280"), (["a", 2], "a, 2"), ([], "none"),
      ({"a": None}, "a: not set"), ("x", "x")],
 )  # fmt: skip
-def test_settings_as_a_person_writes_them(value, text):
-    assert _plain(value) == text
+def test_values_of_settings(value, text):
+    assert plain(value) == text
 
 
-def test_importing_it_is_light():
+def test_import_loads_no_heavy_packages():
     heavy = "{'torch', 'scipy', 'sklearn', 'matplotlib'}"
     code = f"import sys, headstart.report; print(sorted({heavy} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
 
 
-def test_the_worst_classes_are_shown_with_pictures(make_run, page_of):
+def test_the_worst_classes_have_images_of_their_errors(make_run, page_of):
     page = page_of(make_run(["cat", "dog", "owl"], skill=0.2))
-    assert "The worst, with what was missed" in page.text
-    missed = [attributes["alt"] for attributes in page.all("img") if attributes["alt"].endswith(", missed")]
-    assert {"cat, missed", "dog, missed", "owl, missed"} >= set(missed) != set()
+    assert "Worst classes with their errors" in page.text
+    errors = {tag["alt"] for tag in page.all("img") if tag["alt"].endswith(", wrong prediction")}
+    assert errors
+    assert errors <= {f"{name}, wrong prediction" for name in ("cat", "dog", "owl")}
 
 
-def test_without_mistakes_there_is_no_worst(make_run, page_of):
-    assert "The worst" not in page_of(make_run(["cat", "dog"], skill=50.0)).text
+def test_without_errors_there_are_no_worst_classes(make_run, page_of):
+    assert "Worst classes" not in page_of(make_run(["cat", "dog"], skill=50.0)).text

@@ -1,4 +1,4 @@
-"""Networks with random weights, cut, and pictures of noise for them."""
+"""Networks with random weights that are cut, and images of noise for them."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from headstart.data.spec import InputSpec
 from headstart.models.backbone import load_backbone
 from headstart.models.cut import Cut, cut
 
-SIZES = {"test_vit": 160}  # a vision transformer's size is given
+SIZES = {"test_vit": 160}  # a vision transformer has a fixed size
 
 
 @pytest.fixture(scope="module", autouse=True)
 def _small_work(one_thread: None) -> None:
-    """All of this folder's networks are small."""
+    """All networks of this folder are small."""
 
 
 @dataclass
@@ -30,7 +30,7 @@ class Case:
 
 
 def make(model: str, train: str, *, classes: int = 3) -> Case:
-    """The same network each time, cut where ``train`` begins."""
+    """Build the same network each time, and cut it where ``train`` starts."""
     size = SIZES.get(model, 32)
     backbone = load_backbone(model, weights_file="random")
     network, spec = backbone.module, replace(backbone.spec.whole(), height=size, width=size)
@@ -50,7 +50,7 @@ def case() -> Callable[..., Case]:
 
 @pytest.fixture(scope="session")
 def pixels() -> Callable[[Case, int], np.ndarray]:
-    """pixels(case, 9): nine pictures, (9, H, W, 3)."""
+    """pixels(case, 9): nine images, (9, H, W, 3)."""
 
     def draw(case: Case, count: int) -> np.ndarray:
         shape = (count, case.spec.height, case.spec.width, 3)

@@ -1,9 +1,8 @@
-"""Small pictures of which the colour tells the class, and a face that writes down what it is told."""
+"""Small images whose color tells the class, and a listener that keeps the events."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +10,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from headstart.cli.console import event_line
+from headstart.config import FitSettings
 from headstart.data.manifest import Manifest
-from headstart.data.sources import read_images
-from headstart.progress import Progress
-from headstart.settings import FitSettings
-from headstart.workflow.fitting import Fitted, fit
+from headstart.data.sources.read import read_images
+from headstart.events import Event, Events, StageBegun
+from headstart.workflow.fit import FitResult, fit
 
 PLAIN = {"weights": "random", "engine": "torch", "precision": "float32"}
-SIMPLE = {"validation": 0.2, "views": 0}  # else folds are what so few pictures get
+SIMPLE = {"validation_share": 0.2, "augmentations": 0}  # else folds are what so few pictures get
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -27,7 +27,7 @@ def _small_work(one_thread: None) -> None:
 
 
 def paint(folder: Path, count: int, *, seed: int = 0) -> list[Path]:
-    """Noise with one strong colour, red, green or blue by the folder's name."""
+    """Noise with one strong color: red, green or blue, as the folder is named."""
     folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng([seed, *folder.name.encode()])
     paths = [folder / f"{seed}_{number:02}.png" for number in range(count)]
@@ -40,7 +40,7 @@ def paint(folder: Path, count: int, *, seed: int = 0) -> list[Path]:
 
 @pytest.fixture
 def photos(tmp_path: Path) -> Callable[..., Path]:
-    """photos(red=5, green=4): a folder with a folder a class."""
+    """photos(red=5, green=4): a folder with one subfolder per class."""
 
     def make(folder: str = "photos", *, seed: int = 0, **counts: int) -> Path:
         for name, count in counts.items():
@@ -50,21 +50,23 @@ def photos(tmp_path: Path) -> Callable[..., Path]:
     return make
 
 
-class Told(Progress):
-    """Keeps what it is told; may do something at the beginning of a stage."""
+class Told(Events):
+    """Keeps the events it receives; can call a function when a stage begins."""
 
     def __init__(self, at: dict[str, Callable[[], object]] | None = None) -> None:
+        super().__init__(self.hear)
         self.at = at or {}
+        self.received: list[Event] = []
         self.stages: dict[str, int] = {}
         self.lines: list[str] = []
 
-    def stage(self, name: str, *, total: int, unit: str = "image") -> AbstractContextManager[Callable[[int], object]]:
-        self.stages[name] = total
-        self.at.get(name, lambda: None)()
-        return super().stage(name, total=total, unit=unit)
-
-    def say(self, text: str) -> None:
-        self.lines.append(text)
+    def hear(self, event: Event) -> None:
+        self.received.append(event)
+        if isinstance(event, StageBegun):
+            self.stages[event.name] = event.total
+            self.at.get(event.name, lambda: None)()
+        elif (line := event_line(event)) is not None:
+            self.lines.append(line)
 
 
 @pytest.fixture
@@ -73,12 +75,12 @@ def told() -> Callable[..., Told]:
 
 
 @pytest.fixture
-def fitted(tmp_path: Path) -> Callable[..., Fitted]:
+def fitted(tmp_path: Path) -> Callable[..., FitResult]:
     """fitted(folder or manifest, epochs=2): a fit on a small network with random weights, into a store of this test."""
 
-    def run(source: Path | Manifest, progress: Progress | None = None, **settings: Any) -> Fitted:
+    def run(source: Path | Manifest, events: Events | None = None, **settings: Any) -> FitResult:
         manifest = source if isinstance(source, Manifest) else read_images(source)
-        chosen = {"model": "test_resnet", "store": str(tmp_path / "store"), **PLAIN, **SIMPLE, **settings}
-        return fit(manifest, FitSettings.of(**chosen), progress=progress)
+        chosen = {"model": "test_resnet", "cache_dir": str(tmp_path / "store"), **PLAIN, **SIMPLE, **settings}
+        return fit(manifest, FitSettings.of(**chosen), events=events)
 
     return run

@@ -5,14 +5,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from sklearn.metrics import log_loss as by_scikit_learn
+from sklearn.metrics import log_loss as sklearn_log_loss
 
 from headstart.data.manifest import Manifest
 from headstart.errors import DataError
-from headstart.workflow.predicting import Predictions
-from headstart.workflow.submission import find_sample, lines, log_loss, submission
+from headstart.workflow.predict import Predictions
+from headstart.workflow.submission import find_sample, log_loss, make_submission, summary_lines
 
-SHARES = np.array([[0.7, 0.2, 0.1], [0.1, 0.3, 0.6], [1 - 3e-9, 2e-9, 1e-9]])
+PROBABILITIES = np.array([[0.7, 0.2, 0.1], [0.1, 0.3, 0.6], [1 - 3e-9, 2e-9, 1e-9]])
 
 
 def predictions(
@@ -20,7 +20,9 @@ def predictions(
 ) -> Predictions:
     manifest = Manifest.from_rows([f"/test/{name}" for name in names], labels=labels)
     manifest = manifest.with_column("problem", problems or [None] * len(names))
-    return Predictions(("pug", "Afghan hound", "chow"), manifest, SHARES[: len(manifest.usable)].astype(np.float32))
+    return Predictions(
+        ("pug", "Afghan hound", "chow"), manifest, PROBABILITIES[: len(manifest.usable)].astype(np.float32)
+    )
 
 
 def sample(tmp_path: Path, *rows: str) -> Path:
@@ -29,30 +31,32 @@ def sample(tmp_path: Path, *rows: str) -> Path:
     return path
 
 
-def test_columns_and_rows_are_the_sample_s(tmp_path: Path) -> None:
-    wanted = sample(tmp_path, "id,afghan_hound,chow,pug", "c,0.3,0.3,0.3", "a,0.3,0.3,0.3")
-    made = submission(predictions("a.jpg", "b.jpg", "c.jpg"), wanted)
+def test_columns_and_rows_follow_the_sample(tmp_path: Path) -> None:
+    layout = sample(tmp_path, "id,afghan_hound,chow,pug", "c,0.3,0.3,0.3", "a,0.3,0.3,0.3")
+    made = make_submission(predictions("a.jpg", "b.jpg", "c.jpg"), layout)
     made.write(tmp_path / "out.csv")
     with (tmp_path / "out.csv").open(newline="") as file:
         head, *rows = csv.reader(file)
     assert head == ["id", "afghan_hound", "chow", "pug"]
     assert [row[0] for row in rows] == ["c", "a"]
-    np.testing.assert_allclose(np.array([row[1:] for row in rows], float), SHARES[[2, 0]][:, [1, 2, 0]], rtol=1e-6)
-    assert lines(made, None) == ["2 rows, 3 classes", "left out, since the sample does not ask for them: 1"]
+    np.testing.assert_allclose(
+        np.array([row[1:] for row in rows], float), PROBABILITIES[[2, 0]][:, [1, 2, 0]], rtol=1e-6
+    )
+    assert summary_lines(made, None) == ["2 rows, 3 classes", "left out, since the sample does not list them: 1"]
 
 
-def test_without_a_sample_classes_are_in_the_alphabet_s_order() -> None:
-    made = submission(predictions("b.x.jpg", "a.png"), None)
+def test_without_a_sample_classes_are_sorted() -> None:
+    made = make_submission(predictions("b.x.jpg", "a.png"), None)
     assert made.header == ("id", "Afghan hound", "chow", "pug")
     assert made.ids == ["b.x", "a"]
-    np.testing.assert_allclose(made.probabilities, SHARES[:2][:, [1, 2, 0]], rtol=1e-6)
+    np.testing.assert_allclose(made.probabilities, PROBABILITIES[:2][:, [1, 2, 0]], rtol=1e-6)
 
 
-def test_a_picture_that_cannot_be_read_has_a_row_all_the_same() -> None:
-    made = submission(predictions("a.jpg", "bad.jpg", "c.jpg", problems=[None, "empty file", None]), None)
+def test_unreadable_images_have_a_row_too() -> None:
+    made = make_submission(predictions("a.jpg", "bad.jpg", "c.jpg", problems=[None, "empty file", None]), None)
     assert made.probabilities[1].tolist() == [1 / 3] * 3
-    assert made.probabilities[2] == pytest.approx(SHARES[1][[1, 2, 0]])
-    assert lines(made, None)[1] == "cannot be read, and have the same share for every class: 1"
+    assert made.probabilities[2] == pytest.approx(PROBABILITIES[1][[1, 2, 0]])
+    assert summary_lines(made, None)[1] == "unreadable, with the same probability for all classes: 1"
 
 
 @pytest.mark.parametrize(
@@ -60,36 +64,36 @@ def test_a_picture_that_cannot_be_read_has_a_row_all_the_same() -> None:
     [
         (
             ["id,afghan_hound,chow,pug", "a,0,0,1", "x,0,0,1", "y,0,0,1", "z,0,0,1", "w,0,0,1"],
-            "asks for pictures that are not among the 1 given, 4 of 5: x, y, z, …; give the folder that has them all",
+            "4 of its 5 ids have no image among the 1 given: x, y, z, ...; give the folder with all images",
         ),
         (["id,chow,pug", "a,0,1"], "has no column for Afghan hound, one of the classifier's 3 classes"),
         (
             ["id,afghan_hound,chow,pug,tabby", "a,0,0,1,0"],
-            "the label 'tabby' means none of the classifier's 3 classes (such as 'pug'): "
-            "labels and classes must have the same names",
+            "the label 'tabby' must match one of the classifier's 3 classes (for example 'pug'), but matches none; "
+            "use the same names for labels and classes",
         ),
-        (["id,afghan_hound,chow,pug", "a,0,0,1", "a,0,0,1"], "not a sample of a submission: an id is there twice"),
+        (["id,afghan_hound,chow,pug", "a,0,0,1", "a,0,0,1"], "not a sample submission: an id occurs twice"),
         (
             ["id,breed", "a,pug"],
-            "not a sample of a submission: it must have id,<class>,<class>,… and a row a picture",
+            "not a sample submission: it must have id,<class>,<class>,... and one row per image",
         ),
-        ([""], "not a sample of a submission (not enough values to unpack (expected at least 1, got 0))"),
+        ([""], "not a sample submission (not enough values to unpack (expected at least 1, got 0))"),
     ],
 )
-def test_samples_that_do_not_fit(tmp_path: Path, rows: list[str], text: str) -> None:
-    wanted = sample(tmp_path, *rows)
+def test_invalid_samples(tmp_path: Path, rows: list[str], text: str) -> None:
+    layout = sample(tmp_path, *rows)
     with pytest.raises(DataError) as caught:
-        submission(predictions("a.jpg"), wanted)
-    assert str(caught.value) == f"{wanted}: {text}"
+        make_submission(predictions("a.jpg"), layout)
+    assert str(caught.value) == f"{layout}: {text}"
 
 
-def test_two_pictures_of_one_id() -> None:
+def test_two_images_with_the_same_id() -> None:
     with pytest.raises(DataError) as caught:
-        submission(predictions("a.jpg", "a.png"), None)
-    assert str(caught.value) == "/test/a.jpg and /test/a.png have the same id, a; a submission has each once"
+        make_submission(predictions("a.jpg", "a.png"), None)
+    assert str(caught.value) == "/test/a.jpg and /test/a.png have the same id, a; ids must be unique"
 
 
-def test_the_sample_is_found_in_the_folder_or_beside_it(tmp_path: Path) -> None:
+def test_find_sample_in_the_folder_or_beside_it(tmp_path: Path) -> None:
     (tmp_path / "test").mkdir()
     assert find_sample([tmp_path / "test"]) is None
     beside = sample(tmp_path, "id,a,b", "1,0,1")
@@ -98,11 +102,11 @@ def test_the_sample_is_found_in_the_folder_or_beside_it(tmp_path: Path) -> None:
     assert find_sample([str(tmp_path / "test")]) == inside
 
 
-def test_log_loss_where_labels_are_known() -> None:
+def test_log_loss_with_labels() -> None:
     found = predictions("a.jpg", "b.jpg", "bad.jpg", labels=["pug", "Chow", "pug"], problems=[None, None, "empty file"])
-    told = log_loss(found)
-    assert told is not None
-    assert told["value"] == pytest.approx(by_scikit_learn([0, 2], SHARES[:2], labels=[0, 1, 2]), abs=1e-6)
+    loss = log_loss(found)
+    assert loss is not None
+    assert loss.value == pytest.approx(sklearn_log_loss([0, 2], PROBABILITIES[:2], labels=[0, 1, 2]), abs=1e-6)
     assert log_loss(predictions("a.jpg", "b.jpg")) is None
-    assert log_loss(predictions("a.jpg", labels=["holiday pictures"])) is None
+    assert log_loss(predictions("a.jpg", labels=["holidays"])) is None
     assert log_loss(predictions("a.jpg", "b.jpg", labels=["pug", None])) is None

@@ -5,38 +5,41 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from headstart.progress import Progress, in_megabytes
-from headstart.scale import cores
+from headstart.events import Events, in_megabytes
+from headstart.execution import open_executor
 
 __all__ = ["file_digest", "folder_digests"]
 
 _CHUNK = 1 << 20
 
 
-def file_digest(path: Path, *, progress: Progress | None = None) -> str:
-    """SHA-256 of a file's bytes, 64 hexadecimal digits. OSError: it cannot be read."""
+def file_digest(path: Path, *, events: Events | None = None) -> str:
+    """Return the SHA-256 of a file's bytes, 64 hexadecimal digits.
+
+    :raises OSError: the file cannot be read.
+    """
     digest = hashlib.sha256()
-    stage = (progress or Progress()).stage(f"checking {path.name}", total=path.stat().st_size >> 20, unit="megabyte")
+    stage = (events or Events()).stage(f"checking {path.name}", total=path.stat().st_size >> 20, unit="megabyte")
     with path.open("rb") as file, stage as advance:
-        tell = in_megabytes(advance)
+        advance_bytes = in_megabytes(advance)
         while chunk := file.read(_CHUNK):
             digest.update(chunk)
-            tell(len(chunk))
+            advance_bytes(len(chunk))
     return digest.hexdigest()
 
 
-def folder_digests(folder: Path, *, progress: Progress | None = None) -> dict[str, str]:
-    """SHA-256 of each file below a folder, by its path there; hidden files, which systems leave behind, are not."""
-    files = sorted(_files(folder))
+def folder_digests(folder: Path, *, events: Events | None = None) -> dict[str, str]:
+    """Return the SHA-256 of each file below a folder by relative path, without hidden files, which systems create."""
+    names = sorted(_files(folder))
     with (
-        (progress or Progress()).stage(f"checking {folder.name}", total=len(files), unit="file") as advance,
-        ThreadPoolExecutor(cores()) as pool,
+        (events or Events()).stage(f"checking {folder.name}", total=len(names), unit="file") as advance,
+        open_executor(len(names), kind="threads") as executor,
     ):
         found = {}
-        for name, digest in zip(files, pool.map(lambda name: file_digest(folder / name), files), strict=True):
+        paths = [folder / name for name in names]
+        for name, digest in zip(names, executor.map(file_digest, paths), strict=True):
             found[name] = digest
             advance(1)
     return found

@@ -1,15 +1,15 @@
-"""The manifest: one row an image, as a pyarrow table with a face.
+"""The manifest: one row per image, as a pyarrow table with methods.
 
 ========  ======  ====================================================================================
-uri       string  absolute path (see ``uri.py``), or ``array:7`` for the eighth picture given in memory
-label     string  class name; null: not known
-split     string  ``train``, ``validation`` or ``test``; null: not decided
-group     string  rows of one group stay on one side of a split; null: none
+uri       string  absolute path (see ``uri.py``), ``array:7`` for the eighth array in memory, or ``SCHEME:...``
+label     string  class name; null: unknown
+split     string  ``train``, ``validation`` or ``test``; null: not assigned
+group     string  rows of one group stay in one split; null: none
 width     int32   upright size in pixels; null: not inspected, or not readable
 height    int32
 bytes     int64   size of the file
 hash      string  32 hexadecimal digits of the content
-problem   string  why the image was set aside; null: usable
+problem   string  why the image cannot be used; null: it can
 ========  ======  ====================================================================================
 """
 
@@ -26,9 +26,11 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from headstart.data.uri import to_path, to_uri
+from headstart.data.sources.arrays import ArraySource
+from headstart.data.sources.base import ImageReference, reference
+from headstart.data.uri import to_uri
 from headstart.errors import DataError, RunError
-from headstart.files import replacing, write_text
+from headstart.files import atomic_write, write_text
 
 __all__ = ["SCHEMA", "Manifest"]
 
@@ -45,11 +47,11 @@ SCHEMA = pa.schema(
         ("problem", pa.string()),
     ]
 )
-_ARRAY = "array:"
+_ARRAY = f"{ArraySource.scheme}:"
 
 
 class Manifest:
-    """Images, their labels and what is known of them. Never changed in place: methods return a new one.
+    """Images, their labels and what is known of them. Immutable: methods return a new manifest.
 
     >>> manifest = Manifest.from_rows(["/photos/a.jpg", "/photos/b.jpg"], labels=["cat", "dog"])
     >>> manifest.classes
@@ -72,7 +74,7 @@ class Manifest:
         groups: Sequence[str | None] | None = None,
         arrays: Sequence[npt.NDArray[Any]] | None = None,
     ) -> Manifest:
-        """Columns as sequences of one length; a Path becomes its uri, a string is taken as it stands."""
+        """Build a manifest from columns of one length; a Path becomes its URI, a string is taken as a URI."""
         given: dict[str, Sequence[Any] | None] = {
             "uri": [to_uri(uri) if isinstance(uri, Path) else uri for uri in uris],
             "label": labels,
@@ -84,7 +86,7 @@ class Manifest:
 
     @classmethod
     def from_arrays(cls, arrays: Sequence[npt.NDArray[Any]], labels: Sequence[str | None] | None = None) -> Manifest:
-        """Pictures in memory, each as :func:`headstart.data.decode.decode` takes them."""
+        """Build a manifest of images in memory, each as :func:`headstart.data.decode.decode` accepts them."""
         return cls.from_rows([f"{_ARRAY}{i}" for i in range(len(arrays))], labels=labels, arrays=arrays)
 
     def __len__(self) -> int:
@@ -98,27 +100,27 @@ class Manifest:
 
     @property
     def uris(self) -> list[str]:
-        """What names each image."""
+        """The URI of each image."""
         return self._column("uri")
 
     @property
     def labels(self) -> list[str | None]:
-        """The class name of each image; None where it is not known."""
+        """The class name of each image; None if unknown."""
         return self._column("label")
 
     @property
     def splits(self) -> list[str | None]:
-        """The part of each image: "train", "validation", "test" or None."""
+        """The split of each image: "train", "validation", "test" or None."""
         return self._column("split")
 
     @property
     def hashes(self) -> list[str | None]:
-        """The content hash of each image; None before :func:`headstart.data.checkup.inspect_all`."""
+        """The content hash of each image; None before :func:`headstart.data.inspection.inspect_all`."""
         return self._column("hash")
 
     @property
     def problems(self) -> list[str | None]:
-        """Why each image cannot be used; None where it can."""
+        """Why each image cannot be used; None if it can."""
         return self._column("problem")
 
     @property
@@ -136,24 +138,27 @@ class Manifest:
         """The rows with a problem."""
         return self.select(np.array([problem is not None for problem in self.problems], dtype=bool))
 
-    def part(self, split: str) -> Manifest:
-        """The rows of "train", "validation" or "test"."""
+    def in_split(self, split: str) -> Manifest:
+        """Return the rows of "train", "validation" or "test"."""
         return self.select(np.array([value == split for value in self.splits], dtype=bool))
 
     def select(self, rows: npt.ArrayLike) -> Manifest:
-        """Some rows: a boolean mask, or row numbers in the order wanted."""
+        """Return some rows, by a boolean mask or by row numbers in the order wanted."""
         chosen = np.asarray(rows)
         numbers = np.flatnonzero(chosen) if chosen.dtype == bool else chosen.astype(np.int64)
         return Manifest(self.table.take(pa.array(numbers)), self.arrays)
 
     def with_column(self, name: str, values: Iterable[Any]) -> Manifest:
-        """A column of the schema replaced; one value a row, None for null."""
+        """Replace a column of the schema; one value per row, None for null."""
         position = SCHEMA.names.index(name)
         array = pa.array(list(values), type=SCHEMA.field(position).type)
         return Manifest(self.table.set_column(position, SCHEMA.field(position), array), self.arrays)
 
     def targets(self, classes: Sequence[str]) -> npt.NDArray[np.int64]:
-        """Labels as positions in ``classes``, shape (N,). DataError: a label that is not among them, or none."""
+        """Return labels as positions in ``classes``, shape (N,).
+
+        :raises DataError: an image without a label, or with one that is not among ``classes``.
+        """
         position = {name: i for i, name in enumerate(classes)}
         labels = self.labels
         for row, label in enumerate(labels):
@@ -164,25 +169,31 @@ class Manifest:
                 raise DataError(f"{text}, which is not one of the {len(position)} classes")
         return np.array([position[label] for label in labels if label is not None], dtype=np.int64)
 
-    def source(self, row: int) -> Path | npt.NDArray[Any]:
-        """What :func:`headstart.data.decode.decode` takes for this row. DataError: an array that is gone."""
+    def source(self, row: int) -> ImageReference:
+        """Return the image of a row, as :func:`headstart.data.decode.decode` accepts it.
+
+        :raises DataError: an array that the manifest no longer has.
+        """
         uri: str = self.table["uri"][row].as_py()
         if not uri.startswith(_ARRAY):
-            return to_path(uri)
+            return reference(uri)
         if self.arrays is None:
-            raise DataError(f"{uri} was a picture in memory, which a file does not keep: give the arrays again")
-        return self.arrays[int(uri[len(_ARRAY) :])]
+            raise DataError(f"{uri} was an array in memory, which a manifest does not save: pass the arrays again")
+        return ImageReference(uri, ArraySource({uri: self.arrays[int(uri[len(_ARRAY) :])]}))
 
     def write(self, path: Path) -> None:
-        """Keep the table as Parquet."""
-        with replacing(path) as beside:
-            pq.write_table(self.table, beside)
+        """Write the table as Parquet."""
+        with atomic_write(path) as temporary:
+            pq.write_table(self.table, temporary)
 
     @classmethod
     def read(cls, path: Path) -> Manifest:
-        """Back from :meth:`write`. RunError: no such file, not Parquet, or not a manifest."""
+        """Read what :meth:`write` wrote.
+
+        :raises RunError: no such file, not Parquet, or not a manifest.
+        """
         try:
-            # A plain file, not a data set: folders named like a=1 above it must not become columns.
+            # As a file, not as a data set: parent folders named like a=1 must not become columns.
             table = pq.ParquetFile(path).read()
         except FileNotFoundError:
             raise RunError(f"{path}: no such manifest") from None
@@ -196,7 +207,7 @@ class Manifest:
             raise RunError(f"{path} is not a manifest: {error}") from error
 
     def write_problems(self, path: Path) -> None:
-        """List the unusable rows as CSV: path, reason."""
+        """Write the unusable rows as CSV: path, reason."""
         text = io.StringIO(newline="")
         writer = csv.writer(text)
         writer.writerow(("path", "reason"))

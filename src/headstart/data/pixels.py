@@ -1,4 +1,4 @@
-"""Whatever a picture is made of -> 8-bit RGB, upright: colour modes, transparency, 16 bits, arrays."""
+"""Pixels of any kind -> upright 8-bit RGB: color modes, transparency, 16 bits, arrays."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from PIL import ExifTags, Image
 
 from headstart.errors import ImageProblem
 
-__all__ = ["array_to_image", "orientation", "to_8_bit", "to_rgb", "upright"]
+__all__ = ["apply_orientation", "array_to_image", "exif_orientation", "to_8_bit", "to_rgb"]
 
-# What each EXIF orientation asks for. 1 is upright; any other value is no orientation.
+# What makes an image of each EXIF orientation upright. 1 is upright already; other values are invalid.
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -24,22 +24,22 @@ _TURNS = {
 }
 
 
-def orientation(image: Image.Image) -> int:
-    """The EXIF orientation, 1 to 8; 1 where there is none, or none that can be read."""
+def exif_orientation(image: Image.Image) -> int:
+    """Return the EXIF orientation, 1 to 8; 1 if there is none, or none that can be read."""
     try:
         value = image.getexif().get(ExifTags.Base.Orientation)
-    except Exception:  # a broken EXIF block is no reason to lose the picture
+    except Exception:  # a broken EXIF block is no reason to lose the image
         return 1
     return value if isinstance(value, int) and value in _TURNS else 1
 
 
-def upright(image: Image.Image, turn: int) -> Image.Image:
-    """Turn by an EXIF orientation, 1 to 8. ``ImageOps.exif_transpose`` does the same, but fails on broken EXIF."""
+def apply_orientation(image: Image.Image, turn: int) -> Image.Image:
+    """Make an image of an EXIF orientation upright, as ``ImageOps.exif_transpose``, which fails on broken EXIF."""
     return image.transpose(_TURNS[turn]) if turn in _TURNS else image
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """A loaded picture of any mode -> RGB. What is transparent lies on white."""
+    """Convert a loaded image of any mode to RGB, with white behind transparent parts."""
     if image.mode == "F" or image.mode.startswith("I"):
         return Image.fromarray(to_8_bit(np.asarray(image))).convert("RGB")
     if image.mode == "LAB":
@@ -47,7 +47,7 @@ def to_rgb(image: Image.Image) -> Image.Image:
 
         profiles = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
         converted = ImageCms.profileToProfile(image, *profiles, outputMode="RGB")
-        assert converted is not None  # it is None only where the image itself is changed
+        assert converted is not None  # it is None only if the image is changed in place
         return converted
     if image.has_transparency_data:
         white = Image.new("RGBA", image.size, "white")
@@ -57,10 +57,10 @@ def to_rgb(image: Image.Image) -> Image.Image:
 
 
 def to_8_bit(values: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
-    """Numbers of any type and range -> 0 to 255.
+    """Scale numbers of any type and range to 0 to 255.
 
-    Files do not say what their white is, so the smallest usual range that holds all values is taken: [0, 1] for
-    floats, 8 bits, 12 bits (cameras, scanners), 16 bits; else the darkest and the brightest value of the picture.
+    Files do not state which value is white, so the smallest common range that contains all values is assumed: [0, 1]
+    for floats, 8 bits, 12 bits (cameras, scanners), 16 bits; otherwise the range of the values themselves.
 
     >>> to_8_bit(np.array([0, 2048, 4095], dtype=np.uint16))
     array([  0, 128, 255], dtype=uint8)
@@ -77,7 +77,10 @@ def to_8_bit(values: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
 
 
 def array_to_image(array: npt.NDArray[Any], uri: str) -> Image.Image:
-    """(H, W) or (H, W, 1, 3 or 4), of uint8, uint16, bool, or float in [0, 1]. ImageProblem: anything else."""
+    """Convert an array (H, W) or (H, W, 1, 3 or 4) of uint8, uint16, bool, or float in [0, 1] to an image.
+
+    :raises ImageProblem: another shape or type, or floats outside [0, 1].
+    """
     if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (1, 3, 4)) or 0 in array.shape:
         wanted = "(height, width) or (height, width, channels) with 1, 3 or 4 channels"
         raise ImageProblem(uri, f"the shape of an array must be {wanted}, got {array.shape}")
@@ -91,5 +94,5 @@ def array_to_image(array: npt.NDArray[Any], uri: str) -> Image.Image:
     elif array.dtype in (np.uint8, np.bool_):
         pixels = array.astype(np.uint8) * (255 if array.dtype == np.bool_ else 1)
     else:
-        raise ImageProblem(uri, f"an array must hold uint8, uint16, bool, or floats in [0, 1], got {array.dtype}")
+        raise ImageProblem(uri, f"an array must be of uint8, uint16, bool, or float in [0, 1], got {array.dtype}")
     return Image.fromarray(pixels[..., 0] if pixels.ndim == 3 and pixels.shape[2] == 1 else pixels)

@@ -1,4 +1,4 @@
-"""What a network wants to see: size, crop, resampling, normalisation."""
+"""The input of a network: size, crop, resampling, normalization."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from headstart.settings import three_numbers
+from headstart.config.settings import three_numbers
 
 __all__ = ["InputSpec"]
 
@@ -17,15 +17,15 @@ _RANGES = {
     "0:255": ((0.0, 0.0, 0.0), (1 / 255, 1 / 255, 1 / 255)),
     "imagenet": _IMAGENET,
 }
-"""The mean and deviation that bring pixels in [0, 1] to a range."""
+"""The mean and standard deviation that normalize pixels in [0, 1] to a range."""
 
 
 @dataclass(frozen=True)
 class InputSpec:
     """The input of a network, as its own pretrained configuration states it.
 
-    An image is resized so that ``crop`` of its shorter side fills the input, cropped in the centre to
-    ``height`` × ``width``, scaled to [0, 1] and normalised: ``(value - mean) / std``.
+    An image is resized so that the share ``crop`` of its shorter side fills the input, center-cropped to
+    ``height`` × ``width``, scaled to [0, 1] and normalized: ``(value - mean) / std``.
 
     >>> InputSpec(height=224, width=224, crop=0.875).resize
     256
@@ -34,7 +34,7 @@ class InputSpec:
     height: int = 224
     width: int = 224
     crop: float = 0.875  # share of the shorter side that is kept
-    crop_mode: str = "center"  # "center", or "squash": both sides resized, the shape of the picture given up
+    crop_mode: str = "center"  # "center", or "squash": both sides are resized, and the aspect ratio is not kept
     interpolation: str = "bicubic"  # "nearest", "bilinear", "bicubic", "lanczos" (Pillow's, with antialiasing)
     mean: tuple[float, float, float] = _IMAGENET[0]
     std: tuple[float, float, float] = _IMAGENET[1]
@@ -42,11 +42,11 @@ class InputSpec:
 
     @property
     def resize(self) -> int:
-        """The shorter side in pixels before the crop, rounded down as timm does."""
+        """The shorter side in pixels before the crop, rounded down as in timm."""
         return int(min(self.height, self.width) / self.crop)
 
     def whole(self) -> InputSpec:
-        """The same network shown the whole picture, resized to the input with its shape given up."""
+        """Return a copy without a crop: the whole image is resized to the input, and the aspect ratio is not kept."""
         return replace(self, crop=1.0, crop_mode="squash")
 
     def changed(
@@ -59,11 +59,13 @@ class InputSpec:
         std: str | None = None,
         **others: Any,
     ) -> InputSpec:
-        """The same but for what is given: fields by their names, and the settings of :class:`InputSettings`.
+        """Return a copy with changes: fields by name, and the settings of :class:`InputSettings`.
 
-        :param framing: "whole" or "model", which changes nothing.
-        :param range: of the values, "0:1", "-1:1", "0:255" or "imagenet".
-        :param mean: and ``std``: "R,G,B".
+        :param framing: "whole", or "model", which changes nothing.
+        :param size: height and width in pixels.
+        :param range: of the normalized values: "0:1", "-1:1", "0:255" or "imagenet".
+        :param mean: "R,G,B", of pixels in [0, 1].
+        :param std: "R,G,B".
 
         >>> InputSpec().changed(range="-1:1", channels="BGR").mean
         (0.5, 0.5, 0.5)
@@ -80,10 +82,10 @@ class InputSpec:
         return replace(spec, **others)
 
     def as_dict(self) -> dict[str, Any]:
-        """As plain JSON values."""
+        """Return the fields as plain JSON values."""
         return json.loads(json.dumps(asdict(self)))  # type: ignore[no-any-return]
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> InputSpec:
-        """Back from :meth:`as_dict`."""
+        """Restore what :meth:`as_dict` returned."""
         return cls(**{**values, "mean": tuple(values["mean"]), "std": tuple(values["std"])})

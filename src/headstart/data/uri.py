@@ -1,4 +1,4 @@
-"""How a manifest names a picture: an absolute path as text, whatever bytes its name is made of."""
+"""URIs of local files: the absolute path as text, whatever bytes the file name is made of."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ import os
 from pathlib import Path
 from urllib.parse import quote, unquote_to_bytes
 
-__all__ = ["to_path", "to_uri"]
+__all__ = ["display_name", "to_path", "to_uri"]
 
-_SCHEME = "file://"
+_PREFIX = "file://"
 
 
 def to_uri(path: str | os.PathLike[str]) -> str:
-    """Name a file: its absolute path; links stay as they are.
+    """Return the URI of a file: its absolute path; links are kept.
 
-    Linux lets file names be any bytes. A name that is not UTF-8 cannot stand in a table of texts, so that it is kept
-    percent-encoded behind ``file://``.
+    Linux allows any bytes in file names. A name that is not UTF-8 cannot be stored in a table of texts, so it is kept
+    percent-encoded after ``file://``.
 
     >>> to_uri("/photos/50%41 off #1?.jpg")
     '/photos/50%41 off #1?.jpg'
@@ -26,16 +26,25 @@ def to_uri(path: str | os.PathLike[str]) -> str:
     try:
         absolute.encode()
     except UnicodeEncodeError:
-        return _SCHEME + quote(os.fsencode(absolute))
+        return _PREFIX + quote(os.fsencode(absolute))
     return absolute
 
 
 def to_path(uri: str) -> Path:
-    """The file behind a uri of :func:`to_uri`, byte for byte; any other text is taken as a path.
+    """Return the file of a URI made by :func:`to_uri`, byte for byte; any other text is taken as a path.
 
     >>> os.fsencode(to_path("file:///photos/caf%E9.jpg"))
     b'/photos/caf\\xe9.jpg'
     """
-    if uri.startswith(_SCHEME):
-        return Path(os.fsdecode(unquote_to_bytes(uri[len(_SCHEME) :])))
-    return Path(uri)
+    return Path(display_name(uri))
+
+
+def display_name(uri: str) -> str:
+    """Return an image's name for people and for CSV files: the path of a local file, the URI of anything else.
+
+    A path that is not UTF-8 contains surrogates: write it with ``errors="surrogateescape"``.
+
+    >>> display_name("/photos/a.jpg"), display_name("array:7")
+    ('/photos/a.jpg', 'array:7')
+    """
+    return os.fsdecode(unquote_to_bytes(uri[len(_PREFIX) :])) if uri.startswith(_PREFIX) else uri

@@ -1,47 +1,46 @@
-"""Images off the disk as arrays of one size, decoded ahead of whoever computes with them."""
+"""Images as arrays of the network's input size, decoded ahead of the consumer."""
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Generator, Mapping, Sequence
-from concurrent.futures import Future
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, NamedTuple
+from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.data.decode import content_hash, decode, read_source
+from headstart.data.decode import content_hash, decode
 from headstart.data.manifest import Manifest
+from headstart.data.sources.base import ImageReference
 from headstart.data.spec import InputSpec
-from headstart.data.transforms import enough, view
+from headstart.data.transforms import make_view, min_source_side
 from headstart.errors import ImageProblem
-from headstart.scale.pool import Kind, open_pool
+from headstart.execution import open_executor
 
 __all__ = ["Views", "read_views"]
 
-_CHUNK = 8  # views a worker makes at a time: few enough to start soon, enough to make the hand-over cheap
+_CHUNK = 8  # views per task: few enough to start soon, enough to make the hand-over cheap
 
 
 @dataclass
 class Views:
-    """Views of some images of a manifest that could be read, and the images that could not."""
+    """Views of those images of a manifest that could be read, and the images that could not."""
 
-    rows: list[int] = field(default_factory=list)  # of the manifest, one for each view
+    rows: list[int] = field(default_factory=list)  # of the manifest, one per view
     numbers: list[int] = field(default_factory=list)  # of the views
     images: list[NDArray[np.uint8]] = field(default_factory=list)  # (height, width, 3) each
     problems: list[tuple[int, str]] = field(default_factory=list)  # row, reason
 
-    def add(self, other: Views) -> None:
-        """Take in what another has."""
+    def extend(self, other: Views) -> None:
+        """Append the views and problems of another."""
         self.rows += other.rows
         self.numbers += other.numbers
         self.images += other.images
         self.problems += other.problems
 
     def split(self, count: int) -> tuple[Views, Views]:
-        """The first ``count`` views with all problems, and the rest."""
+        """Return the first ``count`` views with all problems, and the rest."""
         return (
             Views(self.rows[:count], self.numbers[:count], self.images[:count], self.problems),
             Views(self.rows[count:], self.numbers[count:], self.images[count:]),
@@ -53,82 +52,73 @@ def read_views(
     rows: Sequence[int],
     spec: InputSpec,
     *,
-    batch: int,
+    batch_size: int,
     max_pixels: int,
     workers: int | None = None,
     views: Sequence[int] | Mapping[int, Sequence[int]] = (0,),
-    kind: Kind | None = None,
+    kind: str | None = None,
 ) -> Generator[Views, None, None]:
-    """Decode the images in these rows once each, and give their views in order, ``batch`` at a time (the last fewer).
+    """Decode the images in these rows once each, and yield their views in order, in batches.
 
-    Few more views are in memory than a batch and what the threads work on; close the iterator to stop them early. An
-    image whose content is not what the manifest says is a problem too: it changed after it was inspected, and what
-    is computed from it must not be kept under the old content's name.
+    Few more views are in memory than one batch and the tasks of the workers; close the generator to stop early. An
+    image whose content does not match the manifest's hash becomes a problem: it changed after it was inspected, and
+    what is computed from it must not be stored under the hash of the old content.
 
-    :param batch: views; those of one image may fall into two batches.
-    :param views: numbers of the views of :func:`headstart.data.transforms.view`: those of all images, or of each row.
-    :param kind: of the workers, as of :func:`headstart.scale.pool.open_pool`.
+    :param batch_size: views per batch; the last has fewer. The views of one image may fall into two batches.
+    :param views: numbers of :func:`headstart.data.transforms.make_view`, of all images or by row.
+    :param kind: of the workers, as for :func:`headstart.execution.open_executor`.
     """
-    hashes = manifest.hashes
     wanted = views if isinstance(views, Mapping) else dict.fromkeys(rows, views)
-    most = max(map(len, wanted.values()), default=1)
-    images = max(1, _CHUNK // most)  # a chunk
-
-    def tasks(chunk: Sequence[int]) -> list[_Task]:
-        return [_Task(row, manifest.source(row), tuple(wanted[row]), hashes[row]) for row in chunk]
-
-    def here(chunk: Sequence[int]) -> Views:
-        return _made(tasks(chunk), spec, max_pixels)
-
+    per_image = max(map(len, wanted.values()), default=1)
+    images = max(1, _CHUNK // per_image)  # per task
     gathered = Views()
-    waiting: deque[Future[Views]] = deque()
-    with open_pool(len(rows), workers=workers, kind=kind) as pool:
-        ahead = pool.workers + 2 * -(-batch // (images * most))
-        for start in range(0, len(rows), images):
-            chunk = rows[start : start + images]
-            in_threads = pool.kind == "threads"
-            waiting.append(
-                pool.submit(here, chunk) if in_threads else pool.submit(_made, tasks(chunk), spec, max_pixels)
-            )
-            if len(waiting) < ahead:
-                continue
-            gathered.add(waiting.popleft().result())
-            while len(gathered.rows) >= batch:
-                full, gathered = gathered.split(batch)
-                yield full
-        while waiting or gathered.rows or gathered.problems:
-            while waiting and len(gathered.rows) < batch:
-                gathered.add(waiting.popleft().result())
-            full, gathered = gathered.split(batch)
-            yield full
+    with open_executor(len(rows), workers=workers, kind=kind) as executor:
+        ahead = executor.workers + 2 * -(-batch_size // (images * per_image))
+        make = partial(_make_views, spec=spec, max_pixels=max_pixels)
+        for made in executor.map(make, _tasks(manifest, rows, wanted, images), ahead=ahead):
+            gathered.extend(made)
+            while len(gathered.rows) >= batch_size:
+                batch, gathered = gathered.split(batch_size)
+                yield batch
+        if gathered.rows or gathered.problems:
+            yield gathered
 
 
-class _Task(NamedTuple):
-    """An image to be read, and its views that are wanted."""
+class _Item(NamedTuple):
+    """An image to read, and the views to make of it."""
 
     row: int
-    source: Path | NDArray[Any]
+    image: ImageReference
     numbers: tuple[int, ...]
     expected: str | None  # the hash of its content
 
 
-def _made(tasks: Sequence[_Task], spec: InputSpec, max_pixels: int) -> Views:
+def _tasks(
+    manifest: Manifest, rows: Sequence[int], wanted: Mapping[int, Sequence[int]], images: int
+) -> Iterator[list[_Item]]:
+    hashes = manifest.hashes
+    for start in range(0, len(rows), images):
+        chunk = rows[start : start + images]
+        yield [_Item(row, manifest.source(row), tuple(wanted[row]), hashes[row]) for row in chunk]
+
+
+def _make_views(items: Sequence[_Item], *, spec: InputSpec, max_pixels: int) -> Views:
     made = Views()
-    for task in tasks:
-        made.add(_read(task, spec, max_pixels))
+    for item in items:
+        made.extend(_read(item, spec, max_pixels))
     return made
 
 
-def _read(task: _Task, spec: InputSpec, max_pixels: int) -> Views:
-    row, source, numbers, expected = task
+def _read(item: _Item, spec: InputSpec, max_pixels: int) -> Views:
+    row, image, numbers, expected = item
     try:
-        content = source if isinstance(source, np.ndarray) else read_source(source)
-        # The evaluation view of an image that nobody inspected needs no hash: to predict goes faster without.
+        content = image.read()
+        # The evaluation view of an image that was not inspected needs no hash: prediction is faster without.
         key = content_hash(content) if expected is not None or max(numbers) > 0 else ""
         if expected not in (None, key):
             return Views(problems=[(row, "it changed after it was inspected")])
-        picture = decode(content, max_pixels=max_pixels, least=enough(spec))
+        decoded = decode(content, max_pixels=max_pixels, min_side=min_source_side(spec))
     except ImageProblem as problem:
         return Views(problems=[(row, problem.reason)])
-    images = [view(picture, spec, number, key) for number in numbers]
-    return Views([row] * len(images), list(numbers), images)
+    made = [make_view(decoded, spec, number, key) for number in numbers]
+    return Views([row] * len(made), list(numbers), made)

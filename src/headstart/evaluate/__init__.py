@@ -1,25 +1,31 @@
-"""How good probabilities are, with how sure one can be of it: plain NumPy and SciPy, no torch."""
+"""Metrics of predicted probabilities, with confidence intervals. Plain NumPy and SciPy, no torch."""
 
-from headstart.evaluate.classes import class_table, worst
-from headstart.evaluate.conformal import conformal_threshold, prediction_sets, sets_section
+from headstart.evaluate.conformal import conformal_threshold, prediction_set_metrics, prediction_sets
 from headstart.evaluate.evaluation import evaluate
-from headstart.evaluate.novelty import Novelty, auroc, fit_novelty, novelty_rows, novelty_section
-from headstart.evaluate.temperature import fit_temperature, scaled, scaled_out_of_fold, temperature_section
+from headstart.evaluate.out_of_distribution import OODDetector, auroc, fit_ood_detector, ood_fit_rows, ood_metrics
+from headstart.evaluate.per_class import ClassErrors, per_class_csv, worst_classes
+from headstart.evaluate.temperature import (
+    apply_temperature,
+    calibration_metrics,
+    cross_fitted_probabilities,
+    fit_temperature,
+)
 
 __all__ = [
-    "Novelty",
+    "ClassErrors",
+    "OODDetector",
+    "apply_temperature",
     "auroc",
-    "class_table",
+    "calibration_metrics",
     "conformal_threshold",
+    "cross_fitted_probabilities",
     "evaluate",
-    "fit_novelty",
+    "fit_ood_detector",
     "fit_temperature",
-    "novelty_rows",
-    "novelty_section",
+    "ood_fit_rows",
+    "ood_metrics",
+    "per_class_csv",
+    "prediction_set_metrics",
     "prediction_sets",
-    "scaled",
-    "scaled_out_of_fold",
-    "sets_section",
-    "temperature_section",
-    "worst",
+    "worst_classes",
 ]

@@ -1,10 +1,9 @@
-"""Targets and probabilities in, one JSON document out: ``evaluation.json``."""
+"""The evaluation of predicted probabilities on one split: the content of ``evaluation.json``."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -13,10 +12,11 @@ from headstart.errors import DataError
 from headstart.evaluate import intervals, metrics
 from headstart.evaluate.calibration import calibration_error, reliability
 from headstart.evaluate.checks import check_probabilities, check_targets
+from headstart.evaluate.schema import ClassMetrics, ConfusedPair, Evaluation, Interval
 
 __all__ = ["evaluate"]
 
-MOST_PAIRS = 20
+MAX_PAIRS = 20
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -27,108 +27,111 @@ def evaluate(
     probabilities: ArrayLike,
     classes: Sequence[str],
     *,
-    part: str = "validation",
+    split: str = "validation",
     bins: int = 15,
-) -> dict[str, Any]:
-    """Every figure of the report, as plain JSON values.
+) -> Evaluation:
+    """Compute all metrics of the report.
 
-    ``targets`` are integers ``(N,)``, ``probabilities`` ``(N, C)`` with rows that sum to 1, ``classes`` the C names in
-    the columns' order. Shares are between 0 and 1. A figure is ``{"value", "low", "high"}`` with its 95 % interval:
-    Wilson's for shares of images, 1.96 standard errors for log loss (nats) and Brier score (0 to 2), a seeded
-    bootstrap over images for balanced accuracy, macro F1 and calibration error (``bins`` equal bins); Wilson's again
-    for the first two where all images are right, or none.
-    ``top5`` is there for more than 5 classes. A class's precision, recall or F1 is ``None`` where it has no images to
-    tell by. A tie counts against the model.
+    Intervals are at 95 %: Wilson's for proportions of images, 1.96 standard errors for log-loss (nats) and Brier score
+    (0 to 2), a seeded bootstrap over images for balanced accuracy, macro F1 and calibration error. Where all images
+    are classified correctly, or none, balanced accuracy and macro F1 have Wilson's interval too. A tie counts against
+    the model.
 
-    Raises :class:`~headstart.errors.DataError` if shapes or values are not so.
+    :param targets: class indices ``(N,)``.
+    :param probabilities: ``(N, C)``; each row sums to 1.
+    :param classes: the C class names, in the order of the columns.
+    :param split: name of the evaluated split.
+    :param bins: number of bins of equal width for the calibration error.
+    :raises DataError: a shape or value is wrong.
 
-    >>> found = evaluate([0, 1, 1], [[0.9, 0.1], [0.2, 0.8], [0.7, 0.3]], ["cat", "dog"])
-    >>> found["confusion"], round(found["top1"]["value"], 3)
-    ([[1, 0], [1, 1]], 0.667)
-    >>> found["confused_pairs"]
-    [{'true': 'dog', 'predicted': 'cat', 'images': 1, 'share': 0.5}]
+    >>> evaluation = evaluate([0, 1, 1], [[0.9, 0.1], [0.2, 0.8], [0.7, 0.3]], ["cat", "dog"])
+    >>> evaluation.confusion_matrix, round(evaluation.top1.value, 3)
+    (((1, 0), (1, 1)), 0.667)
+    >>> evaluation.confused_pairs
+    (ConfusedPair(true='dog', predicted='cat', images=1, share=0.5),)
     """
-    names = list(classes)
-    true, shares = _checked(targets, probabilities, names)
-    predicted = metrics.decisions(true, shares)
+    names = tuple(classes)
+    true, values = _validate(targets, probabilities, names)
+    images, predicted = len(true), metrics.decisions(true, values)
+    correct, confidence = true == predicted, values.max(axis=1)
     matrix = metrics.confusion_matrix(true, predicted, classes=len(names))
-    return {
-        "part": part,
-        "images": len(true),
-        "classes": names,
-        **_figures(true, shares, predicted=predicted, bins=bins),
-        "per_class": _per_class(matrix, names),
-        "confusion": matrix.tolist(),
-        "confused_pairs": _confused_pairs(matrix, names),
-        "reliability": reliability(shares.max(axis=1), true == predicted, bins=bins),
-    }
+    top1 = intervals.wilson(int(correct.sum()), images)
+    balanced, f1 = _class_averages(true, predicted, classes=len(names), top1=top1)
+    return Evaluation(
+        split=split,
+        images=images,
+        classes=names,
+        top1=top1,
+        top5=intervals.wilson(int(metrics.top_k_hits(true, values, k=5).sum()), images) if len(names) > 5 else None,
+        balanced_accuracy=balanced,
+        macro_f1=f1,
+        log_loss=intervals.mean(metrics.log_losses(true, values)),
+        brier=intervals.mean(metrics.brier_scores(true, values)),
+        ece=calibration_error(confidence, correct, bins=bins),
+        per_class=_per_class(matrix, names),
+        confusion_matrix=tuple(map(tuple, matrix.tolist())),
+        confused_pairs=_confused_pairs(matrix, names),
+        reliability=reliability(confidence, correct, bins=bins),
+    )
 
 
-def _figures(true: Ints, shares: Floats, *, predicted: Ints, bins: int) -> dict[str, intervals.Interval]:
-    images, classes = shares.shape
-    hits = true == predicted
-    figures = {"top1": intervals.wilson(int(hits.sum()), images)}
-    if classes > 5:
-        figures["top5"] = intervals.wilson(int(metrics.top_k_hits(true, shares, k=5).sum()), images)
-    recalls = intervals.bootstrap(partial(metrics.balanced_accuracy, true, predicted, classes=classes), images)
-    # Reflected, since classes that drop out of a resample pull F1 down.
+def _class_averages(true: Ints, predicted: Ints, *, classes: int, top1: Interval) -> tuple[Interval, Interval]:
+    """Return balanced accuracy and macro F1."""
+    if top1.value in (0, 1):  # all resamples are equal, so that a bootstrap interval would have no width
+        return top1, top1
+    images = len(true)
+    balanced = intervals.bootstrap(partial(metrics.balanced_accuracy, true, predicted, classes=classes), images)
+    # Reflected, because classes that are missing in a resample lower F1.
     f1 = intervals.bootstrap(partial(metrics.macro_f1, true, predicted, classes=classes), images, reflect=True)
-    if hits.all() or not hits.any():  # resamples are all alike then, which is no reason to be sure
-        recalls = f1 = figures["top1"]
-    return figures | {
-        "balanced_accuracy": recalls,
-        "macro_f1": f1,
-        "log_loss": intervals.mean(metrics.log_losses(true, shares)),
-        "brier": intervals.mean(metrics.brier_scores(true, shares)),
-        "ece": calibration_error(shares.max(axis=1), hits, bins=bins),
-    }
+    return balanced, f1
 
 
-def _per_class(matrix: NDArray[np.int64], names: list[str]) -> list[dict[str, Any]]:
+def _per_class(matrix: Ints, names: Sequence[str]) -> tuple[ClassMetrics, ...]:
     rows = zip(names, matrix.diagonal().tolist(), matrix.sum(axis=1).tolist(), matrix.sum(axis=0).tolist(), strict=True)
-    return [
-        {
-            "class": name,
-            "images": own,
-            "precision": hits / named if named else None,
-            "recall": intervals.wilson(hits, own) if own else None,
-            "f1": 2 * hits / (own + named) if own + named else None,
-        }
-        for name, hits, own, named in rows
-    ]
+    return tuple(
+        ClassMetrics(
+            name=name,
+            images=images,
+            precision=hits / predicted if predicted else None,
+            recall=intervals.wilson(hits, images) if images else None,
+            f1=2 * hits / (images + predicted) if images + predicted else None,
+        )
+        for name, hits, images, predicted in rows
+    )
 
 
-def _confused_pairs(matrix: NDArray[np.int64], names: list[str]) -> list[dict[str, Any]]:
-    """The pairs confused most often; among equals the one with the larger share of its class, then class order."""
-    own = matrix.sum(axis=1)
+def _confused_pairs(matrix: Ints, names: Sequence[str]) -> tuple[ConfusedPair, ...]:
+    """Return the most frequent confusions; ties by the larger share of the true class, then by class order."""
+    images = matrix.sum(axis=1)
     errors = matrix - np.diag(matrix.diagonal())
-    true, taken_for = np.nonzero(errors)
-    counts = errors[true, taken_for]
-    order = np.lexsort((-counts / own[true], -counts))[:MOST_PAIRS]
-    return [
-        {
-            "true": names[true[pair]],
-            "predicted": names[taken_for[pair]],
-            "images": int(counts[pair]),
-            "share": float(counts[pair] / own[true[pair]]),
-        }
+    true, predicted = np.nonzero(errors)
+    counts = errors[true, predicted]
+    order = np.lexsort((-counts / images[true], -counts))[:MAX_PAIRS]
+    return tuple(
+        ConfusedPair(
+            true=names[true[pair]],
+            predicted=names[predicted[pair]],
+            images=int(counts[pair]),
+            share=float(counts[pair] / images[true[pair]]),
+        )
         for pair in order
-    ]
+    )
 
 
-def _checked(targets: ArrayLike, probabilities: ArrayLike, names: list[str]) -> tuple[Ints, Floats]:
-    shares = np.asarray(probabilities)
-    true = np.asarray(targets)
-    wanted = f"probabilities must have the shape (images, {len(names)}), a column a class"
-    if shares.ndim != 2 or shares.shape[1] != len(names) or not len(names):
-        raise DataError(f"{wanted}, not {shares.shape}. Give the class names in the order of the columns.")
-    if true.shape != shares.shape[:1]:
-        raise DataError(f"targets must have the shape ({len(shares)},), one an image, not {true.shape}.")
+def _validate(targets: ArrayLike, probabilities: ArrayLike, names: Sequence[str]) -> tuple[Ints, Floats]:
+    values, true = np.asarray(probabilities), np.asarray(targets)
+    if values.ndim != 2 or values.shape[1] != len(names) or not len(names):
+        raise DataError(
+            f"probabilities must have the shape (images, {len(names)}), one column per class, got {values.shape}. "
+            "Pass the class names in the order of the columns."
+        )
+    if true.shape != values.shape[:1]:
+        raise DataError(f"targets must have the shape ({len(values)},), one per image, got {true.shape}.")
     if not len(true):
-        raise DataError("There are no images to evaluate: targets are empty. Choose a part that has images.")
+        raise DataError("targets is empty: there are no images to evaluate. Choose a split that has images.")
     if len(set(names)) < len(names):
-        twice = next(name for name in names if names.count(name) > 1)
-        raise DataError(f"classes must be distinct; {twice!r} is there {names.count(twice)} times.")
+        duplicate = next(name for name in names if names.count(name) > 1)
+        raise DataError(f"classes must be distinct; {duplicate!r} occurs {names.count(duplicate)} times.")
     check_targets(true, len(names))
-    check_probabilities(shares)
-    return true.astype(np.int64), shares.astype(np.float64)
+    check_probabilities(values)
+    return true.astype(np.int64), values.astype(np.float64)

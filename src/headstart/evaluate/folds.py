@@ -1,4 +1,4 @@
-"""Shares of one part that take turns: what is chosen on the others is examined on each."""
+"""K-fold splits for cross-fitting: what is fitted on the other folds is evaluated on each fold."""
 
 from __future__ import annotations
 
@@ -7,22 +7,24 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["turns"]
+__all__ = ["kfold_split"]
 
 
-def turns(images: int, *, folds: int, seed: int) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-    """For each fold the rows of the other folds, to choose on, and its own rows, to examine.
+def kfold_split(images: int, *, folds: int, seed: int) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    """Yield for each fold the rows of the other folds, to fit on, and its own rows, to evaluate on.
 
-    Drawn at random, the same for the same seed, and as equal in size as can be. With fewer images than folds, an image
-    is a fold; of one image, there are no others.
+    Rows are shuffled with ``seed``, and fold sizes differ by at most 1. With fewer images than folds, each image is a
+    fold; with a single image, there are no other rows.
 
-    >>> [(len(others), len(own)) for others, own in turns(7, folds=3, seed=0)]
+    :raises ValueError: ``folds`` is below 2.
+
+    >>> [(len(fit), len(held_out)) for fit, held_out in kfold_split(7, folds=3, seed=0)]
     [(4, 3), (5, 2), (5, 2)]
     """
     if folds < 2:
-        raise ValueError(f"folds must be 2 or more, so that there are others to choose on, got {folds}")
+        raise ValueError(f"folds must be at least 2, got {folds}")
     order = np.random.default_rng(seed).permutation(images)
     parts = np.array_split(order, min(folds, images))
-    for number, own in enumerate(parts):
+    for number, held_out in enumerate(parts):
         others = [part for other, part in enumerate(parts) if other != number]
-        yield np.concatenate([np.empty(0, dtype=np.int64), *others]), own
+        yield np.concatenate([np.empty(0, dtype=np.int64), *others]), held_out

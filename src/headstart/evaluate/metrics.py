@@ -1,6 +1,6 @@
-"""Figures of merit, an image or a class at a time; ``evaluation`` puts them together.
+"""Metrics per image and per class; :mod:`headstart.evaluate.evaluation` combines them.
 
-Shapes: targets ``(N,)`` integers below C, probabilities ``(N, C)``, weights ``(R, N)``: how often each image
+Shapes: targets ``(N,)``, class indices below C; probabilities ``(N, C)``; weights ``(R, N)``, how often each image
 counts in each of R resamples.
 """
 
@@ -27,7 +27,7 @@ Ints = NDArray[np.integer[Any]]
 
 
 def top_k_hits(targets: Ints, probabilities: Floats, *, k: int) -> NDArray[np.bool_]:
-    """Whether the true class is among the k most probable, ``(N,)``. A tie counts against the model.
+    """Return whether the true class is among the k most probable, ``(N,)``. A tie counts against the model.
 
     >>> top_k_hits(np.array([0, 0]), np.array([[0.6, 0.4], [0.5, 0.5]]), k=1)
     array([ True, False])
@@ -37,10 +37,10 @@ def top_k_hits(targets: Ints, probabilities: Floats, *, k: int) -> NDArray[np.bo
 
 
 def decisions(targets: Ints, probabilities: Floats) -> NDArray[np.int64]:
-    """The most probable class of each image, ``(N,)``; in a tie one that is not the true one.
+    """Return the predicted class of each image, ``(N,)``: the most probable one, in a tie a wrong one.
 
-    So the confusion matrix's diagonal adds up to the top-1 hits, and a model that says the same for all classes
-    is not right about class 0.
+    The diagonal of the confusion matrix then sums to the top-1 hits, and a model with equal probabilities for all
+    classes does not score on class 0.
 
     >>> decisions(np.array([0, 1]), np.array([[0.5, 0.5], [0.1, 0.9]]))
     array([1, 1])
@@ -53,16 +53,16 @@ def decisions(targets: Ints, probabilities: Floats) -> NDArray[np.int64]:
 
 
 def log_losses(targets: Ints, probabilities: Floats) -> NDArray[np.float64]:
-    """Minus the natural logarithm of the true class's probability, ``(N,)``, in nats.
+    """Return the negative log-probability of the true class, ``(N,)``, in nats.
 
-    A probability of 0 counts as 2.2e-16, as in scikit-learn's ``log_loss``, so that the mean stays finite.
+    A probability of 0 is clipped to 2.2e-16, as in scikit-learn's ``log_loss``, so that the mean stays finite.
     """
     own = probabilities[np.arange(len(targets)), targets].astype(np.float64)
     return -np.log(np.maximum(own, np.finfo(np.float64).eps))
 
 
 def brier_scores(targets: Ints, probabilities: Floats) -> NDArray[np.float64]:
-    """Squared distance to the truth, summed over the classes, ``(N,)``: 0 (sure and right) to 2 (sure and wrong).
+    """Return the squared distance to the one-hot target, ``(N,)``: 0 (certain and correct) to 2 (certain and wrong).
 
     Brier, Verification of forecasts expressed in terms of probability, Monthly Weather Review 78, 1950.
 
@@ -75,13 +75,13 @@ def brier_scores(targets: Ints, probabilities: Floats) -> NDArray[np.float64]:
 
 
 def confusion_matrix(targets: Ints, predicted: Ints, *, classes: int) -> NDArray[np.int64]:
-    """Counts ``(C, C)``: a row a true class, a column a predicted one."""
+    """Return counts ``(C, C)``: rows are true classes, columns predicted classes."""
     flat = np.bincount(targets * classes + predicted, minlength=classes * classes)
     return flat.reshape(classes, classes)
 
 
 def class_sums(weights: Floats, groups: Ints, *, classes: int) -> NDArray[np.float64]:
-    """Add up weights ``(R, N)`` by the class ``(N,)`` of each image: ``(R, C)``."""
+    """Sum weights ``(R, N)`` over the images of each class: ``(R, C)``; ``groups`` ``(N,)`` are class indices."""
     from scipy.sparse import csr_array
 
     images = len(groups)
@@ -90,26 +90,26 @@ def class_sums(weights: Floats, groups: Ints, *, classes: int) -> NDArray[np.flo
 
 
 def balanced_accuracy(targets: Ints, predicted: Ints, weights: Floats, *, classes: int) -> NDArray[np.float64]:
-    """Mean recall over the classes that have images, ``(R,)``.
+    """Return the mean recall over the classes that have images, ``(R,)``.
 
     Brodersen et al., The balanced accuracy and its posterior distribution, ICPR 2010.
     """
-    own = class_sums(weights, targets, classes=classes)
+    images = class_sums(weights, targets, classes=classes)
     hits = class_sums(weights * (targets == predicted), targets, classes=classes)
-    return _mean_where(own > 0, hits / np.maximum(own, 1))
+    return _mean_where(images > 0, hits / np.maximum(images, 1))
 
 
 def macro_f1(targets: Ints, predicted: Ints, weights: Floats, *, classes: int) -> NDArray[np.float64]:
-    """Mean F1 over the classes that are true or predicted of some image, ``(R,)``.
+    """Return the mean F1 over the classes that are true or predicted for at least one image, ``(R,)``.
 
-    The mean of the classes' F1, not the F1 of mean precision and recall: Opitz and Burst, Macro F1 and Macro F1,
-    arXiv:1911.03347.
+    It is the mean of the F1 of the classes, not the F1 of mean precision and recall: Opitz and Burst, Macro F1 and
+    Macro F1, arXiv:1911.03347.
     """
-    own = class_sums(weights, targets, classes=classes)
+    images = class_sums(weights, targets, classes=classes)
     named = class_sums(weights, predicted, classes=classes)
     hits = class_sums(weights * (targets == predicted), targets, classes=classes)
-    return _mean_where(own + named > 0, 2 * hits / np.maximum(own + named, 1))
+    return _mean_where(images + named > 0, 2 * hits / np.maximum(images + named, 1))
 
 
-def _mean_where(which: NDArray[np.bool_], values: NDArray[np.float64]) -> NDArray[np.float64]:
-    return (values * which).sum(axis=1) / which.sum(axis=1)  # type: ignore[no-any-return]
+def _mean_where(mask: NDArray[np.bool_], values: NDArray[np.float64]) -> NDArray[np.float64]:
+    return (values * mask).sum(axis=1) / mask.sum(axis=1)  # type: ignore[no-any-return]

@@ -1,1 +1,1 @@
-"""(Frozen network, manifest) -> features on disk, each computed once."""
+"""Features of a frozen network: computed once per image and view, and kept on disk."""

@@ -1,55 +1,60 @@
-"""What a feature's identity is: change any of it, and other features are meant."""
+"""The identity of features: change any part of it, and the features are others."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from dataclasses import asdict, dataclass
-from typing import Any
 
 from headstart.data.spec import InputSpec
-from headstart.data.transforms import TRAINING_VIEWS
+from headstart.data.transforms import TRAINING_VIEWS_VERSION
 
 __all__ = ["FeatureSpace", "stored_view"]
 
-_FORMAT = 3  # raised when decoding, the evaluation view or the layout of the store changes what a row holds
+_FORMAT = 3  # raised when decoding, the evaluation view or the layout of the table changes what a row contains
 
-_MOST_VIEWS = 1 << 20
+_MAX_VIEWS = 1 << 20
 
 
 def stored_view(number: int) -> int:
-    """A view's number as it stands in the store's rows.
+    """The number of a view as it is stored in the table.
 
-    What the training views show has a version of its own, which is part of their numbers and not of the space's key:
-    whoever changes it makes the old training views unfindable, and leaves the features of evaluation views, which are
-    most of what people keep, valid. View 0 and the mirrored one show the evaluation view, for which ``_FORMAT`` stands.
+    The version of the training views is part of their numbers and not of the space's key. A change of the training
+    views then makes the old ones unfindable, while the features of the evaluation views, which are most of what people
+    keep, stay valid. View 0 and the flipped one show the evaluation view, which ``_FORMAT`` covers.
 
-    >>> stored_view(-1), stored_view(0), stored_view(3) == (TRAINING_VIEWS << 20) + 3
+    :raises ValueError: the number is 2**20 or more.
+
+    >>> stored_view(-1), stored_view(0), stored_view(3) == (TRAINING_VIEWS_VERSION << 20) + 3
     (-1, 0, True)
     """
-    if number >= _MOST_VIEWS:
-        raise ValueError(f"a view's number must be below {_MOST_VIEWS:,}, got {number}")
-    return number if number <= 0 else TRAINING_VIEWS * _MOST_VIEWS + number
+    if number >= _MAX_VIEWS:
+        raise ValueError(f"the number of a view must be below {_MAX_VIEWS:,}, got {number}")
+    return number if number <= 0 else TRAINING_VIEWS_VERSION * _MAX_VIEWS + number
 
 
 @dataclass(frozen=True)
 class FeatureSpace:
-    """One frozen prefix over one kind of input: all features that may be mixed with each other."""
+    """A frozen prefix and the kind of input it is given: features of one space are comparable with each other.
+
+    >>> FeatureSpace("net", "0" * 32, "pool", InputSpec(), "float32", "float16", (4,)).key
+    '754d22a8e53d433a70ff457e5f19a6b6'
+    """
 
     model: str
     weights: str  # digest of the prefix's parameters and buffers
-    cut: str  # the operation whose output is kept
+    cut: str  # the operation whose output is stored; empty for the image itself
     spec: InputSpec
-    precision: str  # computed in "float32" or "bfloat16", or "int8-" and what its ranges were set by
-    dtype: str  # kept as "float16", "float32", or "uint8" where pixels are kept
-    shape: tuple[int, ...]  # of one image's features
+    precision: str  # of the computation: "float32", "bfloat16", or "int8-" and the digest of the calibration images
+    dtype: str  # of the stored values: "float16", "float32", or "uint8" for pixels
+    shape: tuple[int, ...]  # of the features of one image
 
     @property
     def key(self) -> str:
-        """32 hexadecimal digits: the name of the data set in the store."""
+        """32 hexadecimal digits: the name of the space's table in the store."""
         text = json.dumps({"format": _FORMAT, **asdict(self)}, sort_keys=True)
         return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
-    def as_dict(self) -> dict[str, Any]:
-        """As plain JSON values, for a person who looks into the store."""
-        return json.loads(json.dumps({"key": self.key, **asdict(self)}))  # type: ignore[no-any-return]
+    def as_dict(self) -> dict[str, object]:
+        """The space as plain JSON values, with its key."""
+        return json.loads(json.dumps({"format": _FORMAT, "key": self.key, **asdict(self)}))  # type: ignore[no-any-return]

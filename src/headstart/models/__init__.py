@@ -1,1 +1,1 @@
-"""Pretrained networks, cut where training starts, and what runs the frozen part."""
+"""Pretrained backbones: the catalog, weights, importers for other frameworks, and the cut into prefix and tail."""

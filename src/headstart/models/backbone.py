@@ -1,11 +1,13 @@
-"""A pretrained network with all that belongs to it: its input, its class names, where its weights are from."""
+"""A pretrained network with its metadata: input, class names, and source of the weights."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import timm
 import torch
@@ -13,74 +15,144 @@ from torch import Tensor, nn
 
 from headstart.data.spec import InputSpec
 from headstart.errors import ModelError
-from headstart.models import catalog, weights
-from headstart.models.fetched import fetched, is_handle
-from headstart.models.foreign import is_foreign_file, load_foreign
-from headstart.models.keras import ARCHITECTURES, OtherNetwork, build_keras, is_keras_file, load_keras
-from headstart.progress import Progress
+from headstart.events import Events
+from headstart.models import catalog
+from headstart.models.downloads import fetch_published, is_hub_handle
+from headstart.models.imagenet import imagenet_subset_names
+from headstart.models.importers.graphs import import_network, is_onnx_file
+from headstart.models.importers.keras import (
+    ARCHITECTURES,
+    UnsupportedNetwork,
+    build_keras,
+    is_keras_file,
+    load_keras,
+)
+from headstart.models.trainable import init_head_glorot
+from headstart.models.weights import load_weights
 
 __all__ = ["Backbone", "build", "digest", "is_network_file", "load_backbone"]
 
 
 @dataclass(frozen=True)
 class Backbone:
-    """A network in evaluation mode, and its facts."""
+    """A network in evaluation mode with its metadata: the only owner of weights.
+
+    During a fit the module is shared by all trials. A trial is a set of values for some of its parameters and buffers;
+    :meth:`applied` puts them in for the length of a ``with`` and restores what was there before.
+    """
 
     name: str
     module: nn.Module
     spec: InputSpec
-    classes: tuple[str, ...] | None  # of the pretrained head; None where the head is new or its classes are unknown
+    classes: tuple[str, ...] | None  # of the pretrained head; None if that head is random or its classes are unknown
     source: str  # where the weights came from, in words
     licence: str
+    pretrained_head: nn.Module | None = None  # the head that :meth:`with_new_head` replaced
+
+    @property
+    def head(self) -> Any:
+        """The last layer, or a tuple of two for a distilled network."""
+        return self.module.get_classifier()  # type: ignore[operator]
+
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        """Of one image: (3, height, width)."""
+        return 3, self.spec.height, self.spec.width
+
+    def with_input(self, **changes: Any) -> Backbone:
+        """The same network with another :class:`InputSpec`; ``changes`` are those of :meth:`InputSpec.changed`."""
+        return replace(self, spec=self.spec.changed(**changes))
+
+    def with_new_head(self, classes: int, *, seed: int, initialization: str = "network") -> Backbone:
+        """Replace the head of the module by one for ``classes`` classes; the old one is kept as ``pretrained_head``.
+
+        :param initialization: "network", as the code of the network does it, or "glorot", as Keras does.
+        """
+        old = self.head
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.module.reset_classifier(classes)  # type: ignore[operator]
+            if initialization == "glorot":
+                init_head_glorot(self.module)
+        return replace(self, pretrained_head=old)
+
+    @contextmanager
+    def applied(self, state: Mapping[str, Tensor]) -> Iterator[nn.Module]:
+        """Within the block the module has these parameters and buffers, by name; afterwards its own ones again.
+
+        Training inside the block is undone too, for the names in ``state``.
+
+        >>> backbone = load_backbone("test_resnet", weights_file="random").with_new_head(2, seed=0)
+        >>> with backbone.applied({"fc.bias": torch.ones(2)}) as network:
+        ...     network.get_classifier().bias.tolist()
+        [1.0, 1.0]
+        >>> backbone.head.bias.tolist() == [1.0, 1.0]
+        False
+        """
+        own = self.module.state_dict()
+        before = {name: own[name].detach().clone() for name in state}
+        self.module.load_state_dict(state, strict=False)
+        self.module.eval()
+        try:
+            yield self.module
+        finally:
+            self.module.load_state_dict(before, strict=False)
+
+    def keep(self, state: Mapping[str, Tensor]) -> nn.Module:
+        """Put parameters and buffers in for good and return the module, on the CPU and in evaluation mode."""
+        self.module.load_state_dict(state, strict=False)
+        return self.module.to("cpu").eval()
 
 
 def build(name: str, *, classes: int) -> nn.Module:
-    """A network by its timm name, with random weights and a head for ``classes``, in evaluation mode.
+    """Build a network by its timm name, with random weights and a head for ``classes``, in evaluation mode.
 
-    :raises ModelError: no such model; the text has the nearest names.
+    :raises ModelError: unknown model; the message suggests the closest names.
 
     >>> build("test_resnet", classes=3).get_classifier()
     Linear(in_features=96, out_features=3, bias=True)
     """
     if name in ARCHITECTURES:
         return build_keras(name, classes=classes)
-    catalog.require(name)
+    catalog.model_info(name)
     network: nn.Module = timm.create_model(name, pretrained=False, num_classes=classes)
     return network.eval()
 
 
 def load_backbone(
-    name: str, *, weights_file: str | None = None, seed: int = 0, progress: Progress | None = None
+    name: str, *, weights_file: str | None = None, seed: int = 0, events: Events | None = None
 ) -> Backbone:
     """Build a network and load its pretrained weights.
 
-    :param name: timm's name, with or without a tag, for example "tf_efficientnet_lite0" or "resnet50.a1_in1k"; one of
-        Keras's, "keras:MobileNetV2"; a handle of TF Hub; or the path of a whole network: ONNX, SavedModel, Keras.
-    :param weights_file: a ``.safetensors`` or ``.pth`` file; "random" for none; else what the model's name stands for.
-    :raises ModelError: no such model, or the file does not fit it.
-    :raises WeightsNotFound: the weights are not at hand and cannot be fetched; the text says which file to put where.
+    :param name: a timm name, with or without a tag, for example "tf_efficientnet_lite0" or "resnet50.a1_in1k"; a Keras
+        model, "keras:MobileNetV2"; a TF Hub handle; or the path of a whole network: ONNX, SavedModel or Keras.
+    :param weights_file: a ``.safetensors`` or ``.pth`` file; "random" for random weights; by default, the published
+        weights of the model.
+    :param seed: of the values that stay random.
+    :raises ModelError: unknown model, or the file does not fit it.
+    :raises WeightsNotFound: not on this machine and cannot be downloaded; the message says where to place the file.
     """
-    if is_handle(name) or (name in ARCHITECTURES and weights_file is None):
-        path, origin = fetched(name, progress=progress)
-        return replace(_from_keras(name if name in ARCHITECTURES else str(path), str(path), seed), source=origin)
+    if is_hub_handle(name) or (name in ARCHITECTURES and weights_file is None):
+        path, source = fetch_published(name, events=events)
+        return replace(_from_keras(name if name in ARCHITECTURES else str(path), str(path), seed), source=source)
     file = name if is_network_file(name) else weights_file
     if file is not None and is_network_file(file):
         return _from_file(name, file, seed)
-    info = catalog.require(name)
-    found = weights.find(name, weights_file)
+    info = catalog.model_info(name)
+    loaded = load_weights(name, weights_file)
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)  # for what stays random
-        classes = _classes_in(found.state, info) or info.classes
+        torch.manual_seed(seed)
+        classes = _head_size(loaded.state, info) or info.classes
         network = build(name, classes=classes)
-    if found.state is not None:
-        _load(network, found.state, origin=found.origin)
+    if loaded.state is not None:
+        _load_state(network, loaded.state, source=loaded.source)
     network.eval()
-    names = weights.class_names(network) if found.state is not None else None
-    return Backbone(name, network, info.spec, names, found.origin, info.licence)
+    names = None if loaded.state is None else imagenet_subset_names(int(network.num_classes))  # type: ignore[arg-type]
+    return Backbone(name, network, info.spec, names, loaded.source, info.licence)
 
 
 def digest(module: nn.Module) -> str:
-    """32 hexadecimal digits of all parameters and buffers, names and values."""
+    """Return 32 hexadecimal digits of BLAKE2b over the names and values of all parameters and buffers."""
     total = hashlib.blake2b(digest_size=16)
     for name, value in module.state_dict().items():
         total.update(f"{name}{tuple(value.shape)}{value.dtype}".encode())
@@ -89,63 +161,65 @@ def digest(module: nn.Module) -> str:
 
 
 def is_network_file(name: str) -> bool:
-    """Whether ``name`` is the path of a whole network, rather than the name of one, or a run folder of any name."""
-    place = Path(name)
-    if place.is_dir():
-        return (place / "saved_model.pb").is_file() or (place / "variables").is_dir()
-    return is_keras_file(name) or is_foreign_file(name)
+    """Whether ``name`` is the path of a whole network: not a model name, and not a run folder, whatever its name."""
+    path = Path(name)
+    if path.is_dir():
+        return (path / "saved_model.pb").is_file() or (path / "variables").is_dir()
+    return is_keras_file(name) or is_onnx_file(name)
 
 
 def _from_file(name: str, file: str, seed: int) -> Backbone:
-    """A MobileNetV2 is converted, and can be trained as far as one likes; of any other network the head can."""
-    no_mobilenet = ""
+    """Load a whole network: MobileNetV2 is converted and fully trainable; of other networks only the head is."""
+    not_mobilenet = ""
     if is_keras_file(file):
         try:
             return _from_keras(name, file, seed)
-        except OtherNetwork as finding:
+        except UnsupportedNetwork as failure:
             if name != file:
                 raise
-            no_mobilenet = str(finding).removeprefix(f"{file}: ")
+            not_mobilenet = str(failure).removeprefix(f"{file}: ")
     if name != file:
-        raise ModelError(f"{file}: holds a whole network, not weights for {name}; use --model {file}")
+        raise ModelError(f"{file}: contains a whole network, not weights for {name}; use --model {file}")
     try:
-        read = load_foreign(file)
+        model = import_network(file)
     except ModelError as failure:
-        if not no_mobilenet:
+        if not not_mobilenet:
             raise
-        raise ModelError(f"{failure}. Nor is it MobileNetV2, which needs nothing else: {no_mobilenet}") from failure
-    return Backbone(read.name, read.network, read.spec, read.classes, read.origin, "not stated")
+        raise ModelError(
+            f"{failure}. It is not MobileNetV2 either, which is read directly: {not_mobilenet}"
+        ) from failure
+    return Backbone(model.name, model.network, model.spec, model.classes, model.source, "not stated")
 
 
 def _from_keras(name: str, file: str, seed: int) -> Backbone:
-    read = load_keras(file)
-    if name not in (file, read.name):
-        raise ModelError(f"{file}: holds {read.name}, not {name}; use --model {read.name}")
+    model = load_keras(file)
+    if name not in (file, model.name):
+        raise ModelError(f"{file}: contains {model.name}, not {name}; use --model {model.name}")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = build_keras(read.name, classes=read.classes)
-    network.load_state_dict(read.state)
-    # ImageNet's own classes: the published weights. Any other file is somebody's, who has not said what others may do.
-    licence = catalog.require(read.name).licence if read.class_names else "not stated"
-    return Backbone(read.name, network, read.spec, read.class_names, read.origin, licence)
+        network = build_keras(model.name, classes=model.classes)
+    network.load_state_dict(model.state)
+    # An ImageNet head marks the published weights; the licence of any other file is unknown.
+    licence = catalog.model_info(model.name).licence if model.class_names else "not stated"
+    return Backbone(model.name, network, model.spec, model.class_names, model.source, licence)
 
 
-def _classes_in(state: Mapping[str, Tensor] | None, info: catalog.ModelInfo) -> int | None:
-    """How many classes a file's own head has, which need not be as many as the published one."""
+def _head_size(state: Mapping[str, Tensor] | None, info: catalog.ModelInfo) -> int | None:
+    """The number of classes of the head in a file, which may differ from the published head."""
     weight = (state or {}).get(f"{info.head}.weight")
     return None if weight is None else weight.shape[0]
 
 
-def _load(network: nn.Module, state: Mapping[str, Tensor], *, origin: str) -> None:
+def _load_state(network: nn.Module, state: Mapping[str, Tensor], *, source: str) -> None:
     expected = network.state_dict()
     wrong = [
-        f"{name} is {_shape(state.get(name))}, the model has {tuple(value.shape)}"
+        f"{name} is {_shape(state.get(name))}, must be {tuple(value.shape)}"
         for name, value in expected.items()
         if name not in state or state[name].shape != value.shape
     ]
     if wrong:
-        more = f", and {len(wrong) - 3} more" if len(wrong) > 3 else ""
-        raise ModelError(f"{origin}: the weights do not fit the model: {'; '.join(wrong[:3])}{more}")
+        more = f"; and {len(wrong) - 3} more" if len(wrong) > 3 else ""
+        raise ModelError(f"{source}: the weights do not fit the model: {'; '.join(wrong[:3])}{more}")
     network.load_state_dict({name: state[name] for name in expected})
 
 

@@ -1,4 +1,4 @@
-"""What networks there are, and their facts as timm's pretrained configurations state them."""
+"""The available networks and their metadata, as stated in timm's pretrained configurations."""
 
 from __future__ import annotations
 
@@ -11,29 +11,29 @@ import timm
 
 from headstart.data.spec import InputSpec
 from headstart.errors import ModelError
-from headstart.models.keras import ARCHITECTURES, SPEC
+from headstart.models.importers.keras import ARCHITECTURES, SPEC
 
-__all__ = ["ModelInfo", "list_models", "require"]
+__all__ = ["ModelInfo", "list_models", "model_info"]
 
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """A model's facts, known without building it."""
+    """Metadata of a model, available without building it."""
 
     name: str
     spec: InputSpec
-    classes: int  # of its pretrained head; 0 where it was published without one
+    classes: int  # of the pretrained head; 0 for models published without a head
     licence: str
     hub_id: str | None
-    head: str  # name of the last layer; of the first where there are two; "" where there is none
+    head: str  # name of the last layer; the first head's if there are two; "" if there is none
 
 
-def require(name: str) -> ModelInfo:
-    """The facts of the model called ``name``, with or without a tag ("resnet50", "resnet50.a1_in1k").
+def model_info(name: str) -> ModelInfo:
+    """Look up a model by name, with or without a tag ("resnet50", "resnet50.a1_in1k").
 
-    :raises ModelError: no such model, or no such tag; the text has the nearest names.
+    :raises ModelError: unknown model or tag; the message suggests the closest names.
 
-    >>> require("mobilenetv2_100").spec.resize
+    >>> model_info("mobilenetv2_100").spec.resize
     256
     """
     if name in ARCHITECTURES:
@@ -44,36 +44,42 @@ def require(name: str) -> ModelInfo:
         near = difflib.get_close_matches(architecture, known, n=3)
         hint = f"did you mean {' or '.join(near)}? " if near else ""
         raise ModelError(
-            f'no model is called {name}; {hint}"headstart models" lists them, with patterns such as "mobilenet*"'
+            f'unknown model {name!r}; {hint}"headstart models" lists all models and accepts patterns, '
+            'for example "mobilenet*"'
         )
     tagged = timm.list_pretrained(f"{architecture}.*") if dot else []
     if dot and name not in tagged:
-        raise ModelError(f"no pretrained weights are called {name}; there are: {', '.join(tagged) or 'none'}")
-    return _info(name)
+        raise ModelError(
+            f"unknown pretrained weights {name!r}; available for {architecture}: {', '.join(tagged) or 'none'}"
+        )
+    return _timm_info(name)
 
 
 def list_models(pattern: str = "*") -> Iterator[ModelInfo]:
-    """The models whose name fits a shell pattern, by name; those of Keras last. A dot in it asks for tags.
+    """Yield the models whose name matches a shell pattern, sorted by name, Keras models last.
+
+    A pattern with a dot matches tagged names.
 
     >>> [each.name for each in list_models("tf_efficientnet_lite?")][:2]
     ['tf_efficientnet_lite0', 'tf_efficientnet_lite1']
     """
-    yield from map(_info, timm.list_pretrained(pattern) if "." in pattern else timm.list_models(pattern))
-    yield from (require(name) for name in ARCHITECTURES if fnmatch.fnmatchcase(name.lower(), pattern.lower()))
+    yield from map(_timm_info, timm.list_pretrained(pattern) if "." in pattern else timm.list_models(pattern))
+    yield from (model_info(name) for name in ARCHITECTURES if fnmatch.fnmatchcase(name.lower(), pattern.lower()))
 
 
-def _info(name: str) -> ModelInfo:
-    facts = timm.get_pretrained_cfg(name)
-    height, width = facts.input_size[1:]
+def _timm_info(name: str) -> ModelInfo:
+    config = timm.get_pretrained_cfg(name)
+    height, width = config.input_size[1:]
     spec = InputSpec(
         height=height,
         width=width,
-        crop=facts.crop_pct,
-        # Three models (deepseek_vit) want the whole picture with borders of one colour: shown whole, but squeezed.
-        crop_mode="squash" if facts.crop_mode == "border" else facts.crop_mode,
-        interpolation=facts.interpolation,
-        mean=tuple(facts.mean),
-        std=tuple(facts.std),
+        crop=config.crop_pct,
+        # Three models (deepseek_vit) want the whole image with a border of one color. "squash" also shows the whole
+        # image, but distorts it.
+        crop_mode="squash" if config.crop_mode == "border" else config.crop_mode,
+        interpolation=config.interpolation,
+        mean=tuple(config.mean),
+        std=tuple(config.std),
     )
-    heads = facts.classifier if isinstance(facts.classifier, tuple) else (facts.classifier or "",)
-    return ModelInfo(name, spec, facts.num_classes, facts.license or "not stated", facts.hf_hub_id, heads[0])
+    heads = config.classifier if isinstance(config.classifier, tuple) else (config.classifier or "",)
+    return ModelInfo(name, spec, config.num_classes, config.license or "not stated", config.hf_hub_id, heads[0])

@@ -1,19 +1,21 @@
-"""Names of the classes of ImageNet-1k, in the order of all networks that are trained on it: by WordNet identifier."""
+"""Class names of ImageNet-1k, sorted by WordNet identifier: the output order of all networks trained on it."""
 
 from __future__ import annotations
 
 from collections import Counter
 
-__all__ = ["BACKGROUND", "imagenet_identifiers", "imagenet_names"]
+__all__ = ["BACKGROUND", "imagenet_1k_names", "imagenet_identifiers", "imagenet_names", "imagenet_subset_names"]
 
 BACKGROUND = "background"
-"""The class that TensorFlow's networks of 1,001 classes have in front."""
+"""The extra first class of TensorFlow networks with 1,001 outputs."""
 
 
 def imagenet_names(subset: str = "imagenet-1k") -> tuple[str, ...]:
-    """Each class with its synonyms as WordNet has them; where two share a name, the identifier follows.
+    """The name of each class, with its WordNet synonyms ("tabby, tabby cat").
 
-    :param subset: as timm calls it, for example "imagenet-1k" or "imagenet-22k".
+    Where two classes share a name (there are two cranes), the WordNet identifier is appended.
+
+    :param subset: timm's name for it, for example "imagenet-1k" or "imagenet-22k".
 
     >>> names = imagenet_names()
     >>> len(names), names[281], names[134]
@@ -23,14 +25,35 @@ def imagenet_names(subset: str = "imagenet-1k") -> tuple[str, ...]:
 
     info = ImageNetInfo(subset)
     names = [info.index_to_description(index) for index in range(info.num_classes())]
-    times = Counter(names)
+    counts = Counter(names)
     return tuple(
-        f"{name} ({info.index_to_label_name(index)})" if times[name] > 1 else name for index, name in enumerate(names)
+        f"{name} ({info.index_to_label_name(index)})" if counts[name] > 1 else name for index, name in enumerate(names)
     )
 
 
 def imagenet_identifiers() -> tuple[str, ...]:
-    """The WordNet identifier of each class, "n01440764" for the first, in the same order."""
+    """The WordNet identifier of each ImageNet-1k class, in the same order; the first is "n01440764"."""
     from timm.data import ImageNetInfo
 
     return tuple(ImageNetInfo("imagenet-1k").label_names())
+
+
+def imagenet_1k_names(classes: int) -> tuple[str, ...] | None:
+    """The class names of an ImageNet-1k head, with or without TensorFlow's background class.
+
+    :param classes: the number of outputs.
+    :returns: None unless ``classes`` is 1000 or 1001.
+
+    >>> imagenet_1k_names(1001)[:2], imagenet_1k_names(7)
+    (('background', 'tench, Tinca tinca'), None)
+    """
+    names = imagenet_names()
+    return {len(names): names, len(names) + 1: (BACKGROUND, *names)}.get(classes)
+
+
+def imagenet_subset_names(classes: int) -> tuple[str, ...] | None:
+    """The class names of the ImageNet subset with this many classes; None if timm knows no such subset."""
+    from timm.data import infer_imagenet_subset
+
+    subset = infer_imagenet_subset({"num_classes": classes})
+    return None if subset is None else imagenet_names(subset)

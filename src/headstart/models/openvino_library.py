@@ -1,4 +1,4 @@
-"""OpenVINO and NNCF, imported where they are needed and quietly."""
+"""Lazy imports of OpenVINO and NNCF, with their telemetry disabled."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ __all__ = ["nncf", "openvino", "read_model"]
 
 
 def openvino() -> Any:
-    """OpenVINO without the reports that it sends to its makers, from forked processes, at import and at each use."""
-    return _unreported("openvino")
+    """Import OpenVINO without its telemetry, which otherwise forks processes at import and at each use."""
+    return _import_without_telemetry("openvino")
 
 
 def nncf() -> Any:
-    """NNCF, which makes networks of 8-bit numbers for OpenVINO, without the same reports."""
+    """Import NNCF, OpenVINO's 8-bit quantization, without its telemetry."""
     openvino()
-    logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # else it is made to say that it has no GPU
-    return _unreported("nncf")
+    logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # it logs that there is no GPU
+    return _import_without_telemetry("nncf")
 
 
 def read_model(path: Path) -> Any:
-    """OpenVINO's model of a file or folder; all of it is in memory, so that the file may change or go.
+    """Read an OpenVINO model from a file or folder into memory; the file may change or be deleted afterwards.
 
     :raises RuntimeError: OpenVINO cannot read it.
     """
@@ -33,8 +33,8 @@ def read_model(path: Path) -> Any:
     return core.read_model(str(path))
 
 
-def _unreported(name: str) -> Any:
-    """They leave the reports out where their makers' package is not installed; while they are imported, it is not."""
+def _import_without_telemetry(name: str) -> Any:
+    """Hide the package ``openvino_telemetry`` during the import: without it, no telemetry is sent."""
     if name in sys.modules:
         return sys.modules[name]
     sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]

@@ -1,8 +1,8 @@
-"""A network as a list of operations, and what is known of each one's result.
+"""A network traced into a graph of operations, with the properties of each operation's result.
 
-A network for a fixed input size has results that are no tensors: shapes, the size of the batch, a device. They are
-known beforehand, or can be read off any tensor that has the batch in front; so they never have to be carried from one
-part of the network to another.
+For a fixed input size, some results are not tensors: shapes, the batch size, a device. They are known in advance or can
+be derived from any tensor with a batch dimension, so they never have to be passed from one part of the network to
+another.
 """
 
 from __future__ import annotations
@@ -16,47 +16,50 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
-__all__ = ["Trace", "Untraceable", "drop_unused", "trace"]
+__all__ = ["Trace", "TracingError", "remove_unused", "trace"]
 
 
-class Untraceable(Exception):  # noqa: N818 - a finding, handled in this folder
-    """The network's control flow depends on its input, or its operations cannot be told apart."""
+class TracingError(Exception):
+    """The network cannot be traced, for example because its control flow depends on the input.
+
+    Handled in this folder.
+    """
 
 
 @dataclass(frozen=True)
 class Trace:
-    """The operations of a network in evaluation mode, in the order in which they run."""
+    """The operations of a network in evaluation mode, in execution order."""
 
     network: nn.Module
     graph: fx.Graph
-    from_image: frozenset[fx.Node]  # those whose results depend on the image; the others can be run again anywhere
-    results: dict[fx.Node, tuple[Any, Any]]  # for 2 and for 3 images; of tensors, the shape without the values
+    from_image: frozenset[fx.Node]  # operations whose results depend on the image; the others can be rerun anywhere
+    results: dict[fx.Node, tuple[Any, Any]]  # for 2 and for 3 images; tensors are on the meta device, without values
 
     @property
     def order(self) -> list[str]:
-        """Qualified names of modules, and of parameters used by themselves, in the order in which they first run."""
+        """Qualified names of modules, and of parameters used directly, in order of first execution."""
         return list(
             dict.fromkeys(str(each.target) for each in self.graph.nodes if each.op in ("call_module", "get_attr"))
         )
 
     @property
     def layers(self) -> list[tuple[str, int]]:
-        """Modules in the order in which they run, and how many layers each is as Keras counts.
+        """Modules in execution order, each with its number of layers as Keras counts.
 
-        An activation that a normalisation brings along is a second layer, an addition is one without a module ("");
-        what only passes on or flattens is none.
+        An activation inside a normalization module is a second layer; an addition is a layer without a module (""); an
+        identity, dropout or flattening is none.
         """
         counted: list[tuple[str, int]] = []
         for node in self.graph.nodes:
             if node.op == "call_module":
                 module = self.network.get_submodule(str(node.target))
-                counted.append((str(node.target), _layers(module)))
+                counted.append((str(node.target), _count_layers(module)))
             elif node.op == "call_function" and getattr(node.target, "__name__", "") in ("add", "iadd"):
                 counted.append(("", 1))
         return [(name, count) for name, count in counted if count]
 
     def parameters(self, node: fx.Node) -> Iterator[nn.Parameter]:
-        """The parameters that an operation uses by itself."""
+        """Yield the parameters that an operation uses directly."""
         if node.op not in ("call_module", "get_attr"):
             return
         owner: object = reduce(getattr, str(node.target).split("."), self.network)
@@ -65,43 +68,43 @@ class Trace:
         elif isinstance(owner, nn.Parameter):
             yield owner
 
-    def is_known(self, node: fx.Node) -> bool:
-        """Whether the result is no tensor, and can be written down or read off the batch's size."""
-        return node in self.from_image and _is_known(*self.results[node])
+    def is_static(self, node: fx.Node) -> bool:
+        """Whether the result is not a tensor, and is a constant or a multiple of the batch size."""
+        return node in self.from_image and _is_static(*self.results[node])
 
-    def known(self, node: fx.Node, batch: fx.Node) -> Any:
-        """The result of a known operation as an argument for others, read off a tensor with the batch in front."""
-        return _written_down(*self.results[node], batch)
+    def static_value(self, node: fx.Node, batch: fx.Node) -> Any:
+        """The result of a static operation as an argument of others, derived from a tensor with a batch dimension."""
+        return _as_argument(*self.results[node], batch)
 
     def is_batched(self, node: fx.Node) -> bool:
-        """Whether the result is one tensor of floats with the batch in front."""
+        """Whether the result is a single floating-point tensor whose first dimension is the batch."""
         two, three = self.results[node]
         if not (isinstance(two, Tensor) and isinstance(three, Tensor) and two.is_floating_point()):
             return False
         return two.shape[:1] == (2,) and three.shape[:1] == (3,) and two.shape[1:] == three.shape[1:]
 
     def shape(self, node: fx.Node) -> tuple[int, ...]:
-        """Of a batched tensor, without the batch."""
+        """The shape of a batched tensor, without the batch."""
         return tuple(self.results[node][0].shape[1:])
 
 
 def trace(network: nn.Module, input_shape: Sequence[int]) -> Trace:
-    """Follow a network once, and run it on 2 and on 3 images.
+    """Trace a network once, and run it on 2 and on 3 images.
 
     :param input_shape: of one image, (3, H, W).
-    :raises Untraceable: it cannot be followed; the text has the reason.
+    :raises TracingError: the network cannot be traced; the message has the reason.
     """
     try:
-        graph = _graph(network)
-        two, three = (_results(network, graph, (count, *input_shape)) for count in (2, 3))
-    except Exception as failure:  # what fx raises for control flow that it cannot follow is not one type
+        graph = _trace_graph(network)
+        two, three = (_record_results(network, graph, (count, *input_shape)) for count in (2, 3))
+    except Exception as failure:  # fx raises several types for control flow that it cannot follow
         reason = str(failure).strip().split("\n")[0]
-        raise Untraceable(f"{type(failure).__name__}: {reason}") from failure
-    return Trace(network, graph, _from_image(graph), {node: (two[node], three[node]) for node in two})
+        raise TracingError(f"{type(failure).__name__}: {reason}") from failure
+    return Trace(network, graph, _image_dependent(graph), {node: (two[node], three[node]) for node in two})
 
 
-def drop_unused(graph: fx.Graph) -> fx.Graph:
-    """Without the operations that nothing uses, the inputs excepted."""
+def remove_unused(graph: fx.Graph) -> fx.Graph:
+    """Remove the operations whose results are not used, except inputs; return the same graph."""
     for node in reversed(graph.nodes):
         if not node.users and node.op not in ("placeholder", "output"):
             graph.erase_node(node)
@@ -109,39 +112,40 @@ def drop_unused(graph: fx.Graph) -> fx.Graph:
 
 
 class _Tracer(fx.Tracer):
-    """Keeps as one operation what timm and torch.nn keep whole, and what acts differently in training."""
+    """Keeps as single operations what timm and torch.nn treat as such, and what behaves differently in training."""
 
     def __init__(self) -> None:
         from timm.layers import get_notrace_functions, get_notrace_modules
 
         super().__init__(autowrap_functions=tuple(get_notrace_functions()))
-        self.whole = (*get_notrace_modules(), nn.modules.batchnorm._BatchNorm)
+        self.leaf_types = (*get_notrace_modules(), nn.modules.batchnorm._BatchNorm)
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        return isinstance(m, self.whole) or super().is_leaf_module(m, module_qualified_name)
+        return isinstance(m, self.leaf_types) or super().is_leaf_module(m, module_qualified_name)
 
 
-def _layers(module: nn.Module) -> int:
+def _count_layers(module: nn.Module) -> int:
     if isinstance(module, nn.Identity | nn.Flatten | nn.Dropout):
         return 0
-    return 1 + isinstance(module, nn.modules.batchnorm._BatchNorm) * _layers(getattr(module, "act", nn.Identity()))
+    is_norm = isinstance(module, nn.modules.batchnorm._BatchNorm)
+    return 1 + is_norm * _count_layers(getattr(module, "act", nn.Identity()))
 
 
-def _graph(network: nn.Module) -> fx.Graph:
+def _trace_graph(network: nn.Module) -> fx.Graph:
     arguments = list(inspect.signature(network.forward).parameters.values())[1:]
     options = {each.name: each.default for each in arguments if each.default is not inspect.Parameter.empty}
     graph = _Tracer().trace(network, concrete_args=options)
     for node in reversed(graph.nodes):
-        # The input's size is fixed by the InputSpec: an assertion on it would only be one more thing to carry.
+        # The InputSpec fixes the input size: an assertion on it would be one more dependency across the cut.
         if node.op == "call_function" and getattr(node.target, "__name__", "").startswith("_assert"):
             graph.erase_node(node)
-    drop_unused(graph)
+    remove_unused(graph)
     for option in [node for node in graph.nodes if node.op == "placeholder"][1:]:
         graph.erase_node(option)  # its value is fixed
     return graph
 
 
-def _from_image(graph: fx.Graph) -> frozenset[fx.Node]:
+def _image_dependent(graph: fx.Graph) -> frozenset[fx.Node]:
     reached: set[fx.Node] = set()
     for node in graph.nodes:
         if node.op == "placeholder" or reached.intersection(node.all_input_nodes):
@@ -150,50 +154,51 @@ def _from_image(graph: fx.Graph) -> frozenset[fx.Node]:
 
 
 class _Recorder(fx.Interpreter):
-    """Keeps what each operation gave; of tensors, all but the values."""
+    """Records the result of each operation; tensors without their values."""
 
     def __init__(self, network: nn.Module, graph: fx.Graph) -> None:
         super().__init__(network, graph=graph)
-        self.seen: dict[fx.Node, Any] = {}
+        self.results: dict[fx.Node, Any] = {}
 
     def run_node(self, n: fx.Node) -> Any:
         value = super().run_node(n)
-        self.seen[n] = fx.node.map_aggregate(value, lambda each: each.to("meta") if isinstance(each, Tensor) else each)
+        self.results[n] = fx.node.map_aggregate(
+            value, lambda each: each.to("meta") if isinstance(each, Tensor) else each
+        )
         return value
 
 
-def _results(network: nn.Module, graph: fx.Graph, shape: Sequence[int]) -> dict[fx.Node, Any]:
+def _record_results(network: nn.Module, graph: fx.Graph, shape: Sequence[int]) -> dict[fx.Node, Any]:
     recorder = _Recorder(network, graph)
     with torch.no_grad():
         recorder.run(torch.zeros(shape, device=next(network.parameters()).device))
-    return recorder.seen
+    return recorder.results
 
 
-def _is_known(two: Any, three: Any) -> bool:
+def _is_static(two: Any, three: Any) -> bool:
     if isinstance(two, tuple | list) and isinstance(three, tuple | list):
-        return len(two) == len(three) and all(map(_is_known, two, three))
+        return len(two) == len(three) and all(map(_is_static, two, three))
     if isinstance(two, Tensor) or isinstance(three, Tensor):
         return False
-    return bool(two == three) or _images(two, three) is not None
+    return bool(two == three) or _count_per_image(two, three) is not None
 
 
-def _images(two: Any, three: Any) -> int | None:
-    """How many there are for each image, of something that grows with the batch."""
-    counts = type(two) is int and type(three) is int
-    return two // 2 if counts and two % 2 == 0 and three * 2 == two * 3 else None
+def _count_per_image(two: Any, three: Any) -> int | None:
+    """The factor of a count that is proportional to the batch size, else None."""
+    are_counts = type(two) is int and type(three) is int
+    return two // 2 if are_counts and two % 2 == 0 and three * 2 == two * 3 else None
 
 
-def _written_down(two: Any, three: Any, batch: fx.Node) -> Any:
+def _as_argument(two: Any, three: Any, batch: fx.Node) -> Any:
     if isinstance(two, tuple | list):
-        return tuple(_written_down(*each, batch) for each in zip(two, three, strict=True))
+        return tuple(_as_argument(*each, batch) for each in zip(two, three, strict=True))
     graph = batch.graph
     if isinstance(two, torch.device):
         return graph.call_function(getattr, (batch, "device"))
     if two == three:
         return two
-    return graph.call_function(_times, (batch, _images(two, three)))
+    return graph.call_function(_times_batch_size, (batch, _count_per_image(two, three)))
 
 
-def _times(batch: Tensor, each: int) -> int:
-    """The size of a batch times what each image has."""
-    return batch.shape[0] * each
+def _times_batch_size(batch: Tensor, per_image: int) -> int:
+    return batch.shape[0] * per_image

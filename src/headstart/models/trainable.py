@@ -1,4 +1,4 @@
-"""Which parameters a choice such as "last:2" names."""
+"""The parameters selected by a ``--train`` choice, for example "last:2"."""
 
 from __future__ import annotations
 
@@ -10,23 +10,22 @@ from torch.nn import init
 
 from headstart.errors import CutError
 
-__all__ = ["blocks", "glorot", "head_names", "select"]
+__all__ = ["head_parameter_names", "init_head_glorot", "parameter_blocks", "select_parameters"]
 
 
-def select(
+def select_parameters(
     network: nn.Module, train: str, *, order: Sequence[str] = (), layers: Sequence[tuple[str, int]] = ()
 ) -> list[str]:
-    """Names of the parameters to be trained.
+    """Return the names of the parameters to train.
 
     :param train: "head", "last:N", "layers:N", "from:MODULE" or "all".
-    :param order: for "from:MODULE", names of modules (and of parameters used by themselves) in the order in which
-        they run.
-    :param layers: for "layers:N", names of modules in the order in which they run, and how many layers each is.
-    :raises CutError: ``train`` names nothing of this network.
+    :param order: for "from:MODULE", the names of modules (and of parameters used directly) in execution order.
+    :param layers: for "layers:N", the names of modules in execution order, each with its number of layers.
+    :raises CutError: ``train`` selects nothing in this network.
     """
     kind, _, value = train.partition(":")
     if train == "head":
-        return head_names(network)
+        return head_parameter_names(network)
     if train == "all":
         return [name for name, _ in network.named_parameters()]
     if kind == "last" and value.isdecimal() and int(value):
@@ -38,8 +37,8 @@ def select(
     raise CutError(f"--train {train}: must be head, last:N (blocks), layers:N, from:MODULE or all")
 
 
-def head_names(network: nn.Module) -> list[str]:
-    """Names of the parameters of the last layer, or layers: distilled networks have two."""
+def head_parameter_names(network: nn.Module) -> list[str]:
+    """Return the parameter names of the head. Distilled networks have two heads."""
     wanted = {id(parameter) for layer in _heads(network) for parameter in layer.parameters()}
     names = [name for name, parameter in network.named_parameters() if id(parameter) in wanted]
     if not names:
@@ -47,15 +46,15 @@ def head_names(network: nn.Module) -> list[str]:
     return names
 
 
-def glorot(network: nn.Module) -> None:
-    """Begin the head as Keras's Dense does: uniform within ±sqrt(6 / (inputs + outputs)), the bias zero.
+def init_head_glorot(network: nn.Module) -> None:
+    """Initialize the head as Keras's Dense does: weights uniform within ±sqrt(6 / (inputs + outputs)), bias zero.
 
-    Glorot and Bengio 2010, https://proceedings.mlr.press/v9/glorot10a.html. torch's Linear begins within ±1 /
-    sqrt(inputs): for 1280 inputs and 120 classes, less than half as wide.
+    Glorot and Bengio 2010, https://proceedings.mlr.press/v9/glorot10a.html. torch's Linear uses ±1 / sqrt(inputs): for
+    1280 inputs and 120 classes, less than half that range.
 
     >>> from headstart.models.backbone import build
     >>> network = build("test_resnet", classes=10)
-    >>> glorot(network)
+    >>> init_head_glorot(network)
     >>> int(network.get_classifier().bias.count_nonzero())
     0
     """
@@ -71,15 +70,15 @@ def _heads(network: nn.Module) -> list[nn.Module]:
     return list(heads) if isinstance(heads, tuple | list) else [heads]
 
 
-def blocks(network: nn.Module) -> list[list[str]]:
-    """Names of the parameters, block by block from the input on, as timm's authors group each network.
+def parameter_blocks(network: nn.Module) -> list[list[str]]:
+    """Return the parameter names block by block from the input on, grouped as timm defines for each network.
 
-    The first group is the stem; the last holds what follows the last block (norm, last convolution, head).
+    The first group is the stem; the last one has everything after the last block (norm, last convolution, head).
     """
     from timm.models import group_parameters
 
     if not hasattr(network, "group_matcher"):
-        raise CutError("this network does not tell its blocks; use --train head, from:MODULE or all")
+        raise CutError("timm defines no blocks for this network; use --train head, from:MODULE or all")
     matcher = network.group_matcher(coarse=False)  # type: ignore[operator]
     groups: dict[int, list[str]] = {}
     for name, group in group_parameters(network, matcher, reverse=True).items():
@@ -88,27 +87,27 @@ def blocks(network: nn.Module) -> list[list[str]]:
 
 
 def _last_blocks(network: nn.Module, count: int) -> list[str]:
-    groups = blocks(network)
+    groups = parameter_blocks(network)
     most = len(groups) - 1
     if count > most:
         raise CutError(f"--train last:{count}: this network has {most} blocks; use last:1 to last:{most}, or all")
-    chosen = {name for group in groups[most - count :] for name in group}.union(head_names(network))
-    return [name for name, _ in network.named_parameters() if name in chosen]
+    selected = {name for group in groups[most - count :] for name in group}.union(head_parameter_names(network))
+    return [name for name, _ in network.named_parameters() if name in selected]
 
 
 def _last_layers(network: nn.Module, count: int, layers: Sequence[tuple[str, int]]) -> list[str]:
     most = sum(size for _, size in layers)
     if count > most:
         raise CutError(f"--train layers:{count}: this network has {most} layers; use layers:1 to layers:{most}, or all")
-    left, chosen = count, set()
+    remaining, selected = count, set()
     for name, size in reversed(layers):
-        left -= size
-        if left < 0:
+        remaining -= size
+        if remaining < 0:
             break
-        chosen.add(name)
-    names = [name for name, _ in network.named_parameters() if name.rpartition(".")[0] in chosen]
+        selected.add(name)
+    names = [name for name, _ in network.named_parameters() if name.rpartition(".")[0] in selected]
     if not names:
-        raise CutError(f"--train layers:{count}: none of these layers has parameters; use a larger number")
+        raise CutError(f"--train layers:{count}: these layers have no parameters; use a larger number")
     return names
 
 
@@ -117,11 +116,11 @@ def _from_module(network: nn.Module, start: str, order: Sequence[str]) -> list[s
     if position is None:
         known = [name for name, _ in network.named_modules() if name]
         near = difflib.get_close_matches(start, known, n=1, cutoff=0.4)
-        hint = f"; did you mean {near[0]}?" if near else f"; for example {known[-1]}"
-        raise CutError(f"--train from:{start}: this network has no module {start} that runs{hint}")
-    chosen = tuple(order[position:])
+        hint = f"; did you mean {near[0]}?" if near else f"; use for example from:{known[-1]}"
+        raise CutError(f"--train from:{start}: no module {start} is executed in this network{hint}")
+    selected = tuple(order[position:])
     return [
         name
         for name, _ in network.named_parameters()
-        if name in chosen or any(name.startswith(f"{module}.") for module in chosen)
+        if name in selected or any(name.startswith(f"{module}.") for module in selected)
     ]

@@ -1,7 +1,18 @@
-"""A run folder as one HTML page, and single pictures as PNG. No torch, no network, no script."""
+"""The report of a run as one HTML page, and charts as PNG. No torch, no network, no script."""
 
 from headstart.report.charts import history_plot, rank_plot, sheet, top_k_plot
-from headstart.report.collect import ReportData, collect
+from headstart.report.collect import ReportData
 from headstart.report.page import render, write_report
+from headstart.report.sections import Section, register_section
 
-__all__ = ["ReportData", "collect", "history_plot", "rank_plot", "render", "sheet", "top_k_plot", "write_report"]
+__all__ = [
+    "ReportData",
+    "Section",
+    "history_plot",
+    "rank_plot",
+    "register_section",
+    "render",
+    "sheet",
+    "top_k_plot",
+    "write_report",
+]

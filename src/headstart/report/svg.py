@@ -1,6 +1,6 @@
-"""Matplotlib figures as inline SVG that takes its colours and fonts from the page around it.
+"""Matplotlib figures as inline SVG that takes its colors and fonts from the page.
 
-Neither pyplot nor rcParams are touched, so that figures may be drawn in any thread.
+Neither pyplot nor rcParams are used, so that figures can be drawn in any thread.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ __all__ = [
     "to_svg",
 ]
 
-# Colours that nothing else has: each becomes a variable of the page's style sheet, so that dark mode is followed.
+# Unique colors: each becomes a variable of the style sheet of the page, so that figures follow dark mode.
 INK, MUTED, LINE, PAPER, GOOD, BAD = "#0a0001", "#0a0002", "#0a0003", "#0a0004", "#0a0005", "#0a0006"
 VARIABLES = {INK: "ink", MUTED: "muted", LINE: "line", PAPER: "paper", GOOD: "good", BAD: "bad"}
 
@@ -39,7 +39,7 @@ FONT_SIZE = 12  # pixels
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """An empty figure of so many CSS pixels, transparent."""
+    """Return an empty transparent figure; sizes in CSS pixels."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width / 72, height / 72), dpi=72, facecolor="none", edgecolor="none")
@@ -48,7 +48,7 @@ def new_figure(width: float, height: float) -> Figure:
 
 
 def new_axes(figure: Figure, box: tuple[float, float, float, float], *, grid: str = "y") -> Axes:
-    """Axes in the box ``(left, top, width, height)`` of CSS pixels: hairlines behind, no frame."""
+    """Add axes without a frame in a box ``(left, top, width, height)`` of CSS pixels."""
     left, top, width, height = box
     wide, high = figure.get_size_inches() * 72
     axes = figure.add_axes((left / wide, 1 - (top + height) / high, width / wide, height / high), facecolor="none")
@@ -61,12 +61,12 @@ def new_axes(figure: Figure, box: tuple[float, float, float, float], *, grid: st
 
 
 def name_mark(number: int) -> str:
-    """What stands for the name of a class while a figure is drawn: matplotlib's fonts do not have every script."""
+    """Return the placeholder of a class name while a figure is drawn: matplotlib has no fonts for some scripts."""
     return f"@{number}@"
 
 
 def name_width(name: str, *, size: float = FONT_SIZE) -> float:
-    """About how wide a name is, in pixels: wide characters count twice.
+    """Estimate the width of a name in pixels; wide characters count twice.
 
     >>> round(name_width("개"), 1) == round(name_width("ab"), 1)
     True
@@ -75,7 +75,7 @@ def name_width(name: str, *, size: float = FONT_SIZE) -> float:
 
 
 def shortened(name: str, *, most: int) -> str:
-    """A name cut to ``most`` columns, where a wide character fills two.
+    """Cut a name to ``most`` columns; a wide character takes two.
 
     >>> shortened("greater_swiss_mountain_dog", most=12), shortened("유리병", most=5)
     ('greater_swi…', '유리…')
@@ -88,13 +88,15 @@ def shortened(name: str, *, most: int) -> str:
 
 
 def _columns(name: str) -> int:
-    return sum(2 if unicodedata.east_asian_width(letter) in "WF" else 1 for letter in name)
+    return sum(2 if unicodedata.east_asian_width(character) in "WF" else 1 for character in name)
 
 
 def to_svg(figure: Figure, *, key: str, title: str, names: Sequence[str] = ()) -> str:
-    """The figure as an ``<svg>`` element for a page: no prolog, no address, ids that start with ``key``.
+    """Return a figure as an ``<svg>`` element without prolog and links, with ids that start with ``key``.
 
-    ``title`` is what a screen reader says; each ``name_mark(i)`` becomes ``names[i]``.
+    :param key: unique on the page.
+    :param title: for screen readers.
+    :param names: each ``name_mark(i)`` becomes ``names[i]``.
     """
     text = _draw(figure)
     text = text[text.index("<svg") :]
@@ -108,8 +110,8 @@ def to_svg(figure: Figure, *, key: str, title: str, names: Sequence[str] = ()) -
     text = re.sub(r"\s+", " ", text)
     for number, old in enumerate(dict.fromkeys(re.findall(r' id="([^"]+)"', text))):
         text = text.replace(f'"{old}"', f'"{key}-{number}"').replace(f"#{old}", f"#{key}-{number}")
-    for colour, variable in VARIABLES.items():
-        text = text.replace(colour, f"var(--{variable})")
+    for color, variable in VARIABLES.items():
+        text = text.replace(color, f"var(--{variable})")
     text = re.sub(r"@(\d+)@", lambda found: html.escape(names[int(found[1])]), text)
     wide, high = figure.get_size_inches() * 72
     head = f'<svg class="chart" viewBox="0 0 {wide:g} {high:g}" width="{wide:g}" height="{high:g}" role="img">'
@@ -120,7 +122,7 @@ def _draw(figure: Figure) -> str:
     from matplotlib.backends.backend_svg import RendererSVG
 
     class Renderer(RendererSVG):
-        """Writes text as text, without the global setting ``svg.fonttype`` having to say so."""
+        """Writes text as text, independent of the global setting ``svg.fonttype``."""
 
         def draw_text(self, gc: Any, x: float, y: float, s: str, *rest: Any, **more: Any) -> None:
             self._draw_text_as_text(gc, x, y, s, *rest, **{"ismath": False, "mtext": None, **more})  # type: ignore[no-untyped-call]

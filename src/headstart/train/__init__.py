@@ -1,1 +1,1 @@
-"""Features -> a trained tail and its history."""
+"""Training: heads solved on fixed features, and fine-tuning of what lies after the cut. It never reads images."""

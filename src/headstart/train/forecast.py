@@ -1,68 +1,45 @@
-"""How long training will take, from a look at a step of it."""
+"""How long fine-tuning will take, from the time of one step."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
-from headstart.train.layout import laid_out, same_for_gradients, suits
-from headstart.train.tail import Loop
+from headstart.inference.memory_format import channels_last_gradients, prefers_channels_last, to_channels_last
+from headstart.inference.network import autocast
+from headstart.train.finetune import TrainConfig
+from headstart.train.timing import fastest
 
-__all__ = ["solve_seconds", "step_seconds"]
-
-_LOOKS = 3
-_ROWS = 2048  # of the head's features, that a look is taken with
-_EVALUATIONS = 300  # of the objective, by L-BFGS over a path of penalties: about ten of them, thirty steps each
+__all__ = ["step_seconds"]
 
 
 def step_seconds(
-    tail: nn.Module, shape: Sequence[int], loop: Loop, *, device: str = "cpu", uint8: bool = False
+    tail: nn.Module, shape: Sequence[int], config: TrainConfig, *, device: str = "cpu", uint8: bool = False
 ) -> float:
-    """Seconds of a step of ``train_tail`` on a batch of inputs of this shape, but for the optimizer's part.
+    """Measure the seconds of a training step on a batch of random inputs, without the optimizer.
 
-    Nothing of the tail is changed: its gradients are thrown away, and it is in evaluation mode.
+    The tail is not changed: gradients are discarded, and it is left in evaluation mode.
+
+    :param shape: of one input.
+    :param uint8: whether the inputs are pixels.
     """
     tail.to(device).eval()
-    noise = torch.rand(loop.batch, *shape, device=device)
-    batch = (noise * 255).to(torch.uint8) if uint8 else laid_out(noise, last=suits(tail, loop.precision))
-    targets = torch.zeros(loop.batch, dtype=torch.int64, device=device)
+    noise = torch.rand(config.batch_size, *shape, device=device)
+    batch = (
+        (noise * 255).to(torch.uint8)
+        if uint8
+        else to_channels_last(noise, last=prefers_channels_last(tail, config.precision))
+    )
+    targets = torch.zeros(config.batch_size, dtype=torch.int64, device=device)
 
     def step() -> None:
-        with torch.autocast(device, torch.bfloat16, enabled=loop.precision == "bfloat16"):
+        with autocast(device, config.precision):
             loss = F.cross_entropy(tail(batch), targets)
         loss.backward()  # type: ignore[no-untyped-call]
         tail.zero_grad()
 
-    with same_for_gradients(tail):
-        return _least(step, device)
-
-
-def solve_seconds(images: int, values: int, classes: int, *, device: str = "cpu") -> float:
-    """Seconds to solve a head of (classes, values) on so many images, about.
-
-    >>> solve_seconds(10, 8, 3) < solve_seconds(100_000_000, 8, 3)
-    True
-    """
-    rows = min(images, _ROWS)
-    x, weight = torch.rand(rows, values, device=device), torch.zeros(classes, values, device=device, requires_grad=True)
-    targets = torch.zeros(rows, dtype=torch.int64, device=device)
-
-    def step() -> None:
-        F.cross_entropy(x @ weight.T, targets).backward()  # type: ignore[no-untyped-call]
-
-    return _least(step, device) * images / rows * _EVALUATIONS
-
-
-def _least(step: Callable[[], None], device: str) -> float:
-    taken = []
-    for _ in range(1 + _LOOKS):
-        start = time.monotonic()
-        step()
-        if device == "cuda":
-            torch.cuda.synchronize()
-        taken.append(time.monotonic() - start)
-    return min(taken[1:])
+    with channels_last_gradients(tail):
+        return fastest(step, device)

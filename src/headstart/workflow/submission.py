@@ -1,4 +1,4 @@
-"""Predictions in the form of Kaggle's competitions: ``id,<class>,…``, a row a picture, as the sample has it."""
+"""Predictions as a submission to a Kaggle competition: ``id,<class>,...``, one row per image."""
 
 from __future__ import annotations
 
@@ -11,149 +11,145 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.data.uri import to_path
+from headstart.data.uri import display_name
 from headstart.errors import DataError
 from headstart.evaluate import intervals, metrics
-from headstart.evaluate.intervals import Interval
+from headstart.evaluate.schema import Interval
 from headstart.files import write_bytes
-from headstart.models.names import align
-from headstart.workflow.predicting import Predictions
+from headstart.models.class_names import align
+from headstart.workflow.predict import Predictions
 
-__all__ = ["Submission", "find_sample", "lines", "log_loss", "submission"]
+__all__ = ["Submission", "find_sample", "log_loss", "make_submission", "summary_lines"]
 
 SAMPLE = "sample_submission.csv"
 
 
 @dataclass(frozen=True)
 class Submission:
-    """A table as the competition wants it."""
+    """A table in the format of a competition."""
 
-    header: tuple[str, ...]  # the ids' column, then the classes as the sample spells them
+    header: tuple[str, ...]  # the id column, then the classes as the sample spells them
     ids: list[str]
     probabilities: NDArray[np.floating]  # (N, C)
-    unread: int  # pictures that cannot be read: each class has the same share
-    left_out: int  # pictures that the sample does not ask for
+    unreadable: int  # images that cannot be read: all classes have the same probability
+    left_out: int  # images that the sample does not list
 
     def write(self, path: Path) -> None:
-        """As CSV: seven digits, the file whole or not there."""
+        """Write a CSV file, with probabilities of seven digits."""
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(self.header)
-        for name, shares in zip(self.ids, self.probabilities.tolist(), strict=True):
-            writer.writerow([name, *(f"{share:.7g}" for share in shares)])
+        for name, row in zip(self.ids, self.probabilities.tolist(), strict=True):
+            writer.writerow([name, *(f"{probability:.7g}" for probability in row)])
         write_bytes(path, text.getvalue().encode(errors="surrogateescape"))
 
 
 def find_sample(images: Iterable[str | Path]) -> Path | None:
-    """The one sample_submission.csv in the folders of pictures or beside them, if there is one."""
+    """Find ``sample_submission.csv`` in the folders of images or beside them; the first one is used."""
     folders = [Path(image).absolute() for image in images]
-    places = [place / SAMPLE for folder in folders for place in (folder, folder.parent)]
-    return next((place for place in places if place.is_file()), None)
+    paths = [parent / SAMPLE for folder in folders for parent in (folder, folder.parent)]
+    return next((place for place in paths if place.is_file()), None)
 
 
-def submission(found: Predictions, sample: Path | None) -> Submission:
-    """Bring predictions into the sample's order of rows and columns; without one, by class name and as they were given.
+def make_submission(predictions: Predictions, sample: Path | None) -> Submission:
+    """Arrange predictions like the sample; without one, columns are sorted by class and rows are in the given order.
 
-    :raises DataError: two pictures have the same id, the sample asks for an id that no picture has, or its classes
-        are not the classifier's.
+    :raises DataError: two images have the same id, the sample lists an id without an image, or its classes are not
+        those of the classifier.
     """
-    rows = _by_id(found.manifest.uris)
+    rows = _rows_by_id(predictions.manifest.uris)
     if sample is None:
-        header, ids, columns = ("id", *sorted(found.classes)), list(rows), np.argsort(found.classes, kind="stable")
+        header, ids = ("id", *sorted(predictions.classes)), list(rows)
+        columns = np.argsort(predictions.classes, kind="stable")
     else:
-        header, ids = _read(sample)
-        columns = _columns(header[1:], found.classes, sample)
-        _refuse_what_is_missing(ids, rows, sample)
-    shares = _all(found)[[rows[name] for name in ids]][:, columns]
-    unread = sum(problem is not None for problem in found.manifest.problems)
-    return Submission(header, ids, shares, unread, len(rows) - len(ids))
+        header, ids = _read_sample(sample)
+        columns = _columns(header[1:], predictions.classes, sample)
+        _check_ids(ids, rows, sample)
+    probabilities = _probabilities_of_all(predictions)[[rows[name] for name in ids]][:, columns]
+    return Submission(header, ids, probabilities, len(predictions.manifest.unusable), len(rows) - len(ids))
 
 
-def log_loss(found: Predictions) -> Interval | None:
-    """The mean over the readable pictures of minus the logarithm of the true class's probability; None without labels.
+def log_loss(predictions: Predictions) -> Interval | None:
+    """The mean log-loss in nats over the readable images, with its 95 % interval; None without labels.
 
-    Labels that are none of the classes, such as the names of folders of something else, are no labels.
-
-    :returns: nats, with the 95 % interval.
+    Labels that are none of the classes, such as names of folders that mean something else, do not count as labels.
     """
-    usable = found.manifest.usable
+    usable = predictions.manifest.usable
     labels = usable.labels
     if not labels or None in labels:
         return None
     try:
-        meant = align(usable.classes, found.classes)
+        aligned = align(usable.classes, predictions.classes)
     except DataError:
         return None
-    targets = usable.with_column("label", [meant[str(label)] for label in labels]).targets(found.classes)
-    return intervals.mean(metrics.log_losses(targets, found.probabilities))
+    targets = usable.with_column("label", [aligned[str(label)] for label in labels]).targets(predictions.classes)
+    return intervals.mean(metrics.log_losses(targets, predictions.probabilities))
 
 
-def lines(made: Submission, loss: Interval | None) -> list[str]:
-    """For a terminal: how many rows, what is not as it should be, and the log-loss where it is known."""
-    told = [f"{len(made.ids):,} rows, {len(made.header) - 1:,} classes"]
-    if made.left_out:
-        told.append(f"left out, since the sample does not ask for them: {made.left_out:,}")
-    if made.unread:
-        told.append(f"cannot be read, and have the same share for every class: {made.unread:,}")
+def summary_lines(submission: Submission, loss: Interval | None) -> list[str]:
+    """Text for a terminal: the size of the table, what deviates from the sample, and the log-loss if known."""
+    lines = [f"{len(submission.ids):,} rows, {len(submission.header) - 1:,} classes"]
+    if submission.left_out:
+        lines.append(f"left out, since the sample does not list them: {submission.left_out:,}")
+    if submission.unreadable:
+        lines.append(f"unreadable, with the same probability for all classes: {submission.unreadable:,}")
     if loss is not None:
-        told.append(f"log-loss {loss['value']:.5f} (95 % interval {loss['low']:.5f} to {loss['high']:.5f})")
-    return told
+        lines.append(f"log-loss {loss.value:.5f} (95 % interval {loss.low:.5f} to {loss.high:.5f})")
+    return lines
 
 
-def _by_id(uris: Sequence[str]) -> dict[str, int]:
+def _rows_by_id(uris: Sequence[str]) -> dict[str, int]:
     rows: dict[str, int] = {}
     for row, uri in enumerate(uris):
-        name = to_path(uri).stem
+        name = Path(display_name(uri)).stem
         if name in rows:
-            raise DataError(f"{uris[rows[name]]} and {uri} have the same id, {name}; a submission has each once")
+            raise DataError(f"{uris[rows[name]]} and {uri} have the same id, {name}; ids must be unique")
         rows[name] = row
     return rows
 
 
-def _all(found: Predictions) -> NDArray[np.floating]:
-    """(images, C): the same share for every class of a picture that cannot be read, since a row there must be."""
-    shares = np.full((len(found.manifest), len(found.classes)), 1 / len(found.classes))
-    shares[[problem is None for problem in found.manifest.problems]] = found.probabilities
-    return shares
+def _probabilities_of_all(predictions: Predictions) -> NDArray[np.floating]:
+    """(images, C). Unreadable images need a row too: all classes have the same probability."""
+    classes = len(predictions.classes)
+    probabilities = np.full((len(predictions.manifest), classes), 1 / classes)
+    probabilities[[problem is None for problem in predictions.manifest.problems]] = predictions.probabilities
+    return probabilities
 
 
-def _read(sample: Path) -> tuple[tuple[str, ...], list[str]]:
+def _read_sample(sample: Path) -> tuple[tuple[str, ...], list[str]]:
     try:
         with sample.open(encoding="utf-8-sig", newline="") as file:
-            header, *rows = _rows(file)
+            header, *rows = _csv_rows(file)
     except (OSError, UnicodeDecodeError, csv.Error, ValueError) as failure:
-        raise DataError(f"{sample}: not a sample of a submission ({failure})") from failure
+        raise DataError(f"{sample}: not a sample submission ({failure})") from failure
     if len(header) < 3 or len(set(header)) < len(header) or not rows:
-        raise DataError(
-            f"{sample}: not a sample of a submission: it must have id,<class>,<class>,… and a row a picture"
-        )
+        raise DataError(f"{sample}: not a sample submission: it must have id,<class>,<class>,... and one row per image")
     ids = [row[0] for row in rows]
     if len(set(ids)) < len(ids):
-        raise DataError(f"{sample}: not a sample of a submission: an id is there twice")
+        raise DataError(f"{sample}: not a sample submission: an id occurs twice")
     return tuple(header), ids
 
 
-def _rows(file: Iterable[str]) -> Iterator[list[str]]:
+def _csv_rows(file: Iterable[str]) -> Iterator[list[str]]:
     yield from (row for row in csv.reader(file, strict=True) if row)
 
 
 def _columns(names: Sequence[str], classes: Sequence[str], sample: Path) -> NDArray[np.int64]:
-    """Of each class of the sample, its column in the probabilities."""
+    """The column of the probabilities for each class of the sample."""
     try:
-        meant = align(names, classes)
+        aligned = align(names, classes)
     except DataError as failure:
         raise DataError(f"{sample}: {failure}") from failure
-    left = sorted(set(classes) - set(meant.values()))
-    if left:
-        raise DataError(f"{sample}: has no column for {left[0]}, one of the classifier's {len(classes)} classes")
-    return np.array([list(classes).index(meant[name]) for name in names], np.int64)
+    missing = sorted(set(classes) - set(aligned.values()))
+    if missing:
+        raise DataError(f"{sample}: has no column for {missing[0]}, one of the classifier's {len(classes)} classes")
+    return np.array([list(classes).index(aligned[name]) for name in names], np.int64)
 
 
-def _refuse_what_is_missing(ids: Sequence[str], rows: dict[str, int], sample: Path) -> None:
+def _check_ids(ids: Sequence[str], rows: dict[str, int], sample: Path) -> None:
     missing = [name for name in ids if name not in rows]
     if missing:
         raise DataError(
-            f"{sample}: asks for pictures that are not among the {len(rows):,} given, "
-            f"{len(missing):,} of {len(ids):,}: "
-            f"{', '.join(missing[:3])}{', …' if len(missing) > 3 else ''}; give the folder that has them all"
+            f"{sample}: {len(missing):,} of its {len(ids):,} ids have no image among the {len(rows):,} given: "
+            f"{', '.join(missing[:3])}{', ...' if len(missing) > 3 else ''}; give the folder with all images"
         )

@@ -1,0 +1,1 @@
+"""What a fit leaves behind: the classifier and the run folder."""

@@ -1,0 +1,292 @@
+"""The classifier: a network with its classes and input, saved as a self-contained folder of safetensors and JSON."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load_file as load_arrays
+from safetensors.numpy import save_file as save_arrays
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from headstart import __version__
+from headstart.artifacts.model_document import (
+    InputRecord,
+    ModelDocument,
+    ModelMetadata,
+    read_model_document,
+    write_model_document,
+)
+from headstart.config import EngineSettings
+from headstart.data.manifest import Manifest
+from headstart.data.sources import image_uri
+from headstart.data.spec import InputSpec
+from headstart.errors import HeadstartError, ImageProblem, ModelError, RunError
+from headstart.evaluate import OODDetector
+from headstart.events import Events
+from headstart.files import atomic_write
+from headstart.inference.pipeline import Decision, InferencePipeline
+from headstart.inference.results import InferenceResult, PredictionSetRule, set_names
+from headstart.models.backbone import build, load_backbone
+from headstart.models.importers.graphs import ImportedNetwork, build_imported
+
+__all__ = ["Classifier", "ModelMetadata", "images_as_manifest", "load"]
+
+Images: TypeAlias = str | Path | NDArray[Any] | Sequence[str | Path | NDArray[Any]] | Manifest
+"""A path, a URI, an array (H, W), (H, W, 3) or (H, W, 4), a sequence of these, or a manifest."""
+
+_DOCUMENT = "model.json"
+_WEIGHTS = "model.safetensors"
+_OOD_DETECTOR = "ood_detector.safetensors"
+_NO_METADATA = ModelMetadata(source="not stated", licence="not stated")
+
+
+@dataclass(frozen=True, eq=False)
+class Classifier:
+    """A network that predicts the class of an image.
+
+    Threads may share a classifier, and pickle copies it to other processes.
+
+    >>> classifier = Classifier.pretrained("tf_efficientnet_lite0")
+    >>> from skimage import data
+    >>> classifier.top_k(data.coffee(), 1)[0][0]
+    'espresso'
+    """
+
+    network: nn.Module  # in evaluation mode
+    classes: tuple[str, ...]  # in the order of the logits
+    spec: InputSpec
+    model: str  # name of the network
+    train: str  # what was trained, which decides where the network is cut
+    temperature: float = 1.0
+    metadata: ModelMetadata = _NO_METADATA
+    tta_flip: bool = False  # whether each image is averaged with its mirror image
+    sets: PredictionSetRule | None = None
+    ood_detector: OODDetector | None = None
+    pipeline: InferencePipeline = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        pipeline = InferencePipeline(
+            self.network,
+            len(self.classes),
+            self.spec,
+            self.model,
+            self.train,
+            Decision(self.temperature, self.sets, self.ood_detector),
+            tta_flip=self.tta_flip,
+            precision=self.metadata.precision,
+            feature_dtype=self.metadata.feature_dtype,
+        )
+        object.__setattr__(self, "pipeline", pipeline)  # the class is frozen
+
+    @classmethod
+    def pretrained(cls, model: str, *, weights: str | None = None, events: Events | None = None) -> Classifier:
+        """A pretrained network with its own head. Classes of unknown name are called "class 0", "class 1" and so on.
+
+        :raises ModelError: there is no such model, or it has no head.
+        """
+        backbone = load_backbone(model, weights_file=weights, events=events)
+        size: int = backbone.module.num_classes  # type: ignore[assignment]
+        if not size:
+            raise ModelError(f"{model}: the network has no classes of its own; train it with headstart fit")
+        classes = backbone.classes or tuple(f"class {index}" for index in range(size))
+        metadata = ModelMetadata(backbone.source, backbone.licence)
+        return cls(backbone.module, classes, backbone.spec, backbone.name, "head", metadata=metadata)
+
+    def infer(
+        self, manifest: Manifest, *, settings: EngineSettings | None = None, events: Events | None = None
+    ) -> InferenceResult:
+        """Probabilities, prediction sets and out-of-distribution scores of the images that can be read.
+
+        :raises SettingsError: a setting is invalid, or the device or engine is not available.
+        """
+        return self.pipeline.infer(manifest, settings=settings, events=events)
+
+    def predict_proba(self, images: Images, *, settings: EngineSettings | None = None) -> NDArray[np.float32]:
+        """Probabilities, (N, C), in the order of ``classes``; rows sum to 1.
+
+        Fewer than 256 images per call are run by torch, which needs no preparation. For many calls with a few images
+        each, as in a server, use ``EngineSettings(engine="openvino", extract_batch_size=1)``: the engine is prepared in
+        the first call (2 s) and kept for the next ones.
+
+        :raises ImageProblem: an image cannot be read. :meth:`infer` skips such images instead.
+        """
+        return self._infer_all(images, settings).probabilities
+
+    def predict(self, images: Images, *, settings: EngineSettings | None = None) -> NDArray[np.str_]:
+        """The most probable class of each image, (N,).
+
+        :raises ImageProblem: an image cannot be read.
+        """
+        return np.asarray(np.array(self.classes)[self.predict_proba(images, settings=settings).argmax(1)])
+
+    def top_k(self, image: str | Path | NDArray[Any], k: int = 5) -> list[tuple[str, float]]:
+        """The ``k`` most probable classes of one image with their probabilities, most probable first.
+
+        :raises ImageProblem: the image cannot be read.
+        """
+        probabilities = self.predict_proba([image])[0]
+        order = np.argsort(-probabilities, kind="stable")[:k]
+        return [(self.classes[index], float(probabilities[index])) for index in order]
+
+    def predict_sets(self, images: Images, *, settings: EngineSettings | None = None) -> list[list[str]]:
+        """The prediction set of each image, most probable class first.
+
+        A set contains the true class with the probability that the fit was given as ``coverage``.
+
+        :raises ModelError: the classifier was not made by ``headstart fit``, so its probabilities are not calibrated.
+        :raises ImageProblem: an image cannot be read.
+        """
+        if self.sets is None:
+            raise ModelError(f"{self.model}: prediction sets need a classifier that was made by headstart fit")
+        result = self._infer_all(images, settings)
+        assert result.prediction_sets is not None
+        return set_names(result.probabilities, result.prediction_sets, self.classes)
+
+    def _infer_all(self, images: Images, settings: EngineSettings | None) -> InferenceResult:
+        manifest = images_as_manifest(images)
+        result = self.infer(manifest, settings=settings)
+        if result.problems:
+            row, reason = result.problems[0]
+            raise ImageProblem(manifest.uris[row], reason)
+        return result
+
+    def save(self, folder: str | Path) -> Path:
+        """Write ``model.safetensors`` and ``model.json`` into a folder, and further files where they are needed.
+
+        These are ``ood_detector.safetensors``, and the frozen part of a network that was imported from another
+        framework.
+        """
+        folder = Path(folder)
+        state = {name: value.detach().cpu().contiguous() for name, value in self.network.state_dict().items()}
+        with atomic_write(folder / _WEIGHTS) as temporary:
+            save_file(state, temporary)
+            digest = _digest(temporary)
+        files = self.network.save_graph(folder) if isinstance(self.network, ImportedNetwork) else {}
+        document = ModelDocument(
+            model=self.model,
+            train=self.train,
+            classes=self.classes,
+            input=InputRecord.of(self.spec),
+            temperature=self.temperature,
+            tta_flip=self.tta_flip,
+            prediction_sets=self.sets,
+            metadata=self.metadata,
+            headstart=__version__,
+            torch=torch.__version__,
+            digest=digest,
+            files=files,
+            ood_detector=None if self.ood_detector is None else _save_ood_detector(self.ood_detector, folder),
+        )
+        write_model_document(folder / _DOCUMENT, document)
+        return folder
+
+
+def load(folder: str | Path) -> Classifier:
+    """Load a saved classifier from its own folder, or from a run folder.
+
+    Needs neither network access nor the feature store. Nothing in the folder is executed.
+
+    :raises RunError: there is no classifier, or it is damaged.
+    """
+    folder = Path(folder)
+    root = folder if (folder / _DOCUMENT).exists() else folder / "classifier"
+    for path in (root / _DOCUMENT, root / _WEIGHTS):
+        if not path.is_file():
+            raise RunError(f"{folder}: no classifier found: {path} is missing; headstart fit makes one")
+    document = read_model_document(root / _DOCUMENT)
+    state = _load_state(root / _WEIGHTS, document.digest)
+    detector = None if document.ood_detector is None else _load_ood_detector(root, document.ood_detector)
+    classes, files = len(document.classes), document.files
+    try:
+        network = build_imported(root, files, classes=classes) if files else build(document.model, classes=classes)
+        network.load_state_dict(state)
+    except (TypeError, ValueError, AttributeError, RuntimeError, HeadstartError) as failure:
+        raise RunError(f"{root}: this version of headstart cannot load the classifier ({failure})") from failure
+    return Classifier(
+        network.eval(),
+        document.classes,
+        document.input.spec(),
+        document.model,
+        document.train,
+        document.temperature,
+        document.metadata,
+        document.tta_flip,
+        document.prediction_sets,
+        detector,
+    )
+
+
+def _load_state(path: Path, digest: str) -> dict[str, Tensor]:
+    try:
+        state: dict[str, Tensor] = load_file(path)
+        found = _digest(path)
+    except (OSError, ValueError, SafetensorError) as failure:
+        raise RunError(f"{path}: damaged ({failure}). Save the classifier again.") from failure
+    _check_digest(path, found, digest)
+    return state
+
+
+def _save_ood_detector(detector: OODDetector, folder: Path) -> str:
+    with atomic_write(folder / _OOD_DETECTOR) as temporary:
+        save_arrays(detector.as_arrays(), temporary)
+        return _digest(temporary)
+
+
+def _load_ood_detector(folder: Path, digest: str) -> OODDetector:
+    path = folder / _OOD_DETECTOR
+    try:
+        arrays = load_arrays(path)
+        found = _digest(path)
+    except (OSError, ValueError, SafetensorError) as failure:
+        raise RunError(f"{path}: damaged or missing ({failure}). Save the classifier again.") from failure
+    _check_digest(path, found, digest)
+    return OODDetector.from_arrays(arrays)
+
+
+def _check_digest(path: Path, found: str, expected: str) -> None:
+    if found != expected:
+        raise RunError(f"{path}: does not belong to the {_DOCUMENT} beside it. Save the classifier again.")
+
+
+def _digest(path: Path) -> str:
+    total = hashlib.blake2b(digest_size=16)
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            total.update(block)
+    return total.hexdigest()
+
+
+def images_as_manifest(images: Images) -> Manifest:
+    """Make a manifest of a path, a URI, an array, a sequence of these, or a manifest.
+
+    :raises TypeError: an image is something else.
+
+    >>> images_as_manifest(["/photos/a.jpg", np.zeros((8, 8, 3))]).uris
+    ['/photos/a.jpg', 'array:0']
+    """
+    if isinstance(images, Manifest):
+        return images
+    if isinstance(images, str | Path) or (
+        isinstance(images, np.ndarray) and images.dtype.kind in "buf" and images.ndim < 4
+    ):
+        images = [images]
+    arrays: list[NDArray[Any]] = []
+    uris: list[str] = []
+    for image in images:
+        if isinstance(image, np.ndarray):
+            uris.append(f"array:{len(arrays)}")
+            arrays.append(image)
+        elif isinstance(image, str | Path):
+            uris.append(image_uri(image))
+        else:
+            raise TypeError(f"an image must be a path, a URI or an array, got {type(image).__name__}")
+    return Manifest.from_rows(uris, arrays=arrays)

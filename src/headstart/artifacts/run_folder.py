@@ -1,0 +1,243 @@
+"""A run folder: the files that a fit or an evaluation leaves, each written whole. No torch.
+
+===================  ==========================================================================
+settings.json        :class:`~headstart.evaluate.schema.RunInfo`: command, settings, versions
+evaluation.json      :class:`~headstart.evaluate.schema.Evaluation`
+history.jsonl        one :class:`~headstart.evaluate.schema.EpochRecord` per line
+manifest.parquet     all images, with their split and problem
+problems.csv         the images that could not be used
+predictions.parquet  the evaluated images: uri, split, label, probabilities
+classes.csv          metrics per class
+===================  ==========================================================================
+
+A fit adds ``classifier/``, ``headstart report`` adds ``report.html``.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headstart import __version__
+from headstart.data.manifest import Manifest
+from headstart.errors import RunError
+from headstart.evaluate import per_class_csv
+from headstart.evaluate.metrics import decisions
+from headstart.evaluate.schema import (
+    EpochRecord,
+    Evaluation,
+    RunInfo,
+    read_evaluation,
+    read_history,
+    read_run_info,
+    write_evaluation,
+    write_history,
+    write_run_info,
+)
+from headstart.files import atomic_write, write_text
+
+__all__ = ["Predictions", "Run", "read_predictions", "read_run", "run_info", "write_predictions", "write_run"]
+
+# Packages whose version can change a result.
+PACKAGES = ("torch", "torchvision", "timm", "openvino", "numpy", "scipy", "scikit-learn", "pillow")
+_REMEDY = "Run `headstart evaluate` or `headstart fit` again to write it anew."
+
+
+@dataclass(frozen=True, eq=False)
+class Predictions:
+    """Labelled images and their predicted probabilities."""
+
+    uris: tuple[str, ...]  # N
+    targets: NDArray[np.int64]  # (N,), indices into classes
+    probabilities: NDArray[np.floating[Any]]  # (N, C)
+    classes: tuple[str, ...]  # C names, in the order of the columns
+
+    @cached_property
+    def predicted(self) -> NDArray[np.int64]:
+        """The predicted class of each image, ``(N,)``; a tie counts against the model."""
+        return decisions(self.targets, self.probabilities)
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """A run folder in memory."""
+
+    folder: Path
+    info: RunInfo
+    evaluation: Evaluation
+    history: tuple[EpochRecord, ...]  # empty if nothing was trained
+    manifest: Manifest
+    predictions: Predictions  # of the images that `evaluation` is about
+
+    @property
+    def name(self) -> str:
+        """The name of the folder."""
+        return self.folder.resolve().name
+
+
+def run_info(
+    command: Literal["fit", "evaluate"],
+    settings: Mapping[str, Any],
+    *,
+    arguments: Sequence[str] = (),
+    seeds: Sequence[int] = (),
+    seconds: float | None = None,
+) -> RunInfo:
+    """Describe how a run is made, with the current time and the versions of Python and the packages.
+
+    :param settings: by name, as plain JSON values.
+    :param arguments: the command line as typed.
+    :param seeds: all seeds that were used.
+    :param seconds: duration of the command.
+
+    >>> run_info("fit", {"seed": 0}, arguments=["headstart", "fit", "photos"]).arguments
+    ('headstart', 'fit', 'photos')
+    """
+    return RunInfo(
+        command=command,
+        settings=dict(settings),
+        headstart=__version__,
+        created=datetime.now().astimezone().isoformat(timespec="seconds"),
+        seconds=seconds,
+        arguments=tuple(arguments),
+        seeds=tuple(seeds),
+        versions={"python": platform.python_version()}
+        | {name: found for name in PACKAGES if (found := _version(name)) is not None},
+    )
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def write_run(
+    folder: Path,
+    *,
+    info: RunInfo,
+    evaluation: Evaluation,
+    history: Sequence[EpochRecord],
+    manifest: Manifest,
+    split: Manifest,
+    probabilities: NDArray[np.floating[Any]],
+    classes: Sequence[str],
+) -> None:
+    """Write all files of a run but the classifier and the report.
+
+    :param manifest: all images.
+    :param split: the evaluated images, N.
+    :param probabilities: of the evaluated images, ``(N, C)``.
+    :param classes: the C class names, in the order of the columns.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    write_run_info(folder / "settings.json", info)
+    write_history(folder / "history.jsonl", tuple(history))
+    manifest.write(folder / "manifest.parquet")
+    manifest.write_problems(folder / "problems.csv")
+    write_predictions(folder / "predictions.parquet", split, probabilities, classes)
+    write_evaluation(folder / "evaluation.json", evaluation)
+    write_text(folder / "classes.csv", per_class_csv(evaluation))
+
+
+def read_run(folder: Path) -> Run:
+    """Read what :func:`write_run` wrote.
+
+    :raises RunError: the folder or a file is missing or damaged, or two files do not belong together; the message
+        names the file.
+    """
+    if not folder.is_dir():
+        raise RunError(f"{folder}: no such run folder. Pass the folder that `headstart fit` wrote.")
+    manifest = folder / "manifest.parquet"
+    if not manifest.exists():
+        raise _missing(manifest)
+    evaluation = _checked(read_evaluation(folder / "evaluation.json"), folder / "evaluation.json")
+    return Run(
+        folder=folder,
+        info=read_run_info(folder / "settings.json"),
+        evaluation=evaluation,
+        history=read_history(folder / "history.jsonl"),
+        manifest=Manifest.read(manifest),
+        predictions=_matching(read_predictions(folder / "predictions.parquet"), evaluation, folder),
+    )
+
+
+def write_predictions(
+    path: Path, manifest: Manifest, probabilities: NDArray[np.floating[Any]], classes: Sequence[str]
+) -> None:
+    """Write the probabilities ``(N, C)`` of N images as Parquet; the class names are in the metadata of the schema."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    values = pa.FixedSizeListArray.from_arrays(pa.array(probabilities.ravel()), len(classes))
+    table = manifest.table.select(["uri", "split", "label"]).append_column("probabilities", values)
+    table = table.replace_schema_metadata({"classes": json.dumps(list(classes), ensure_ascii=False)})
+    with atomic_write(path) as temporary:
+        pq.write_table(table, temporary)
+
+
+def read_predictions(path: Path) -> Predictions:
+    """Read the labeled images of a file that :func:`write_predictions` wrote.
+
+    :raises RunError: the file is missing or damaged.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    if not path.exists():
+        raise _missing(path)
+    try:
+        # Not as a data set, which would turn parent folders with names like a=1 into columns.
+        table = pq.ParquetFile(path).read(columns=["uri", "label", "probabilities"])
+        classes: list[str] = json.loads(table.schema.metadata[b"classes"])
+        uris, labels = table["uri"].to_pylist(), table["label"].to_pylist()
+        probabilities = table["probabilities"].combine_chunks().flatten().to_numpy().reshape(len(table), -1)
+    except (pa.ArrowException, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise RunError(f"{path}: damaged: {error}. {_REMEDY}") from error
+    if probabilities.shape[1] != len(classes):
+        shape = probabilities.shape
+        raise RunError(f"{path}: damaged: {len(classes)} classes, but probabilities of shape {shape}. {_REMEDY}")
+    index = {name: number for number, name in enumerate(classes)}
+    rows = [row for row, label in enumerate(labels) if label in index]
+    return Predictions(
+        uris=tuple(uris[row] for row in rows),
+        targets=np.array([index[labels[row]] for row in rows], dtype=np.int64),
+        probabilities=probabilities[rows],
+        classes=tuple(classes),
+    )
+
+
+def _missing(path: Path) -> RunError:
+    return RunError(f"{path}: missing. {_REMEDY}")
+
+
+def _checked(evaluation: Evaluation, path: Path) -> Evaluation:
+    """Check what the types do not state: one row per class."""
+    classes = len(evaluation.classes)
+    rows = [len(row) for row in evaluation.confusion_matrix]
+    if len(evaluation.per_class) != classes or rows != [classes] * classes:
+        raise RunError(
+            f"{path}: damaged: per_class and confusion_matrix must have {classes} rows, one per class. {_REMEDY}"
+        )
+    return evaluation
+
+
+def _matching(predictions: Predictions, evaluation: Evaluation, folder: Path) -> Predictions:
+    if predictions.classes != evaluation.classes or len(predictions.uris) != evaluation.images:
+        raise RunError(
+            f"{folder / 'predictions.parquet'}: has {len(predictions.uris)} labeled images of "
+            f"{len(predictions.classes)} classes, but evaluation.json has {evaluation.images} images of "
+            f"{len(evaluation.classes)} classes: they are not from the same evaluation. {_REMEDY}"
+        )
+    return predictions

@@ -1,0 +1,93 @@
+"""Commands about images and labels: ``headstart check``, ``info``, ``show`` and ``data``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from headstart.cli.console import console
+from headstart.cli.options import IMAGES, GroupedCommand, parse, settings_options
+from headstart.config import EngineSettings, ImageNetV2Settings, ReadSettings
+
+__all__ = ["check", "data", "info", "show"]
+
+
+@click.command(cls=GroupedCommand)
+@IMAGES
+@click.option(
+    "--out", metavar="FOLDER", type=Path, help="Folder for the two files.  [default: checks/NAME, as PHOTOS is named]"
+)
+@settings_options(ReadSettings, EngineSettings)
+def check(photos: str, out: Path | None, **given: Any) -> None:
+    """Read every image of PHOTOS and list those with a problem.
+
+    Writes manifest.parquet, and problems.csv with the images that cannot be used.
+    """
+    settings, reading = parse(given, EngineSettings), parse(given, ReadSettings)
+    from headstart.workflow import check as checking
+
+    folder = out or Path("checks") / Path(photos).resolve().name
+    seen = checking.check(checking.read(photos, reading), folder, settings, events=console())
+    click.echo(f"{len(seen):,} images, {len(seen.classes):,} classes, {len(seen.unusable):,} with a problem: {folder}")
+
+
+@click.command(cls=GroupedCommand)
+@IMAGES
+@click.option(
+    "--n", "count", metavar="N", type=click.IntRange(1), default=9, show_default=True, help="Number of images."
+)
+@click.option("--out", metavar="PNG", type=Path, default=Path("sheet.png"), show_default=True, help="File to write.")
+@settings_options(ReadSettings)
+def show(photos: str, count: int, out: Path, **given: Any) -> None:
+    """Draw random images of PHOTOS with their labels."""
+    reading = parse(given, ReadSettings)
+    from headstart.workflow import check as checking
+    from headstart.workflow import show
+
+    click.echo(show.draw_sheet(checking.read(photos, reading), out, count=count))
+
+
+@click.command(cls=GroupedCommand)
+@IMAGES
+@settings_options(ReadSettings)
+def info(photos: str, **given: Any) -> None:
+    """Describe the labels, classes, sizes and files of PHOTOS."""
+    reading = parse(given, ReadSettings)
+    from headstart.workflow import info as describing
+
+    click.echo("\n".join(describing.describe(photos, reading)))
+
+
+@click.group()
+def data() -> None:
+    """Fetch, unpack and check a known data set."""
+
+
+@data.command("imagenetv2", cls=GroupedCommand)
+@settings_options(ImageNetV2Settings)
+@click.option("--archive", metavar="FILE", type=Path, help="Published archive, if it is downloaded already.")
+@click.option("--out", metavar="FOLDER", type=Path, help="Folder to write.  [default: imagenetv2-VARIANT]")
+def data_imagenetv2(archive: Path | None, out: Path | None, **given: Any) -> None:
+    """Fetch ImageNetV2 (1.25 GB).
+
+    10,000 images of ImageNet's 1,000 classes, for evaluation.
+    """
+    variant = parse(given, ImageNetV2Settings).variant
+    from headstart.workflow import download
+
+    click.echo("\n".join(download.download_imagenet_v2(variant, out, archive=archive, events=console())))
+
+
+@data.command("dog-breeds")
+@click.option("--zip", "archive", metavar="FILE", type=Path, help="Zip file of Kaggle, if it is downloaded already.")
+@click.option("--out", metavar="FOLDER", type=Path, help="Folder to write.  [default: dog-breeds]")
+def data_dog_breeds(archive: Path | None, out: Path | None) -> None:
+    """Fetch Kaggle's dog breeds (0.7 GB).
+
+    10,222 images of 120 breeds, fetched with your own Kaggle credentials.
+    """
+    from headstart.workflow import download
+
+    click.echo("\n".join(download.download_dog_breeds(out, archive=archive, events=console())))

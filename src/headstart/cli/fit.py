@@ -1,0 +1,90 @@
+"""``headstart fit``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+
+from headstart.cli.console import console, headline
+from headstart.cli.options import IMAGES, GroupedCommand, given_values, parse, settings_options
+from headstart.config import RECIPES, FitSettings, ReadSettings
+from headstart.errors import HeadstartError
+from headstart.events import Done, EventLog
+
+__all__ = ["fit"]
+
+
+@click.command(cls=GroupedCommand)
+@IMAGES
+@click.option("--out", metavar="RUN", type=Path, help="Run folder to write.  [default: runs/NAME, as PHOTOS is named]")
+@click.option(
+    "--recipe",
+    type=click.Choice(list(RECIPES)),
+    help="Named set of settings; options given with it override it. classic: a Keras tutorial of 2020.",
+)
+@click.option(
+    "--update",
+    metavar="RUN",
+    type=Path,
+    help="Existing run to which PHOTOS are added, with new classes if there are any. The run keeps its settings and is "
+    "overwritten unless --out is given.",
+)
+@click.option("--plan", is_flag=True, help="Print the estimated time, disk and memory, then exit.")
+@settings_options(ReadSettings, FitSettings)
+@click.pass_obj
+def fit(
+    arguments: tuple[str, ...] | None,
+    /,
+    photos: str,
+    out: Path | None,
+    recipe: str | None,
+    update: Path | None,
+    plan: bool,
+    **given: Any,
+) -> None:
+    """Fit a classifier to PHOTOS and write a run folder.
+
+    PHOTOS is a folder with one subfolder per class, or images with a table of labels.
+    """
+    values = {**(RECIPES[recipe] if recipe else {}), **given_values(given)}
+    settings, reading = parse(values, FitSettings), parse(given, ReadSettings)
+    from headstart.workflow import check as checking
+    from headstart.workflow import fit as fitting
+    from headstart.workflow import plan as planning
+    from headstart.workflow import report as reporting
+    from headstart.workflow import runs
+    from headstart.workflow import update as updating
+
+    if update is not None:
+        settings = updating.settings_of(update, values)
+    manifest = checking.read(photos, reading)
+    folder = out or update or Path("runs") / Path(photos).resolve().name
+    log = EventLog(folder / "events.jsonl")
+    events = console() if plan else console(log)
+    with _no_run_of_a_log_alone(log.path):
+        if update is not None:
+            manifest = updating.extended(update, manifest, settings, events=events)
+        if plan:
+            click.echo("\n".join(planning.plan(manifest, settings, events=events)))
+            return
+        fitted = fitting.fit(manifest, settings, events=events)
+        runs.save_run(fitted, folder, arguments=arguments or ())
+        page = reporting.report(folder)
+        log(Done(headline(fitted.evaluation)))
+    click.echo(f"{headline(fitted.evaluation)}\nrun: {folder}\nreport: {page}")
+
+
+@contextmanager
+def _no_run_of_a_log_alone(log: Path) -> Iterator[None]:
+    """When the fit is refused, remove a run folder that holds nothing but the log of events."""
+    try:
+        yield
+    except HeadstartError:
+        if log.is_file() and list(log.parent.iterdir()) == [log]:
+            log.unlink()
+            log.parent.rmdir()
+        raise

@@ -1,0 +1,113 @@
+"""Click options made from the declarations of :mod:`headstart.config`, and help texts that list options in groups."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from headstart.config import (
+    GROUPS,
+    EngineSettings,
+    FitSettings,
+    ImageNetV2Settings,
+    InputSettings,
+    Option,
+    ReadSettings,
+    Settings,
+    options_of,
+)
+
+__all__ = ["COMMON", "IMAGES", "RUN", "GroupedCommand", "given_values", "parse", "settings_options"]
+
+COMMON = "Common options"
+"""The heading above the groups of :data:`headstart.config.GROUPS`: the options that most people use."""
+
+FEW = 10  # with at most this many options, a help text lists them without groups
+
+IMAGES = click.argument("photos")
+RUN = click.argument("run")
+
+Command = Callable[..., Any]
+_Settings = TypeVar("_Settings", bound=Settings)
+_KINDS = (ReadSettings, ImageNetV2Settings, EngineSettings, InputSettings, FitSettings)
+
+
+class GroupedCommand(click.Command):
+    """A command whose help text lists a long list of options in groups.
+
+    An option that is declared in a command, not in :mod:`headstart.config`, belongs to the common ones.
+    """
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the sections of options: the common ones, then each group."""
+        options = [parameter for parameter in self.get_params(ctx) if isinstance(parameter, click.Option)]
+        few = len(options) <= FEW
+        sections: dict[str, list[tuple[str, str]]] = {heading: [] for heading in ("Options", COMMON, *GROUPS)}
+        for option in options:
+            group = option.group if isinstance(option, _SettingOption) else COMMON
+            if (record := option.get_help_record(ctx)) is not None:
+                sections["Options" if few else group].append(record)
+        for heading, records in sections.items():
+            if records:
+                with formatter.section(heading):
+                    formatter.write_dl(records)
+
+
+class _SettingOption(click.Option):
+    """An option that knows the heading under which it is listed."""
+
+    def __init__(self, *args: Any, group: str, **kwargs: Any) -> None:
+        self.group = group
+        super().__init__(*args, **kwargs)
+
+
+def settings_options(*kinds: type[Settings], only: tuple[str, ...] = ()) -> Callable[[Command], Command]:
+    """Add an option for each setting of ``kinds``; the command receives raw values for :func:`parse`.
+
+    :param only: names of the settings to add; all by default.
+    """
+
+    def add(command: Command) -> Command:
+        for kind in reversed(kinds):
+            for option in reversed([each for each in options_of(kind) if not only or each.name in only]):
+                command = _click_option(option)(command)
+        return command
+
+    return add
+
+
+def parse(given: dict[str, Any], kind: type[_Settings]) -> _Settings:
+    """Settings of one kind from all values of a command line; those of the other kinds are left to them.
+
+    :raises SettingsError: lists every invalid value.
+    """
+    return kind.parse(given, *_KINDS)
+
+
+def given_values(given: dict[str, Any]) -> dict[str, Any]:
+    """The options that were given on the command line."""
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def _click_option(option: Option) -> Callable[[Command], Command]:
+    # The default is None, so that a command can tell an option that was not given; the help text states the real one.
+    shown: dict[str, Any] = {"help": _help(option), "default": None}
+    if option.type != "bool":
+        shown["metavar"] = _metavar(option)
+    return click.option(option.flag, cls=_SettingOption, group=COMMON if option.common else option.group, **shown)
+
+
+def _metavar(option: Option) -> str:
+    return "|".join(option.choices) or option.metavar or {"int": "N", "float": "NUMBER"}.get(option.type, "TEXT")
+
+
+def _help(option: Option) -> str:
+    if option.default is None:
+        return option.help
+    default = option.default
+    if option.type == "bool":
+        name = option.name.replace("_", "-")
+        default = name if option.default else f"no-{name}"
+    return f"{option.help}  [default: {default}]"

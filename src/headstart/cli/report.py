@@ -1,0 +1,20 @@
+"""``headstart report``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from headstart.cli.options import RUN
+
+__all__ = ["report"]
+
+
+@click.command()
+@RUN
+def report(run: str) -> None:
+    """Rewrite report.html of RUN from the other files there."""
+    from headstart.workflow import report as reporting
+
+    click.echo(reporting.report(Path(run)))

@@ -1,0 +1,27 @@
+"""Every setting once: its name, type, default, range, unit, help text and group."""
+
+from headstart.config.fine_tuning import FineTuningSettings
+from headstart.config.options import GROUPS, Option, Settings, options_of, parse_duration
+from headstart.config.recipes import RECIPES
+from headstart.config.settings import (
+    EngineSettings,
+    FitSettings,
+    ImageNetV2Settings,
+    InputSettings,
+    ReadSettings,
+)
+
+__all__ = [
+    "GROUPS",
+    "RECIPES",
+    "EngineSettings",
+    "FineTuningSettings",
+    "FitSettings",
+    "ImageNetV2Settings",
+    "InputSettings",
+    "Option",
+    "ReadSettings",
+    "Settings",
+    "options_of",
+    "parse_duration",
+]

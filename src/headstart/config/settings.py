@@ -1,0 +1,345 @@
+"""The settings of reading, input, runtime and fitting.
+
+A reason beside an option explains its default; the figures are in ``benchmarks/``.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from headstart.config.fine_tuning import FineTuningSettings
+from headstart.config.options import Settings, option, options_of
+from headstart.config.recipes import RECIPES
+from headstart.errors import SettingsError
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+__all__ = [
+    "EngineSettings",
+    "FitSettings",
+    "ImageNetV2Settings",
+    "InputSettings",
+    "ReadSettings",
+    "three_numbers",
+]
+
+
+def three_numbers(text: str) -> tuple[float, float, float]:
+    """Parse values of red, green and blue.
+
+    :raises ValueError: the text is not three finite numbers separated by commas.
+
+    >>> three_numbers("0.485, 0.456, 0.406")
+    (0.485, 0.456, 0.406)
+    """
+    red, green, blue = (float(part) for part in text.split(","))
+    if not all(map(math.isfinite, (red, green, blue))):
+        raise ValueError(text)
+    return red, green, blue
+
+
+def _mistake_in_mean(value: Any) -> str | None:
+    try:
+        three_numbers(value)
+    except (ValueError, AttributeError):
+        return f"mean must be three numbers for red, green and blue, for example 0.485,0.456,0.406, got {value!r}"
+    return None
+
+
+def _mistake_in_std(value: Any) -> str | None:
+    try:
+        positive = min(three_numbers(value)) > 0
+    except (ValueError, AttributeError):
+        positive = False
+    expected = "three numbers above 0 for red, green and blue, for example 0.229,0.224,0.225"
+    return None if positive else f"std must be {expected}, got {value!r}"
+
+
+@dataclass(kw_only=True)
+class ReadSettings(Settings):
+    """Where the labels are."""
+
+    labels: str | None = option(
+        None,
+        "Table of labels (CSV, TSV or Parquet). Default: the only table in PHOTOS that fits, else one subfolder per "
+        "class.",
+        metavar="TABLE",
+        group="Data",
+        common=True,
+    )
+    id_column: str | None = option(
+        None, "Column with image ids or paths. Default: detected.", metavar="COLUMN", group="Data"
+    )
+    label_column: str | None = option(None, "Column with labels. Default: detected.", metavar="COLUMN", group="Data")
+    split_column: str | None = option(
+        None, "Column with the split: train, validation or test. Default: none.", metavar="COLUMN", group="Data"
+    )
+
+
+@dataclass(kw_only=True)
+class ImageNetV2Settings(Settings):
+    """Which of the three test sets of ImageNetV2."""
+
+    variant: str = option(
+        "top-images",
+        "Test set: top-images (the images that annotators selected most often), matched-frequency (selected as often "
+        "as ImageNet's own), or threshold-0.7 (selected by at least 70 %).",
+        choices=("top-images", "matched-frequency", "threshold-0.7"),
+        group="Data",
+    )
+
+
+@dataclass(kw_only=True)
+class EngineSettings(Settings):
+    """How images are decoded and where the network runs."""
+
+    device: str = option(
+        "auto",
+        "Device to compute on. auto: a GPU if there is one.",
+        choices=("auto", "cpu", "cuda", "mps"),
+        common=True,
+    )
+    precision: str = option(
+        "auto",
+        "Precision of the frozen part. auto: for fitting, bfloat16 where the hardware supports it (at least twice as "
+        "fast); for prediction, the precision of the fit; for a pretrained network as published, float32, in which its "
+        "published accuracy was measured. int8: quantized with calibration on your own images; faster than float32 "
+        "where there is no bfloat16; the change in accuracy is reported.",
+        choices=("auto", "float32", "bfloat16", "int8"),
+    )
+    engine: str = option(
+        "auto",
+        "Inference engine of the frozen part. auto: OpenVINO on a CPU, torch on a GPU.",
+        choices=("auto", "torch", "openvino"),
+    )
+    extract_batch_size: int | None = option(
+        None, "Images per batch in the frozen part. Default: 32, or 256 on a GPU.", low=1, high=4096
+    )
+    workers: int | None = option(None, "Workers that decode images. Default: one per core.", low=1, high=1024)
+    max_pixels: int = option(
+        178_956_970,
+        "Largest image in pixels; larger ones are skipped as decompression bombs.",
+        metavar="PIXELS",
+        low=1,
+        group="Data",
+    )
+    max_problems: float = option(
+        0.1,
+        "Largest share of unreadable images; above it the command stops before any other work.",
+        metavar="SHARE",
+        low=0,
+        high=1,
+        group="Data",
+    )
+
+
+@dataclass(kw_only=True)
+class InputSettings(Settings):
+    """How images are presented to the network, where that differs from its own configuration."""
+
+    framing: str | None = option(
+        None,
+        "Part of the image that the network sees: whole (resized, aspect ratio not kept), or model (the network's own "
+        "resize and center crop).",
+        choices=("whole", "model"),
+        group="Backbone",
+    )
+    size: int | None = option(
+        None, "Input height and width in pixels.", metavar="PIXELS", low=16, high=4096, group="Backbone"
+    )
+    crop: float | None = option(
+        None,
+        "Share of the shorter side that the center crop keeps.",
+        metavar="SHARE",
+        low=0.05,
+        high=1,
+        group="Backbone",
+    )
+    interpolation: str | None = option(
+        None,
+        "Interpolation used to resize images.",
+        choices=("nearest", "bilinear", "bicubic", "lanczos"),
+        group="Backbone",
+    )
+    channels: str | None = option(None, "Channel order; OpenCV reads BGR.", choices=("RGB", "BGR"), group="Backbone")
+    range: str | None = option(
+        None,
+        "Pixel range: 0 to 1, -1 to 1, 0 to 255, or normalized with the mean and standard deviation of ImageNet.",
+        choices=("0:1", "-1:1", "0:255", "imagenet"),
+        group="Backbone",
+    )
+    mean: str | None = option(
+        None,
+        "Mean of red, green and blue in [0, 1], subtracted from the pixels.",
+        metavar="R,G,B",
+        check=_mistake_in_mean,
+        group="Backbone",
+    )
+    std: str | None = option(
+        None,
+        "Standard deviation of red, green and blue in [0, 1], by which the pixels are divided.",
+        metavar="R,G,B",
+        check=_mistake_in_std,
+        group="Backbone",
+    )
+
+    def input_changes(self) -> dict[str, Any]:
+        """The options that are set, by the names that :meth:`headstart.InputSpec.changed` takes."""
+        mine = {each.name for each in options_of(InputSettings)}
+        return {name: value for name, value in self.values().items() if name in mine and value is not None}
+
+    def _conflicts(self, invalid: Collection[str]) -> list[str]:
+        messages = super()._conflicts(invalid)
+        if self.range is not None and (self.mean is not None or self.std is not None):
+            messages.append("range sets both mean and std: give either range, or mean and std")
+        return messages
+
+
+@dataclass(kw_only=True)
+class FitSettings(FineTuningSettings, InputSettings, EngineSettings):
+    """How a classifier is fitted to labeled images."""
+
+    model: str = option(
+        "tf_efficientnet_lite0",
+        "Pretrained network: a timm name, keras:MobileNetV2, a TF Hub handle, or a file (ONNX, Keras, SavedModel).",
+        metavar="MODEL",
+        kw_only=False,
+        group="Backbone",
+        common=True,
+    )
+    weights: str | None = option(
+        None,
+        "Weights file (.safetensors, .pth), or random. Default: the published weights of the network.",
+        metavar="FILE",
+        group="Backbone",
+    )
+    framing: str | None = option(
+        "whole",
+        "Part of the image that the network sees: whole (resized, aspect ratio not kept), or model (the network's own "
+        "resize and center crop). whole was about a point more accurate on two data sets.",
+        choices=("whole", "model"),
+        group="Backbone",
+    )
+    tta_flip: bool = option(
+        False,
+        "Test-time augmentation: the average over each image and its horizontal flip, in the training of the head and "
+        "in every prediction. More accurate in most cases, at twice the time.",
+        group="Backbone",
+        common=True,
+    )
+    validation_share: float | None = option(
+        None,
+        "Share of the images used for validation, on which settings are chosen. Default: 20 %; with fewer than 30 "
+        "images per class, 5-fold cross-validation of the head.",
+        metavar="SHARE",
+        low=0,
+        high=0.9,
+        group="Split",
+        common=True,
+    )
+    test_share: float | None = option(
+        None,
+        "Share of the images held out for testing, on which nothing is chosen. Default: 10 % where that is at least "
+        "1,000 images, else none.",
+        metavar="SHARE",
+        low=0,
+        high=0.9,
+        group="Split",
+        common=True,
+    )
+    split: str = option(
+        "random",
+        "Choice of the validation images: random (stratified by class, identical images kept on one side), or last "
+        "(the last rows of the table, which is right only for a shuffled table).",
+        choices=("random", "last"),
+        group="Split",
+    )
+    class_order: str = option(
+        "sorted",
+        "Order of the classes: sorted by name, or by first appearance in the table.",
+        choices=("sorted", "appearance"),
+        group="Data",
+    )
+    seed: int = option(0, "Seed of the split, the shuffling and a new head.", low=0, group="Split", common=True)
+    head_solver: str = option("lbfgs", "Solver of the head; see docs/extending.md.", metavar="NAME", group="Head")
+    pretrained_head: bool = option(
+        True,
+        "Prior of the head: the weights of the pretrained head, for the classes whose names match.",
+        group="Head",
+    )
+    l2: float | None = option(
+        None,
+        "L2 penalty of the head. Default: chosen on validation along a path.",
+        metavar="PENALTY",
+        low=0,
+        group="Head",
+    )
+    class_balance: str = option(
+        "none",
+        "Correction for imbalanced classes: weights (the loss of a class is weighted by its inverse frequency), or "
+        "logit-adjust (the log of the class frequency is added to the logits in training; Menon et al. 2021).",
+        choices=("none", "weights", "logit-adjust"),
+        group="Head",
+    )
+    refit: bool = option(
+        True,
+        "Final fit of the head on training and validation images together, as the searches of scikit-learn do. The "
+        "reported validation figures are those of the head before it.",
+        group="Head",
+    )
+    coverage: float = option(
+        0.9,
+        "Target coverage of the prediction sets: the share of them that contain the true class.",
+        metavar="SHARE",
+        low=0.5,
+        high=0.999,
+        group="Evaluation",
+    )
+    seeds: int = option(
+        1,
+        "Number of fits with consecutive seeds, to report the spread; the first one is kept.",
+        low=1,
+        high=100,
+        group="Evaluation",
+    )
+    cache_dir: str | None = option(
+        None,
+        "Folder of the feature store. Default: HEADSTART_CACHE, else the cache folder of the platform.",
+        metavar="FOLDER",
+        group="Runtime",
+    )
+    feature_dtype: str = option(
+        "float16", "Data type of the stored features.", choices=("float16", "float32"), group="Runtime"
+    )
+
+    @classmethod
+    def by_recipe(cls, recipe: str, **values: Any) -> Self:
+        """The settings of a recipe, overridden by ``values``.
+
+        :raises SettingsError: as :meth:`of`, or there is no such recipe.
+
+        >>> settings = FitSettings.by_recipe("classic", epochs=3)
+        >>> settings.optimizer, settings.epochs
+        ('sgd', 3)
+        """
+        if recipe not in RECIPES:
+            near = difflib.get_close_matches(recipe, RECIPES, n=1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            raise SettingsError(f"recipe must be one of {', '.join(RECIPES)}, got {recipe!r}{hint}")
+        return cls.of(**{**RECIPES[recipe], **values})
+
+    def _conflicts(self, invalid: Collection[str]) -> list[str]:
+        messages = super()._conflicts(invalid)
+        if {"validation_share", "test_share"}.isdisjoint(invalid):
+            validation, test = self.validation_share, self.test_share or 0
+            if (validation or 0) + test >= 1 or (validation == 0 and not test):
+                messages.append(
+                    "validation_share and test_share must add up to more than 0 and less than 1 (0.2 is 20 %), "
+                    f"got validation_share={validation} and test_share={test}"
+                )
+        return messages

@@ -1,0 +1,102 @@
+"""Find the images that cannot be used: each is read once, and those with a problem are set aside."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from headstart.data.decode import MAX_PIXELS, Inspection, inspect
+from headstart.data.inspection_cache import InspectionCache
+from headstart.data.manifest import Manifest
+from headstart.data.sources.base import ImageReference
+from headstart.errors import DataError, TooManyProblems
+from headstart.events import Events
+from headstart.execution import available_cores, open_executor
+
+__all__ = ["check_problem_share", "inspect_all"]
+
+_CHUNK = 16  # images per task: handing over single images costs as much as reading a small one
+
+
+def inspect_all(
+    manifest: Manifest,
+    *,
+    max_pixels: int = MAX_PIXELS,
+    workers: int | None = None,
+    cache: InspectionCache | None = None,
+    events: Events | None = None,
+) -> Manifest:
+    """Fill in width, height, bytes, hash and problem of every row. The order is kept; no pixels are.
+
+    :param workers: threads; by default two per core, since some wait for the disk.
+    :param cache: images that it knows and that have not changed since are not read; the others are added to it.
+    """
+    inspect_rows = partial(_inspect_rows, manifest, max_pixels, workers, events or Events())
+    if cache is None:
+        found = inspect_rows(range(len(manifest)))
+    else:
+        found = _inspect_with_cache(cache, manifest, max_pixels, inspect_rows)
+    for name in ("width", "height", "bytes", "hash", "problem"):
+        manifest = manifest.with_column(name, [getattr(inspection, name) for inspection in found])
+    return manifest
+
+
+def check_problem_share(manifest: Manifest, *, max_share: float = 0.1) -> None:
+    """Check that enough images of an inspected manifest can be used.
+
+    :raises TooManyProblems: a larger share than ``max_share`` has a problem; the text lists them.
+    :raises DataError: none can be used.
+    """
+    bad = manifest.unusable
+    if len(bad) == len(manifest):
+        raise DataError(f"none of the {len(manifest):,} images can be used{_listing(bad)}")
+    share = len(bad) / len(manifest)
+    if share > max_share:
+        text = f"{len(bad):,} of {len(manifest):,} images cannot be used ({share:.1%})"
+        raise TooManyProblems(f"{text}; at most {max_share:.1%} are allowed (--max-problems){_listing(bad)}")
+
+
+def _inspect_with_cache(
+    cache: InspectionCache,
+    manifest: Manifest,
+    max_pixels: int,
+    inspect_rows: Callable[[Sequence[int]], list[Inspection]],
+) -> list[Inspection]:
+    """The inspection of every row: from the cache, and of the others by reading them."""
+    uris = manifest.uris
+    stamps = [manifest.source(row).stamp() for row in range(len(manifest))]
+    found = [
+        None if known is None or (known.width or 0) * (known.height or 0) > max_pixels else known
+        for known in cache.find(uris, stamps)
+    ]
+    rows = [row for row, known in enumerate(found) if known is None]
+    new = inspect_rows(rows) if rows else []
+    cache.add([uris[row] for row in rows], [stamps[row] for row in rows], new)
+    by_row = dict(zip(rows, new, strict=True))
+    return [by_row[row] if known is None else known for row, known in enumerate(found)]
+
+
+def _inspect_rows(
+    manifest: Manifest, max_pixels: int, workers: int | None, events: Events, rows: Sequence[int]
+) -> list[Inspection]:
+    chunks = ([manifest.source(row) for row in rows[start : start + _CHUNK]] for start in range(0, len(rows), _CHUNK))
+    found: list[Inspection] = []
+    with (
+        events.stage("checking", total=len(rows), unit="image") as advance,
+        open_executor(len(rows), workers=workers or 2 * available_cores(), kind="threads") as executor,
+    ):
+        inspect_chunk = partial(_inspect_chunk, max_pixels=max_pixels)
+        for inspections in executor.map(inspect_chunk, chunks, ahead=8 * executor.workers):
+            found += inspections
+            advance(len(inspections))
+    return found
+
+
+def _inspect_chunk(images: Sequence[ImageReference], *, max_pixels: int) -> list[Inspection]:
+    return [inspect(image, max_pixels=max_pixels) for image in images]
+
+
+def _listing(bad: Manifest, first: int = 20) -> str:
+    lines = [f"\n  {uri}: {problem}" for uri, problem in zip(bad.uris[:first], bad.problems[:first], strict=True)]
+    more = f"\n  and {len(bad) - first:,} more, see problems.csv" if len(bad) > first else ""
+    return ":" * bool(lines) + "".join(lines) + more

@@ -1,0 +1,87 @@
+"""Inspections of earlier runs, so that images that have not changed since are not read again.
+
+An image counts as unchanged while its stamp is the same: for a file, its size, its inode and its times of modification
+and of status change, as in git's index. Git's precaution is taken as well: an image that changed within two seconds
+before it was inspected is not cached, since a second change might have the same time.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import PIL
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from headstart import __version__
+from headstart.data.decode import Inspection
+from headstart.data.sources.base import Stamp
+from headstart.files import atomic_write
+
+__all__ = ["InspectionCache"]
+
+_MADE_BY = {b"headstart": __version__.encode(), b"pillow": PIL.__version__.encode()}  # others may decide differently
+_SCHEMA = pa.schema(
+    [
+        ("uri", pa.string()),
+        *((name, pa.uint64() if name == "inode" else pa.int64()) for name in Stamp._fields),
+        ("width", pa.int32()),
+        ("height", pa.int32()),
+        ("bytes", pa.int64()),  # of the image, which is not the size of its stamp if that is of an archive
+        ("hash", pa.string()),
+    ],
+    metadata=_MADE_BY,
+)
+
+
+class InspectionCache:
+    """Inspections of usable images in one Parquet file; a file that is damaged or of another version counts as empty.
+
+    Used through :func:`headstart.data.inspection.inspect_all`.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._table = _SCHEMA.empty_table()
+        with suppress(OSError, pa.ArrowException):
+            table = pq.ParquetFile(path).read()
+            if table.schema.equals(_SCHEMA, check_metadata=True):
+                self._table = table
+
+    def __len__(self) -> int:
+        return int(self._table.num_rows)
+
+    def find(self, uris: Sequence[str], stamps: Sequence[Stamp | None]) -> list[Inspection | None]:
+        """Return the inspection of each image; None if it is not cached, or the image has changed."""
+        rows = pc.index_in(pa.array(uris, pa.string()), value_set=self._table["uri"])
+        cached = self._table.take(rows).to_pydict()
+        values = zip(*(cached[name] for name in ("width", "height", "bytes", "hash")), strict=True)
+        before = zip(*(cached[name] for name in Stamp._fields), strict=True)
+        return [
+            Inspection(digest, width, height, size, None) if now is not None and now == then else None
+            for now, then, (width, height, size, digest) in zip(stamps, before, values, strict=True)
+        ]
+
+    def add(self, uris: Sequence[str], stamps: Sequence[Stamp | None], inspections: Sequence[Inspection]) -> None:
+        """Add the inspections of images that were read after their stamps were taken.
+
+        A file that cannot be written is not an error: the next run only takes longer.
+        """
+        now = time.time_ns()
+        rows = [
+            (uri, *stamp, found.width, found.height, found.bytes, found.hash)
+            for uri, stamp, found in zip(uris, stamps, inspections, strict=True)
+            if stamp is not None and found.problem is None and stamp.settled(now)
+        ]
+        if not rows:
+            return
+        columns = zip(zip(*rows, strict=True), _SCHEMA, strict=True)
+        new = pa.table([pa.array(values, field.type) for values, field in columns], schema=_SCHEMA)
+        old = self._table.filter(pc.invert(pc.is_in(self._table["uri"], value_set=new["uri"])))
+        self._table = pa.concat_tables([old, new])
+        with suppress(OSError), atomic_write(self._path) as temporary:
+            pq.write_table(self._table, temporary)

@@ -1,0 +1,30 @@
+"""Image sources: local files, arrays in memory, and those that :func:`register_source` adds."""
+
+from __future__ import annotations
+
+from headstart.data.sources.arrays import ArraySource
+from headstart.data.sources.base import (
+    FoundImage,
+    ImageReference,
+    ImageSource,
+    Stamp,
+    image_uri,
+    reference,
+    register_source,
+    source_of,
+)
+from headstart.data.sources.local import LocalFiles
+
+__all__ = [
+    "FoundImage",
+    "ImageReference",
+    "ImageSource",
+    "Stamp",
+    "image_uri",
+    "reference",
+    "register_source",
+    "source_of",
+]
+
+register_source(LocalFiles())
+register_source(ArraySource())

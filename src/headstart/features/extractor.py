@@ -1,0 +1,123 @@
+"""Extraction of the features that a table lacks, in commits so small that a crash costs seconds of work."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import closing
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headstart.data.manifest import Manifest
+from headstart.data.spec import InputSpec
+from headstart.data.views import Views, read_views
+from headstart.events import Events
+from headstart.features.table import FeatureTable
+
+__all__ = ["extract_features"]
+
+_SECONDS_PER_COMMIT = 2.0
+
+Network: TypeAlias = Callable[[NDArray[np.uint8]], NDArray[Any]]
+"""A function from images (B, H, W, 3) to features (B, *shape)."""
+
+
+def extract_features(  # noqa: PLR0913 - independent values, all but three of them keyword-only
+    manifest: Manifest,
+    table: FeatureTable,
+    spec: InputSpec,
+    *,
+    open_engine: Callable[[], Network],
+    batch_size: int,
+    max_pixels: int,
+    workers: int | None = None,
+    views: Sequence[int] = (0,),
+    events: Events | None = None,
+) -> list[tuple[int, str]]:
+    """Compute the features that the table lacks for these views of these images, once per distinct content.
+
+    Each image is decoded once for all of its missing views. Finished features are kept however the work ends; if the
+    process is killed, those of the last seconds are lost.
+
+    :param manifest: inspected images, so that each row has a content hash. Rows with a problem are skipped.
+    :param open_engine: opens the network; called only if features are missing.
+    :param batch_size: views per batch.
+    :param views: numbers of views, see :func:`headstart.data.transforms.make_view`.
+    :returns: (row, reason) of the images that turned out to be unreadable, by row.
+    :raises StoreError: the features cannot be written.
+    :raises ValueError: a usable image has no content hash.
+    """
+    hashes, unreadable = _hashes(manifest), dict[int, str]()
+    usable = [row for row, problem in enumerate(manifest.problems) if problem is None]
+    engine: Network | None = None
+    # A second round happens only if a file has changed in the meantime and another file has its former content.
+    while missing := _missing(table, hashes, [row for row in usable if row not in unreadable], views):
+        engine = engine or open_engine()
+        batches = read_views(
+            manifest,
+            sorted(missing),
+            spec,
+            batch_size=batch_size,
+            max_pixels=max_pixels,
+            workers=workers,
+            views=missing,
+        )
+        total = sum(map(len, missing.values()))
+        with closing(batches), (events or Events()).stage("computing features", total=total) as advance:
+            unreadable.update(_fill(table, batches, engine, missing, hashes, advance))
+    table.compact()
+    return sorted(unreadable.items())
+
+
+def _hashes(manifest: Manifest) -> list[str]:
+    if None in manifest.usable.hashes:
+        raise ValueError("the manifest must be inspected first: an image has no content hash")
+    return [str(image) for image in manifest.hashes]
+
+
+def _missing(
+    table: FeatureTable, hashes: Sequence[str], rows: Sequence[int], views: Sequence[int]
+) -> dict[int, list[int]]:
+    """The first of the rows for each content that lacks views in the table, with the numbers of those views."""
+    row_of = {hashes[row]: row for row in reversed(rows)}
+    return {row_of[image]: numbers for image, numbers in table.missing_views(list(row_of), views).items()}
+
+
+def _fill(
+    table: FeatureTable,
+    batches: Iterable[Views],
+    engine: Network,
+    missing: Mapping[int, Sequence[int]],
+    hashes: Sequence[str],
+    advance: Callable[[int], object],
+) -> list[tuple[int, str]]:
+    """Compute and append batch by batch; return (row, reason) of the unreadable images."""
+    problems: list[tuple[int, str]] = []
+    pending: dict[tuple[int, str], NDArray[Any]] = {}  # by view and image
+    last = time.monotonic()
+    try:
+        for views in batches:
+            problems += views.problems
+            if views.rows:
+                keys = [(number, hashes[row]) for number, row in zip(views.numbers, views.rows, strict=True)]
+                pending.update(zip(keys, engine(np.stack(views.images)), strict=True))
+            if time.monotonic() - last > _SECONDS_PER_COMMIT:
+                _commit(table, pending)
+                last = time.monotonic()
+            advance(len(views.rows) + sum(len(missing[row]) for row, _ in views.problems))
+    finally:
+        _commit(table, pending)
+    return problems
+
+
+def _commit(table: FeatureTable, pending: dict[tuple[int, str], NDArray[Any]]) -> None:
+    # Sorted by view, since training reads view by view and then finds long runs of rows. All views go into one commit,
+    # since each commit takes time.
+    rows = sorted(pending.items(), key=lambda item: item[0][0])
+    # Cleared before the rows are written, so that an interruption in between does not write the same rows again.
+    pending.clear()
+    if rows:
+        numbers, images = zip(*(key for key, _ in rows), strict=True)
+        table.append(images, np.stack([features for _, features in rows]), view=numbers)

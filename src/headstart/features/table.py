@@ -1,0 +1,323 @@
+"""Features on disk: one Lance dataset per feature space, with one row per image and view.
+
+Rows are only ever appended, and a commit is atomic: readers, other writers and a run that is killed see whole commits
+only. Two runs that add the same row at the same time leave it twice with the same content; readers take the first, and
+:meth:`FeatureTable.prune` removes the other.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import lance
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from headstart.documents import decode
+from headstart.errors import RunError, StoreError
+from headstart.features.key import FeatureSpace, stored_view
+from headstart.features.values import to_stored_dtype
+from headstart.files import write_json
+
+__all__ = ["FeatureRows", "FeatureStore", "FeatureTable"]
+
+_ARROW = {"float16": pa.float16(), "float32": pa.float32(), "uint8": pa.uint8()}
+_MAX_FRAGMENTS = 64  # each commit adds one; beyond this number, reading them costs more than joining them
+_READ_ROWS = 1024  # rows per read
+_REMEDY = "headstart cache prune --model NAME removes a model's features; the next run computes them again"
+
+
+@dataclass(frozen=True)
+class FeatureStore:
+    """A folder of feature tables, one per feature space.
+
+    >>> import tempfile
+    >>> from headstart.data.spec import InputSpec
+    >>> space = FeatureSpace("net", "0" * 32, "pool", InputSpec(), "float32", "float16", (4,))
+    >>> table = FeatureStore(Path(tempfile.mkdtemp())).table(space)
+    >>> table.append(["ab" * 16], np.ones((1, 4), np.float32))
+    >>> table.missing(["ab" * 16, "cd" * 16])
+    ['cdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcd']
+    >>> table.rows(["ab" * 16]).take([0])
+    array([[1., 1., 1., 1.]], dtype=float16)
+    """
+
+    folder: Path
+
+    def table(self, space: FeatureSpace) -> FeatureTable:
+        """Open the table of a feature space, and create it if there is none.
+
+        :raises StoreError: the folder cannot be written, or the dataset is damaged.
+        """
+        table = FeatureTable(self.folder / f"{space.key}.lance", space)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            table.create()
+            if not table.space_file.exists():
+                write_json(table.space_file, space.as_dict())
+        except OSError as failure:
+            raise StoreError(
+                f"{self.folder}: cannot write the feature store ({failure}); choose another folder with --cache-dir"
+            ) from failure
+        return table
+
+    def tables(self) -> Iterator[FeatureTable]:
+        """Yield all tables in the folder, by file name.
+
+        :raises StoreError: the description of a table is damaged.
+        """
+        yield from map(_read_table, sorted(self.folder.glob("*.json")))
+
+
+@dataclass(frozen=True)
+class FeatureTable:
+    """The rows of one feature space."""
+
+    path: Path
+    space: FeatureSpace
+
+    @property
+    def space_file(self) -> Path:
+        """The JSON file that describes the feature space."""
+        return self.path.with_suffix(".json")
+
+    def create(self) -> None:
+        """Create the dataset if there is none; another process may do so at the same time."""
+        if not self._exists():
+            try:
+                lance.write_dataset(self._schema.empty_table(), str(self.path), mode="create")
+            except OSError as failure:
+                if "already exists" not in str(failure):
+                    raise
+
+    def _exists(self) -> bool:
+        """A folder alone is no dataset: a process may have been killed while it created the dataset."""
+        with _store_errors(self.path, "cannot be opened", _REMEDY):
+            try:
+                self._dataset()
+            except ValueError as failure:
+                if "was not found" not in str(failure):
+                    raise
+                return False
+            return True
+
+    @property
+    def bytes(self) -> int:
+        """Size on disk, including older versions."""
+        total = 0
+        for file in self.path.rglob("*"):
+            with suppress(FileNotFoundError):  # another process may be pruning
+                total += file.stat().st_size if file.is_file() else 0
+        return total
+
+    def __len__(self) -> int:
+        with _store_errors(self.path, "cannot count the rows", _REMEDY):
+            return int(self._dataset().count_rows())
+
+    def append(self, images: Sequence[str], features: NDArray[Any], *, view: int | Sequence[int] = 0) -> None:
+        """Add one row per image, in one commit.
+
+        :param images: content hashes, 32 hexadecimal digits each.
+        :param features: (N, *shape), finite.
+        :param view: the number of the view, or one number per image.
+        :raises StoreError: a value is not finite, or the folder cannot be written (for example, the disk is full).
+        """
+        values = to_stored_dtype(np.ascontiguousarray(features).reshape(len(images), -1), self.space.dtype)
+        keys = [bytes.fromhex(image) for image in images]
+        views = [stored_view(number) for number in np.broadcast_to(view, len(keys)).tolist()]
+        table = pa.table(
+            [
+                pa.array(keys, pa.binary(16)),
+                pa.array(views, pa.int32()),
+                pa.array(_checksums(keys, views, values)),
+                pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), values.shape[1]),
+            ],
+            schema=self._schema,
+        )
+        with _store_errors(self.path, "cannot add features"):
+            lance.write_dataset(table, str(self.path), mode="append")
+
+    def missing(self, images: Sequence[str], *, view: int = 0) -> list[str]:
+        """The images that have no row yet, each once, in the given order."""
+        return list(self.missing_views(images, (view,)))
+
+    def missing_views(self, images: Sequence[str], views: Sequence[int]) -> dict[str, list[int]]:
+        """The views that each image lacks, for images that lack any, in the given order.
+
+        The table is listed once, whatever the number of views.
+        """
+        with _store_errors(self.path, "cannot list the rows", _REMEDY):
+            keys, numbers = _keys(self._dataset()), np.unique(views)
+            missing = np.array([_positions(keys, images, number) < 0 for number in numbers.tolist()])  # (views, images)
+        return {images[index]: numbers[missing[:, index]].tolist() for index in np.flatnonzero(missing.any(0)).tolist()}
+
+    def rows(self, images: Sequence[str], *, view: int = 0) -> FeatureRows:
+        """The features of these images, in this order.
+
+        :raises StoreError: an image has no row.
+        """
+        with _store_errors(self.path, "cannot list the rows", _REMEDY):
+            # Opened once for both, since positions belong to one version of the dataset.
+            dataset = self._dataset()
+            positions = _positions(_keys(dataset), images, view)
+        if (positions < 0).any():
+            image = images[int(np.argmin(positions))]
+            raise StoreError(f"{self.path}: no features of the image with hash {image}")
+        return FeatureRows(self, dataset, positions)
+
+    def verify(self) -> int:
+        """Count the rows whose checksum is wrong.
+
+        :raises StoreError: a file is so damaged that its rows cannot be read.
+        """
+        with _store_errors(self.path, "a file is damaged", _REMEDY):
+            batches = self._dataset().to_batches(batch_size=_READ_ROWS)
+            return sum(int(_corrupt(batch, self.space.dtype).sum()) for batch in batches)
+
+    def compact(self) -> None:
+        """Join the fragments of small commits once there are more than 64."""
+        with suppress(OSError, ValueError):  # another process compacts the table, or has removed it
+            dataset = self._dataset()
+            if len(dataset.get_fragments()) > _MAX_FRAGMENTS:
+                dataset.optimize.compact_files()
+
+    def prune(self, keep_versions: timedelta = timedelta(hours=1)) -> None:
+        """Remove duplicate rows, older versions, and the remains of killed writers.
+
+        :param keep_versions: age up to which older versions are kept, since another run may still read them.
+        :raises StoreError: another process changes the same rows, or the rows cannot be read.
+        """
+        with _store_errors(self.path, "cannot be pruned", "if another process is changing it, try again later"):
+            dataset = self._dataset()
+            keys = dataset.to_table(columns=["image", "view"], with_row_id=True)
+            first: dict[tuple[bytes, int], int] = {}
+            columns = (keys[name].to_pylist() for name in ("image", "view", "_rowid"))
+            duplicates = [
+                row for image, view, row in zip(*columns, strict=True) if first.setdefault((image, view), row) != row
+            ]
+            if duplicates:
+                dataset.delete(f"_rowid IN ({', '.join(map(str, duplicates))})")
+            dataset.optimize.compact_files()
+            dataset.cleanup_old_versions(older_than=keep_versions)
+
+    def remove(self) -> None:
+        """Delete the table."""
+        self.space_file.unlink(missing_ok=True)
+        # Renamed first: if this is interrupted, a part of the dataset must not keep the name of a complete one.
+        removed = self.path.with_name(".removed")
+        removed.mkdir(exist_ok=True)
+        with suppress(FileNotFoundError):
+            self.path.rename(removed / uuid4().hex)
+        shutil.rmtree(removed)
+
+    @property
+    def _schema(self) -> pa.Schema:
+        features = pa.list_(_ARROW[self.space.dtype], math.prod(self.space.shape))
+        return pa.schema({"image": pa.binary(16), "view": pa.int32(), "crc": pa.uint32(), "features": features})
+
+    def _dataset(self) -> Any:
+        return lance.dataset(str(self.path))
+
+
+@dataclass(frozen=True)
+class FeatureRows:
+    """Features in a fixed order, read from disk as they are taken."""
+
+    table: FeatureTable
+    dataset: Any
+    positions: NDArray[np.int64]  # in the dataset
+
+    def __len__(self) -> int:
+        return len(self.positions)
+
+    @property
+    def nbytes(self) -> int:
+        """Memory that all rows need once they are read."""
+        space = self.table.space
+        return len(self) * math.prod(space.shape) * np.dtype(space.dtype).itemsize
+
+    def take(self, rows: Sequence[int] | NDArray[np.int64]) -> NDArray[Any]:
+        """Read some rows, (len(rows), *shape).
+
+        :raises StoreError: a row is damaged.
+        """
+        wanted = self.positions[np.asarray(rows, np.int64)]
+        values = np.empty((len(wanted), *self.table.space.shape), self.table.space.dtype)
+        disk_order = np.argsort(wanted, kind="stable")
+        for start in range(0, len(wanted), _READ_ROWS):  # in chunks, so that the rows are not in memory twice
+            chunk = disk_order[start : start + _READ_ROWS]
+            positions, inverse = np.unique(wanted[chunk], return_inverse=True)
+            values[chunk] = self._read(positions)[inverse]
+        return values
+
+    def _read(self, positions: NDArray[np.int64]) -> NDArray[Any]:
+        """Read one or more positions, ascending."""
+        space = self.table.space
+        with _store_errors(self.table.path, "cannot read features", _REMEDY):
+            batches = self.dataset.take(positions.tolist()).to_batches()
+            if any(_corrupt(batch, space.dtype).any() for batch in batches):
+                raise ValueError("wrong checksum")
+            return np.concatenate([_values(batch, space.dtype) for batch in batches]).reshape(-1, *space.shape)
+
+
+@contextmanager
+def _store_errors(path: Path, what: str, remedy: str = "") -> Iterator[None]:
+    """Turn whatever Lance raises, which may be anything if files are damaged, into a StoreError."""
+    try:
+        yield
+    except BaseException as failure:
+        # A panic of Rust code reaches Python as a BaseException of a type that cannot be imported.
+        if not isinstance(failure, Exception) and type(failure).__name__ != "PanicException":
+            raise
+        raise StoreError(f"{path}: {what} ({failure})" + f"; {remedy}" * bool(remedy)) from failure
+
+
+def _read_table(space_file: Path) -> FeatureTable:
+    try:
+        # Tables of an older format are opened too, so that they can be listed and removed.
+        space = decode(FeatureSpace, json.loads(space_file.read_text(encoding="utf-8")), str(space_file))
+    except (OSError, ValueError, RunError) as failure:
+        reason = str(failure).removeprefix(f"{space_file}: ")
+        raise StoreError(f"{space_file}: cannot be read ({reason}); delete it and the folder of that name") from failure
+    return FeatureTable(space_file.with_suffix(".lance"), space)
+
+
+def _keys(dataset: Any) -> pa.Table:
+    """The image and view of each row, in the order of the dataset."""
+    return dataset.to_table(columns=["image", "view"])
+
+
+def _positions(keys: pa.Table, images: Sequence[str], view: int) -> NDArray[np.int64]:
+    """The position of each image's first row in the dataset; -1 if there is none."""
+    of_view = pc.if_else(pc.equal(keys["view"], stored_view(view)), keys["image"], pa.scalar(None, pa.binary(16)))
+    wanted = pa.array([bytes.fromhex(image) for image in images], pa.binary(16))
+    return np.asarray(pc.index_in(wanted, value_set=of_view).fill_null(-1), np.int64)
+
+
+def _values(batch: pa.RecordBatch, dtype: str) -> NDArray[Any]:
+    """The features of a batch, (rows, values)."""
+    return np.asarray(batch["features"].flatten().to_numpy(zero_copy_only=False), dtype).reshape(len(batch), -1)
+
+
+def _checksums(images: Sequence[bytes], views: Sequence[int], values: NDArray[Any]) -> NDArray[np.uint32]:
+    """CRC-32 of whole rows: features under the hash of another image are as wrong as corrupt features."""
+    keys = (image + view.to_bytes(4, "little", signed=True) for image, view in zip(images, views, strict=True))
+    return np.fromiter(map(zlib.crc32, values, map(zlib.crc32, keys)), np.uint32, len(images))
+
+
+def _corrupt(batch: pa.RecordBatch, dtype: str) -> NDArray[np.bool_]:
+    """Which rows differ from what was written."""
+    images, views = batch["image"].to_pylist(), batch["view"].to_pylist()
+    return np.asarray(_checksums(images, views, _values(batch, dtype)) != batch["crc"].to_numpy())

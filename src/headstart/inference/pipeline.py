@@ -1,0 +1,202 @@
+"""The inference pipeline: decode, input, network, flip, temperature, prediction sets and out-of-distribution score.
+
+All predictions go through it. Its second half, from the outputs of the network on, is a :class:`Decision`, which the
+evaluation of a fit uses as well.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import dataclass, fields, replace
+from functools import cached_property
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import nn
+
+from headstart import paths
+from headstart.config import EngineSettings
+from headstart.data.manifest import Manifest
+from headstart.data.spec import InputSpec
+from headstart.data.views import read_views
+from headstart.evaluate import OODDetector
+from headstart.events import Events
+from headstart.features.sources import InMemoryFeatures
+from headstart.features.values import to_stored_dtype
+from headstart.inference.compiled_cache import cache_path
+from headstart.inference.engine import Engine, check_int8, choose_batch_size, open_engine
+from headstart.inference.network import NetworkOutputs, mean_outputs, network_outputs
+from headstart.inference.quantization import Calibration, choose_calibration
+from headstart.inference.results import InferenceResult, PredictionSetRule, softmax
+from headstart.models.cut import Cut, cut
+
+__all__ = ["Decision", "InferencePipeline"]
+
+_SMALL_JOB = 256  # images; for fewer, preparing OpenVINO (2 s) takes longer than it saves
+_MAX_ENGINES = 2  # some hundred megabytes each; a server needs one for single images and one for many
+_PREPARING = threading.Lock()  # two engines prepared at once would compete for the cores, and one be thrown away
+
+Run: TypeAlias = Callable[[NDArray[np.uint8]], NetworkOutputs]
+"""A function from images (B, H, W, 3) to the outputs of the network."""
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What is made of the outputs of a network: calibrated probabilities, prediction sets and an OOD score.
+
+    >>> outputs = NetworkOutputs(np.log(np.array([[0.8, 0.2]], np.float32)), None)
+    >>> Decision(temperature=1.0).decide(outputs).probabilities.round(2).tolist()
+    [[0.800000011920929, 0.20000000298023224]]
+    """
+
+    temperature: float = 1.0
+    sets: PredictionSetRule | None = None
+    ood_detector: OODDetector | None = None
+
+    def decide(self, outputs: NetworkOutputs) -> InferenceResult:
+        """Turn the outputs for N images into their result.
+
+        The out-of-distribution score is that of the images that have embeddings: every ``outputs.step``-th.
+        """
+        probabilities = softmax(outputs.logits / self.temperature)
+        members = None if self.sets is None else self.sets.apply(probabilities)
+        if self.ood_detector is None or outputs.embeddings is None:
+            return InferenceResult(probabilities, members)
+        score = self.ood_detector.scores(outputs.embeddings)
+        return InferenceResult(probabilities, members, score, score > self.ood_detector.threshold)
+
+
+@dataclass(frozen=True, eq=False)
+class InferencePipeline:
+    """Runs a network on images: the frozen part in the engine and precision of the fit, the trained part in float32.
+
+    Opened engines are kept, so that small jobs need not prepare one each time. Threads may share a pipeline. Pickling
+    drops the engines; they are opened again in the other process.
+    """
+
+    network: nn.Module  # in evaluation mode
+    classes: int
+    spec: InputSpec
+    model: str  # names the network in the cache of prepared engines
+    train: str  # what was trained, which decides where the network is cut
+    decision: Decision
+    tta_flip: bool = False  # whether each image is averaged with its mirror image
+    precision: str = "float32"  # of the frozen part during the fit
+    feature_dtype: str = "float32"  # in which the fit stored the features
+
+    def infer(
+        self, manifest: Manifest, *, settings: EngineSettings | None = None, events: Events | None = None
+    ) -> InferenceResult:
+        """Decode the images of a manifest and run the network; unreadable images become problems.
+
+        :raises SettingsError: a setting is invalid, or the device or engine is not available.
+        """
+        settings = settings or EngineSettings()
+        settings.check()
+        run = self._open(settings, manifest)
+        results: list[InferenceResult] = []
+        problems: list[tuple[int, str]] = []
+        batches = read_views(
+            manifest,
+            range(len(manifest)),
+            self.spec,
+            batch_size=choose_batch_size(settings.extract_batch_size, settings.device),
+            max_pixels=settings.max_pixels,
+            workers=settings.workers,
+        )
+        with closing(batches), (events or Events()).stage("predicting", total=len(manifest)) as advance:
+            for batch in batches:
+                problems += batch.problems
+                if batch.rows:
+                    results.append(self.decision.decide(run(np.stack(batch.images))))
+                advance(len(batch.rows) + len(batch.problems))
+        # Without a readable image, a result for no image.
+        results = results or [self.decision.decide(NetworkOutputs(np.empty((0, self.classes), np.float32), None))]
+        return _concatenate(results, problems)
+
+    @cached_property
+    def parts(self) -> Cut:
+        """The network, cut where training started."""
+        return cut(self.network, self.train, input_shape=(3, self.spec.height, self.spec.width))
+
+    def _open(self, settings: EngineSettings, manifest: Manifest) -> Run:
+        calibration = None
+        if settings.precision == "int8":
+            check_int8(settings.device, settings.engine)
+            calibration = choose_calibration(
+                manifest, self.spec, max_pixels=settings.max_pixels, workers=settings.workers
+            )
+        elif len(manifest) < _SMALL_JOB and settings.engine == "auto":
+            largest = choose_batch_size(settings.extract_batch_size, settings.device)
+            settings = replace(settings, engine="torch", extract_batch_size=min(largest, max(len(manifest), 1)))
+        run = self._open_view(settings, calibration)
+        if not self.tta_flip:
+            return run
+        return lambda images: mean_outputs([run(images), run(np.ascontiguousarray(images[:, :, ::-1]))])
+
+    def _open_view(self, settings: EngineSettings, calibration: Calibration | None) -> Run:
+        parts = self.parts
+        if parts.at_image:
+            whole = self._engine(self.network, settings, precision="float32", calibration=calibration)
+            return lambda images: NetworkOutputs(whole(images), None)
+        # The default of ``precision`` is for pretrained networks: their published accuracy is that of float32.
+        engine = self._engine(parts.prefix, settings, precision=self.precision, calibration=calibration)
+        detects = self.decision.ood_detector is not None
+        head = self.network.get_classifier() if detects else None  # type: ignore[operator]
+        device = str(next(parts.tail.parameters()).device)
+        return lambda images: network_outputs(
+            parts.tail, head, InMemoryFeatures(to_stored_dtype(engine(images), self.feature_dtype)), device=device
+        )
+
+    def _engine(
+        self, module: nn.Module, settings: EngineSettings, *, precision: str, calibration: Calibration | None
+    ) -> Engine:
+        """An engine for the module; the two used last are kept, since preparing one takes longer than a few images.
+
+        :param precision: what "auto" means for this module.
+        """
+        precision = precision if settings.precision == "auto" else settings.precision
+        batch_size = choose_batch_size(settings.extract_batch_size, settings.device)
+        key = (batch_size, settings.device, precision, settings.engine, calibration and calibration.name)
+        with _PREPARING:
+            engine = self._engines.pop(key, None) or open_engine(
+                module,
+                self.spec,
+                batch_size=batch_size,
+                device=settings.device,
+                precision=precision,
+                engine=settings.engine,
+                compiled_path=lambda: cache_path(
+                    paths.prepared(), f"{self.model} to {self.parts.name}", module, self.spec, batch_size
+                ),
+                calibration=calibration,
+            )
+            self._engines[key] = engine  # as the last one: the least recently used engine is dropped first
+            while len(self._engines) > _MAX_ENGINES:
+                del self._engines[next(iter(self._engines))]
+        return engine
+
+    @cached_property
+    def _engines(self) -> dict[tuple[object, ...], Engine]:
+        return {}
+
+    def __getstate__(self) -> dict[str, object]:
+        """The state for pickle, by which joblib sends it to other processes, without engines and the cut."""
+        return {each.name: getattr(self, each.name) for each in fields(self)}
+
+
+def _concatenate(results: Sequence[InferenceResult], problems: Sequence[tuple[int, str]]) -> InferenceResult:
+    def joined(arrays: Sequence[NDArray[Any] | None]) -> NDArray[Any] | None:
+        present = [array for array in arrays if array is not None]
+        return np.concatenate(present) if present else None
+
+    return InferenceResult(
+        np.concatenate([result.probabilities for result in results]),
+        joined([result.prediction_sets for result in results]),
+        joined([result.ood_score for result in results]),
+        joined([result.out_of_distribution for result in results]),
+        tuple(problems),
+    )

@@ -1,0 +1,59 @@
+"""The top of the page: the accuracy, the main facts and the notes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from headstart.report.collect import ReportData
+
+__all__ = ["Header"]
+
+
+class Header:
+    """Not a registered section: it stands above them, and its template makes its own heading."""
+
+    name = "header"
+    title = ""
+    template = """\
+<header>
+<p class="eyebrow">{{ run.name }}{% if summary %} · {{ summary.model }}{% endif %}</p>
+<div class="lead">
+<div>
+<h1><span class="numeral">{{ '%.1f' % (100 * evaluation.top1.value) }}<small> %</small></span>
+<span class="claim">of {{ evaluation.images|count }} {{ evaluation.split }} images classified correctly</span></h1>
+{{ gauge(evaluation.top1, majority) }}
+<p class="quiet">95&#8239;% interval
+<strong>{{ evaluation.top1.low|percent }} to {{ evaluation.top1.high|percent }}</strong> ·
+always predicting the most frequent of {{ evaluation.classes|length|count }} classes:
+{{ majority|percent }} (small tick)</p>
+</div>
+<dl class="facts">
+{% if summary %}
+<div><dt>Model</dt><dd>{{ summary.model }}</dd></div>
+{% if summary.train is not none %}
+<div><dt>Trained</dt><dd>{{ summary.train }}{% if summary.parameters is not none and
+summary.trainable_parameters is not none %}: {{ summary.trainable_parameters|count }} of
+{{ summary.parameters|count }} parameters{% endif %}</dd></div>
+{% endif %}
+{% endif %}
+<div><dt>Classes</dt><dd>{{ evaluation.classes|length|count }}</dd></div>
+{% if summary %}
+{% for split, images in summary.images|items %}
+<div><dt>{{ 'Training' if split == 'train' else split|capitalize }} images</dt><dd>{{ images|count }}</dd></div>
+{% endfor %}
+{% endif %}
+<div><dt>Created</dt><dd>{{ run.info.created|replace('T', ' ') }}</dd></div>
+</dl>
+</div>
+{% for note in evaluation.notes %}
+<p class="note">{{ note }}</p>
+{% endfor %}
+</header>
+"""
+
+    def compute(self, data: ReportData) -> Mapping[str, Any]:
+        """Compute the accuracy of always predicting the most frequent class."""
+        evaluation = data.evaluation
+        largest = max(map(sum, evaluation.confusion_matrix))
+        return {"summary": evaluation.summary, "majority": largest / evaluation.images}

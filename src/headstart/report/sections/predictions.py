@@ -1,0 +1,95 @@
+"""Example predictions: random images, and the most confident errors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from headstart.artifacts.run_folder import Predictions
+from headstart.report.collect import ReportData
+
+__all__ = ["ExamplePredictions"]
+
+MAX_ERRORS = 6
+
+
+class ExamplePredictions:
+    """Images beside their most probable classes."""
+
+    name = "predictions"
+    title = "Example predictions"
+    template = """\
+{% macro prediction(item) %}
+<article class="prediction">
+{{ image(item.uri, item.true) }}
+<div>
+<h4>{{ item.true|name }}{% if not item.correct %} <small>predicted as {{ item.predicted|name }}</small>{% endif %}</h4>
+<ol>
+{% for bar in item.bars %}
+<li class="{{ bar.kind }}"><span title="{{ bar.name }}">{{ bar.name }}
+{%- if bar.kind == 'true' %} <span class="hidden">(true)</span>{% endif %}</span>
+<span class="bar" aria-hidden="true"><i style="width:{{ '%.1f' % (100 * bar.probability) }}%"></i></span>
+<b>{{ bar.probability|percent }}</b></li>
+{% endfor %}
+</ol>
+</div>
+</article>
+{% endmacro %}
+<p>The five most probable classes of each image. <span class="key true">Green</span> is the true class,
+<span class="key wrong">red</span> a wrong prediction.</p>
+<h3>Random images</h3>
+<div class="predictions">
+{% for item in random %}{{ prediction(item) }}{% endfor %}
+</div>
+{% if errors %}
+<h3>Most confident errors</h3>
+<p>Check these first: sometimes the label is wrong.</p>
+<div class="predictions">
+{% for item in errors %}{{ prediction(item) }}{% endfor %}
+</div>
+{% endif %}
+"""
+
+    def compute(self, data: ReportData) -> Mapping[str, Any]:
+        """Find the most confident errors, and the most probable classes of all images to show."""
+        predictions = data.predictions
+        errors = most_confident_errors(predictions, most=MAX_ERRORS)
+        data.thumbnails.load(predictions.uris[row] for row in (*data.random, *errors))
+        return {
+            "random": [_prediction(predictions, row) for row in data.random],
+            "errors": [_prediction(predictions, row) for row in errors],
+        }
+
+
+def most_confident_errors(predictions: Predictions, *, most: int) -> list[int]:
+    """Return the rows of wrong predictions, highest confidence first."""
+    wrong = np.flatnonzero(predictions.predicted != predictions.targets)
+    order = np.argsort(-predictions.probabilities.max(axis=1)[wrong], kind="stable")
+    return wrong[order][:most].tolist()  # type: ignore[no-any-return]
+
+
+def _prediction(predictions: Predictions, row: int) -> dict[str, object]:
+    """Return an image with its five most probable classes, and the true class if it is not among them."""
+    probabilities = predictions.probabilities[row]
+    true, predicted = int(predictions.targets[row]), int(predictions.predicted[row])
+    others = [number for number in np.argsort(-probabilities, kind="stable").tolist() if number != predicted]
+    shown = [predicted, *others][:5]
+    if true not in shown:
+        shown.append(true)
+    kinds = {predicted: "wrong", true: "true"}
+    return {
+        "uri": predictions.uris[row],
+        "true": predictions.classes[true],
+        "predicted": predictions.classes[predicted],
+        "correct": true == predicted,
+        "bars": [
+            {
+                "name": predictions.classes[number],
+                "probability": float(probabilities[number]),
+                "kind": kinds.get(number, "other"),
+            }
+            for number in shown
+        ],
+    }

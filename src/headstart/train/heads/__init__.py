@@ -1,0 +1,16 @@
+"""Head solvers: from features that do not change to a linear head, without a learning rate."""
+
+from headstart.train.heads.base import HeadFit, HeadProblem, HeadSolver, LabelledVectors
+from headstart.train.heads.priors import LinearHead, matched_head
+from headstart.train.heads.registry import head_solver, register_head_solver
+
+__all__ = [
+    "HeadFit",
+    "HeadProblem",
+    "HeadSolver",
+    "LabelledVectors",
+    "LinearHead",
+    "head_solver",
+    "matched_head",
+    "register_head_solver",
+]

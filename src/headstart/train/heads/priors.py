@@ -1,0 +1,261 @@
+"""What the L2 penalty of a head pulls to: zero, the rows of the pretrained head, or a linear discriminant analysis.
+
+The first is the usual L2 penalty. The second is L2-SP (Li, Grandvalet and Davoine, Explicit inductive bias for transfer
+learning with convolutional networks, ICML 2018). The third is optimal where each class is a Gaussian and all share one
+covariance: never quite true, but closer to the truth than zero, above all with few images (Ng and Jordan, On
+discriminative vs. generative classifiers, NIPS 2001).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from headstart.evaluate import fit_temperature
+from headstart.models.class_names import match
+from headstart.train.heads.vectors import ScaledVectors, Scaling, Vectors, batches, take
+
+__all__ = ["DiscriminantPrior", "LinearHead", "PretrainedPrior", "Prior", "ZeroPrior", "matched_head"]
+
+SHRINKAGES = (0.1, 0.3, 0.5, 0.7, 0.9, 0.99)
+"""Shrinkages of the covariance toward a multiple of the identity that are tried."""
+
+_TEMPERATURE_IMAGES = 2000  # enough images to fit a temperature on
+_MAX_DIMENSION = 4096  # features; the memory of a covariance grows with their square
+
+
+@dataclass(frozen=True)
+class LinearHead:
+    """``logits = features @ weight.T + bias``."""
+
+    weight: Tensor  # (C, D)
+    bias: Tensor  # (C,)
+
+    def logits(self, features: Vectors) -> Tensor:
+        """The logits (N, C) of features (N, D).
+
+        >>> LinearHead(torch.eye(2), torch.tensor([0.0, 1.0])).logits(torch.tensor([[3.0, 4.0]]))
+        tensor([[3., 5.]])
+        """
+        return torch.cat([F.linear(x, self.weight, self.bias) for x in batches(features, self.bias.device)])
+
+    def with_temperature(self, temperature: float) -> LinearHead:
+        """The head whose logits are divided by a temperature."""
+        return LinearHead(self.weight / temperature, self.bias / temperature)
+
+    def scaled(self, scaling: Scaling) -> LinearHead:
+        """The head for scaled features that equals this one for unscaled features."""
+        return LinearHead(self.weight * scaling.scale, self.bias + self.weight @ scaling.mean)
+
+    def unscaled(self, scaling: Scaling) -> LinearHead:
+        """The inverse of :meth:`scaled`."""
+        weight = self.weight / scaling.scale
+        return LinearHead(weight, self.bias - weight @ scaling.mean)
+
+
+@runtime_checkable
+class Prior(Protocol):
+    """What the L2 penalty of a head pulls to."""
+
+    @property
+    def name(self) -> str:
+        """The value of ``prior`` in the history."""
+
+    @property
+    def description(self) -> str:
+        """What a user reads."""
+
+    def for_features(self, features: ScaledVectors) -> LinearHead:
+        """The prior as a head for scaled features, where the head is solved on these images."""
+
+
+@dataclass(frozen=True)
+class ZeroPrior:
+    """The prior of the usual L2 penalty."""
+
+    classes: int
+
+    name = "zero"
+    description = "zero"
+
+    def for_features(self, features: ScaledVectors) -> LinearHead:
+        """See :class:`Prior`."""
+        mean = features.scaling.mean
+        return LinearHead(mean.new_zeros(self.classes, len(mean)), mean.new_zeros(self.classes))
+
+
+@dataclass(frozen=True)
+class PretrainedPrior:
+    """The rows of a pretrained head that :func:`matched_head` found."""
+
+    head: LinearHead
+
+    name = "pretrained"
+    description = "the pretrained head"
+
+    def for_features(self, features: ScaledVectors) -> LinearHead:
+        """See :class:`Prior`."""
+        return self.head.scaled(features.scaling)
+
+
+@dataclass(frozen=True)
+class DiscriminantPrior:
+    """A linear discriminant analysis of the images that the head is solved on.
+
+    The weights of a class are its mean times the inverse of the covariance within classes, which is shrunk toward a
+    multiple of the identity: (1 - a) S + a tr(S)/D I (Friedman, Regularized discriminant analysis, JASA 1989, with one
+    covariance for all classes). The logits are divided by a temperature, since features are never quite Gaussian.
+    """
+
+    classes: int
+    shrinkage: float
+    temperature: float
+
+    name = "discriminant"
+    description = "discriminant analysis"
+
+    @classmethod
+    def fit(
+        cls, tasks: Sequence[tuple[ScaledVectors, ScaledVectors]], classes: int
+    ) -> tuple[DiscriminantPrior, list[LinearHead]] | None:
+        """Choose shrinkage and temperature by validation log-loss.
+
+        :param tasks: pairs of scaled training images and scaled validation images: one per cross-validation fold, or
+            one in all. They share shrinkage and temperature.
+        :returns: the prior, and its head for each task; None where the classes have no covariance to estimate.
+
+        >>> from headstart.train.heads.vectors import VectorDataset
+        >>> x, y = torch.randn(80, 3, generator=torch.Generator().manual_seed(0)), torch.arange(80) % 4
+        >>> dataset = VectorDataset((x + torch.eye(4)[y][:, :3], y))
+        >>> scaled = dataset.scaled(Scaling(dataset))
+        >>> found = DiscriminantPrior.fit([(scaled, scaled)], classes=4)
+        >>> found is not None and found[0].shrinkage in SHRINKAGES
+        True
+        """
+        statistics = [each for train, _ in tasks if (each := _ClassStatistics.fit(train, classes)) is not None]
+        if len(statistics) < len(tasks):
+            return None
+        subsets = _subsets([validation for _, validation in tasks])
+        targets = torch.cat([y for _, y in subsets]).cpu().numpy()
+
+        def candidate(shrinkage: float) -> tuple[float, DiscriminantPrior, list[LinearHead]]:
+            heads = [each.head(shrinkage) for each in statistics]
+            logits = torch.cat([head.logits(x) for head, (x, _) in zip(heads, subsets, strict=True)]).cpu()
+            temperature = fit_temperature(logits.numpy(), targets, smoothing=1 / (len(targets) + 2))
+            loss = float(F.cross_entropy(logits / temperature, torch.from_numpy(targets)))
+            return loss, cls(classes, shrinkage, temperature), [each.with_temperature(temperature) for each in heads]
+
+        _, prior, heads = min((candidate(shrinkage) for shrinkage in SHRINKAGES), key=lambda found: found[0])
+        return prior, heads
+
+    def for_features(self, features: ScaledVectors) -> LinearHead:
+        """See :class:`Prior`."""
+        statistics = _ClassStatistics.fit(features, self.classes)
+        if statistics is None:
+            return ZeroPrior(self.classes).for_features(features)
+        return statistics.head(self.shrinkage).with_temperature(self.temperature)
+
+
+@dataclass(frozen=True)
+class _ClassStatistics:
+    """The mean of each class, and the covariance within classes."""
+
+    means: Tensor  # (C, D); the overall mean for a class without images
+    within: Tensor  # (D, D)
+
+    @classmethod
+    def fit(cls, features: ScaledVectors, classes: int) -> _ClassStatistics | None:
+        """Estimate both in one pass over centered features.
+
+        :returns: None where no class has two images that differ, or the features have too many dimensions.
+        """
+        total: tuple[Tensor, Tensor, Tensor] | None = None
+        for x, y in features:
+            if x.shape[1] > _MAX_DIMENSION:
+                return None
+            indicators = F.one_hot(y, classes).to(x.dtype)  # (n, C)
+            batch = indicators.sum(0), indicators.T @ x, x.T @ x
+            total = batch if total is None else (total[0] + batch[0], total[1] + batch[1], total[2] + batch[2])
+        assert total is not None
+        counts, sums, scatter = total
+        means = sums / counts.clamp_min(1)[:, None]
+        degrees = int(counts.sum()) - int((counts > 0).sum())
+        if degrees < 1:
+            return None
+        within = (scatter - sums.T @ means) / degrees
+        # Features have a mean square of 1: a smaller variance within classes than this is rounding error of float32.
+        return cls(means, within) if float(within.diagonal().mean()) > 1e-6 else None
+
+    def head(self, shrinkage: float) -> LinearHead:
+        """The discriminant functions, without the logarithms of the class frequencies: the bias is not penalized."""
+        within, means = self.within.cpu(), self.means.cpu()
+        identity = float(within.diagonal().mean()) * torch.eye(len(within))
+        weight = torch.linalg.solve((1 - shrinkage) * within + shrinkage * identity, means.T).T
+        bias = -0.5 * (weight * means).sum(1)
+        return LinearHead(weight.contiguous().to(self.means.device), bias.to(self.means.device))
+
+
+def _subsets(splits: Sequence[ScaledVectors]) -> list[tuple[Tensor, Tensor]]:
+    """Evenly spaced images of each split, together about as many as a temperature needs."""
+    step = -(-sum(map(len, splits)) // _TEMPERATURE_IMAGES) or 1
+    subsets = [[(x[::step], y[::step]) for x, y in split] for split in splits]
+    return [(torch.cat([x for x, _ in each]), torch.cat([y for _, y in each])) for each in subsets]
+
+
+@torch.no_grad()
+def matched_head(
+    old: nn.Module, names: Sequence[str] | None, classes: Sequence[str], features: Vectors, targets: Tensor
+) -> LinearHead | None:
+    """The rows of a pretrained head whose classes have the names of the new ones, and zeros for the other classes.
+
+    The rows are divided by a temperature fitted on the images: a head trained on a thousand classes with label
+    smoothing is underconfident for a few classes, and a penalty that pulls to it would keep that.
+
+    :param old: the pretrained head.
+    :param names: of its classes; None where they are not known.
+    :param classes: names of the new classes, in the order of the targets.
+    :param features: (N, D) of the new images, with their targets (N,). Where several old classes match one new class,
+        the one with the highest mean logit is taken.
+    :returns: None where no name matches, or the old head is not one linear layer.
+
+    >>> old, x, y = nn.Linear(2, 3), torch.ones(2, 2), torch.arange(2)
+    >>> found = matched_head(old, ["tabby, tabby cat", "pug", "beagle"], ["new", "pug"], x, y)
+    >>> found is not None and torch.allclose(found.weight[1], old.weight[1])
+    True
+    """
+    if names is None or not isinstance(old, nn.Linear):
+        return None
+    device = targets.device
+    old = old.to(device)
+    weight = torch.zeros(len(classes), old.in_features, device=device)
+    bias = weight.new_zeros(len(classes))
+    matched: list[int] = []
+    labels = targets.cpu().numpy()
+    for target, candidates in match(classes, names).items():
+        own = take(features, np.flatnonzero(labels == target)[:_TEMPERATURE_IMAGES], device)
+        scores = old(own).mean(0)[candidates]
+        chosen = candidates[int(scores.argmax())]
+        weight[target], bias[target] = old.weight[chosen], old.bias[chosen]
+        matched.append(target)
+    if not weight.any():
+        return None
+    temperature = _matched_temperature(LinearHead(weight[matched], bias[matched]), features, targets, matched)
+    return LinearHead(weight, bias).with_temperature(temperature)
+
+
+def _matched_temperature(head: LinearHead, features: Vectors, targets: Tensor, matched: Sequence[int]) -> float:
+    """The temperature of the matched rows on images of the matched classes; 1 for a single class."""
+    if len(matched) < 2:
+        return 1.0
+    labels = targets.cpu().numpy()
+    own = np.flatnonzero(np.isin(labels, matched))
+    own = own[:: -(-len(own) // _TEMPERATURE_IMAGES)]
+    position = {target: row for row, target in enumerate(matched)}
+    rows = [position[target] for target in labels[own].tolist()]
+    return fit_temperature(head.logits(take(features, own, targets.device)).cpu().numpy(), rows)

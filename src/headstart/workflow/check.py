@@ -1,0 +1,73 @@
+"""Read images into a manifest, and find those that cannot be used."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pyarrow as pa
+
+from headstart import paths
+from headstart.config import EngineSettings, FitSettings, ReadSettings
+from headstart.data.inspection import check_problem_share, inspect_all
+from headstart.data.inspection_cache import InspectionCache
+from headstart.data.manifest import Manifest
+from headstart.data.sources.read import read_images
+from headstart.errors import DataError
+from headstart.events import Events
+
+__all__ = ["check", "inspect_images", "read", "read_all"]
+
+
+def read(photos: str | Path, settings: ReadSettings | None = None) -> Manifest:
+    """Read a folder of images, with its table of labels if there is one, as a manifest.
+
+    :raises DataError: there are no images, or a table cannot be used.
+    """
+    settings = settings or ReadSettings()
+    return read_images(
+        photos,
+        labels=settings.labels,
+        id_column=settings.id_column,
+        label_column=settings.label_column,
+        split_column=settings.split_column,
+    )
+
+
+def read_all(images: Sequence[str | Path], settings: ReadSettings | None = None) -> Manifest:
+    """Read files and folders of images as one manifest; with a table of labels, a single folder.
+
+    :raises DataError: there are no images, or a table is given with more than one folder.
+    """
+    if settings is not None and settings.labels is not None:
+        if len(images) != 1:
+            raise DataError(f"--labels {settings.labels} must be used with one folder of images, got {len(images)}")
+        return read(images[0], settings)
+    # labels=False: an old table of predictions next to the images does not list them.
+    manifests = [read_images(image, labels=False) for image in images]
+    return manifests[0] if len(manifests) == 1 else Manifest(pa.concat_tables([each.table for each in manifests]))
+
+
+def inspect_images(manifest: Manifest, settings: EngineSettings, *, events: Events) -> Manifest:
+    """Inspect every image once, and check that enough of them can be used.
+
+    A fit does not read again what it, or another fit with the same cache, inspected before, unless it has changed.
+
+    :raises TooManyProblems: the share of unusable images is above ``max_problems``.
+    """
+    cache = InspectionCache(paths.inspections(settings.cache_dir)) if isinstance(settings, FitSettings) else None
+    inspected = inspect_all(
+        manifest, max_pixels=settings.max_pixels, workers=settings.workers, cache=cache, events=events
+    )
+    check_problem_share(inspected, max_share=settings.max_problems)
+    if unusable := len(inspected.unusable):
+        events.notice(f"{unusable:,} of {len(inspected):,} images cannot be used and are set aside")
+    return inspected
+
+
+def check(manifest: Manifest, out: Path, settings: EngineSettings, *, events: Events | None = None) -> Manifest:
+    """Inspect the images and write ``manifest.parquet`` and ``problems.csv``, however many have a problem."""
+    inspected = inspect_all(manifest, max_pixels=settings.max_pixels, workers=settings.workers, events=events)
+    inspected.write(out / "manifest.parquet")
+    inspected.write_problems(out / "problems.csv")
+    return inspected

@@ -1,0 +1,150 @@
+"""From images to a data set to learn from: inspected, split, and checked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headstart.config import FitSettings
+from headstart.data.inspection import check_problem_share
+from headstart.data.manifest import Manifest
+from headstart.data.splitting import DEFAULT_VALIDATION_SHARE, assign_split, split_by_order
+from headstart.errors import DataError
+from headstart.events import Events
+from headstart.workflow.check import inspect_images
+
+__all__ = ["MIN_IMAGES_PER_CLASS", "SPLITS", "Dataset", "prepare_dataset"]
+
+SPLITS = ("train", "validation", "test")
+
+MIN_IMAGES_PER_CLASS = 30  # with fewer, a validation split would waste them: the head is cross-validated
+DEFAULT_TEST_SHARE = 0.1
+MIN_TEST_IMAGES = 1000  # with fewer, a test split tells little, and training misses its images more
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Inspected images with their splits, and the classes to learn."""
+
+    manifest: Manifest
+    classes: tuple[str, ...]
+    cross_validated: bool  # too few images for a validation split
+
+    @property
+    def selection_split(self) -> str:
+        """The split on which trials are compared; with cross-validation, "train" by out-of-fold predictions."""
+        return "train" if self.cross_validated else "validation"
+
+    def split(self, name: str) -> Manifest:
+        """The usable images of a split."""
+        return self.manifest.usable.in_split(name)
+
+    def targets(self, name: str) -> NDArray[np.int64]:
+        """The class indices of the usable images of a split, (N,)."""
+        return self.split(name).targets(self.classes)
+
+    def counts(self) -> dict[str, int]:
+        """The number of usable images per split."""
+        return {name: len(self.split(name)) for name in SPLITS}
+
+    def rows(self, splits: Iterable[str]) -> NDArray[np.int64]:
+        """Rows of the manifest with the usable images of these splits, ascending."""
+        wanted = set(splits)
+        rows = zip(self.manifest.problems, self.manifest.splits, strict=True)
+        return np.flatnonzero([problem is None and split in wanted for problem, split in rows])
+
+    def without(self, problems: Iterable[tuple[int, str]], *, max_problems: float) -> Dataset:
+        """The data set after more images have become unusable.
+
+        :param problems: (row of the manifest, reason) of each.
+        :raises DataError: too many images are unusable now, or no image of a class or of the selection split is left.
+        """
+        reasons = list(self.manifest.problems)
+        for row, reason in problems:
+            reasons[row] = reason
+        left = replace(self, manifest=self.manifest.with_column("problem", reasons))
+        check_problem_share(left.manifest, max_share=max_problems)
+        remaining = set(left.split("train").classes)
+        lost = [name for name in self.classes if name not in remaining]
+        if lost:
+            raise DataError(
+                f"all training images of class {lost[0]} vanished or changed during extraction; start again"
+            )
+        if not len(left.split(self.selection_split)):
+            raise DataError("all validation images vanished or changed during extraction; start again")
+        return left
+
+
+def prepare_dataset(manifest: Manifest, settings: FitSettings, *, solvable: bool, events: Events) -> Dataset:
+    """Inspect the images, assign them to splits, and check that a classifier can be learned from them.
+
+    :param solvable: whether the head is one linear layer; any other head is trained, and needs a validation split to
+        choose the epoch.
+    :raises DataError: the images or labels cannot be used as they are.
+    """
+    inspected_images = inspect_images(_labeled(manifest, events), settings, events=events)
+    assigned, cross_validated = _assign_splits(inspected_images, settings, solvable=solvable)
+    classes = assigned.usable.in_split("train").classes
+    if settings.class_order == "appearance":
+        known = set(classes)
+        classes = tuple(label for label in dict.fromkeys(assigned.labels) if label in known)
+    dataset = Dataset(assigned, classes, cross_validated)
+    check_splits(dataset)
+    return dataset
+
+
+def check_splits(dataset: Dataset) -> None:
+    """Check that there are two classes to learn, images to select by, and no class without training images.
+
+    :raises DataError: there are not.
+    """
+    classes = dataset.classes
+    if len(classes) < 2:
+        found = f"1 class, {classes[0]!r}" if classes else "none"
+        raise DataError(f"a classifier needs training images of at least 2 classes, got {found}")
+    if not len(dataset.split(dataset.selection_split)):
+        raise DataError(
+            "no image is left for validation: give at least two images per class, or a larger --validation-share"
+        )
+    for name in ("validation", "test"):
+        unknown = sorted(set(dataset.split(name).classes) - set(classes))
+        if unknown:
+            raise DataError(
+                f"the {name} split has classes without training images: {', '.join(unknown[:3])}; "
+                "add training images of each"
+            )
+
+
+def _labeled(manifest: Manifest, events: Events) -> Manifest:
+    unlabeled = sum(label is None for label in manifest.labels)
+    if unlabeled == len(manifest):
+        raise DataError("no image has a label: give one subfolder per class, or a table of labels (--labels TABLE)")
+    if not unlabeled:
+        return manifest
+    events.warn(f"{unlabeled:,} images have no label and are left out")
+    return manifest.select(np.array([label is not None for label in manifest.labels]))
+
+
+def _assign_splits(manifest: Manifest, settings: FitSettings, *, solvable: bool) -> tuple[Manifest, bool]:
+    """The manifest with its splits, by the given shares or those that suit its size; whether to cross-validate."""
+    usable = manifest.usable
+    test = settings.test_share
+    if test is None:
+        test = DEFAULT_TEST_SHARE if DEFAULT_TEST_SHARE * len(usable) >= MIN_TEST_IMAGES else 0.0
+    head_first = settings.train in ("auto", "head") and settings.split == "random" and solvable
+    learnable = sum(split != "test" for split in usable.splits)
+    few = learnable < MIN_IMAGES_PER_CLASS * max(len(usable.classes), 1) and head_first
+    if settings.validation_share is None and few and "validation" not in usable.splits:
+        test = settings.test_share or 0.0
+        if test:
+            manifest = assign_split(manifest, validation_share=0.0, test_share=test, seed=settings.seed)
+        rows = zip(manifest.splits, manifest.problems, strict=True)
+        splits = [split or (None if problem else "train") for split, problem in rows]
+        return manifest.with_column("split", splits), True
+    validation = DEFAULT_VALIDATION_SHARE if settings.validation_share is None else settings.validation_share
+    if settings.split == "random":
+        return assign_split(manifest, validation_share=validation, test_share=test, seed=settings.seed), False
+    return split_by_order(manifest, validation_share=validation, test_share=test), False

@@ -1,0 +1,229 @@
+"""The frozen part of a backbone: what runs it, where its features are kept, and how the trained part reads them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from headstart import paths
+from headstart.config import FitSettings
+from headstart.data.manifest import Manifest
+from headstart.data.transforms import FLIPPED_VIEW
+from headstart.evaluate.out_of_distribution import MAX_FIT_IMAGES
+from headstart.events import Events
+from headstart.execution.memory import trim_heap
+from headstart.features.extractor import extract_features
+from headstart.features.key import FeatureSpace
+from headstart.features.sources import AveragedViews, FeatureSource, InMemoryFeatures
+from headstart.features.table import FeatureStore, FeatureTable
+from headstart.inference.compiled_cache import cache_path
+from headstart.inference.engine import Engine, Normalized, choose_batch_size, choose_precision, open_engine
+from headstart.inference.network import NetworkOutputs, mean_outputs, network_outputs
+from headstart.inference.quantization import Calibration
+from headstart.models.backbone import Backbone, digest
+from headstart.models.cut import Cut, cut
+from headstart.train.heads.vectors import Vectors
+from headstart.workflow.dataset import Dataset
+
+__all__ = [
+    "MAX_IN_MEMORY",
+    "FeatureExtractor",
+    "extract",
+    "open_extractor",
+    "open_feature_table",
+    "open_frozen_engine",
+    "sample_rows",
+]
+
+MAX_IN_MEMORY = 1 << 30  # bytes of training features; with more, batches are read from the table
+MAX_FOR_ONE_PASS = 1 << 26  # bytes of features that are read once and in order, at which the table is quick
+
+
+@dataclass(frozen=True)
+class FeatureExtractor:
+    """A backbone that is cut where training starts, and the table with the features of what comes before the cut."""
+
+    train: str
+    backbone: Backbone
+    cut: Cut
+    tail: nn.Module  # features (B, ...) -> logits (B, C)
+    table: FeatureTable
+    settings: FitSettings
+    device: str
+    calibration: Calibration | None = None  # with --precision int8
+
+    @cached_property
+    def run(self) -> Callable[[NDArray[np.uint8]], NDArray[np.generic]] | Engine:
+        """Computes features of images (B, H, W, 3); opened when it is first needed."""
+        if self.cut.at_image:
+            return lambda images: images
+        return open_frozen_engine(self.backbone, self.cut, self.settings, calibration=self.calibration)
+
+    def release(self) -> None:
+        """Free what computes the features, some hundred megabytes; it is opened again when it is needed again."""
+        self.__dict__.pop("run", None)
+        trim_heap()
+
+    @property
+    def views(self) -> tuple[int, ...]:
+        """The views of an image that are averaged in prediction."""
+        return (0, FLIPPED_VIEW) if self.settings.tta_flip else (0,)
+
+    @property
+    def is_linear(self) -> bool:
+        """Whether the trained part is one linear layer on vectors, which can be solved."""
+        head = self.backbone.head
+        return isinstance(head, nn.Linear) and head.bias is not None and len(self.cut.feature_shape) == 1
+
+    @property
+    def training_precision(self) -> str:
+        """Precision of the trained part; 8-bit integers cannot be trained."""
+        asked = self.settings.precision
+        return choose_precision("auto" if asked == "int8" else asked, self.device)
+
+    def source(self, images: Manifest, view: int = 0, *, max_bytes: int = MAX_IN_MEMORY) -> FeatureSource:
+        """The stored features of images, read into memory if they take at most ``max_bytes``."""
+        rows = self.table.rows([str(each) for each in images.hashes], view=view)
+        return InMemoryFeatures(rows.take(np.arange(len(images)))) if rows.nbytes <= max_bytes else rows
+
+    def vectors(self, images: Manifest) -> Vectors:
+        """Features for solving a head: the mean over the views, on the device, or read when they are needed."""
+        views = tuple(self.source(images, view) for view in self.views)
+        mean = views[0] if len(views) == 1 else AveragedViews(views)
+        if not all(isinstance(each, InMemoryFeatures) for each in views):
+            return mean
+        values = mean.values if isinstance(mean, InMemoryFeatures) else mean.take(np.arange(len(mean)))
+        return torch.from_numpy(values).to(self.device)
+
+    def outputs(self, images: Manifest, *, precision: str = "float32", all_rows: bool = False) -> NetworkOutputs:
+        """What the network gives for images now, averaged over the views.
+
+        Of more than 10,000 images, embeddings are kept of every n-th only, unless ``all_rows``.
+        """
+        sources = [self.source(images, view, max_bytes=MAX_FOR_ONE_PASS) for view in self.views]
+        step = 1 if all_rows else -(-len(images) // MAX_FIT_IMAGES) or 1
+        head = self.backbone.head
+        return mean_outputs(
+            [
+                network_outputs(self.tail, head, source, device=self.device, precision=precision, step=step)
+                for source in sources
+            ]
+        )
+
+    def train_only(self) -> None:
+        """Let only the parameters after the cut require gradients."""
+        trainable = set(self.cut.trainable)
+        for name, parameter in self.backbone.module.named_parameters():
+            parameter.requires_grad_(name in trainable)
+
+    def head_state(self, weight: Tensor, bias: Tensor) -> dict[str, Tensor]:
+        """The parameters of a linear head, by their names in the network."""
+        head = self.backbone.head
+        values = {id(head.weight): weight, id(head.bias): bias}
+        parameters = dict(self.backbone.module.named_parameters())
+        return {name: values[id(parameters[name])].detach().cpu().clone() for name in self.cut.trainable}
+
+
+def open_extractor(
+    backbone: Backbone, train: str, settings: FitSettings, *, device: str, calibration: Calibration | None = None
+) -> FeatureExtractor:
+    """Cut a backbone where ``train`` says that training starts, and open the table of its features.
+
+    :raises CutError: it cannot be cut there.
+    :raises StoreError: the feature store cannot be used.
+    """
+    # An earlier trial may have been trained on a GPU, and left its layers there.
+    network = backbone.module.to("cpu")
+    parts = cut(network, train, input_shape=backbone.input_shape)
+    tail = Normalized(network, backbone.spec) if parts.at_image else parts.tail
+    table = open_feature_table(backbone, parts, settings, device=device, calibration=calibration)
+    return FeatureExtractor(train, backbone, parts, tail, table, settings, device, calibration)
+
+
+def extract(
+    extractor: FeatureExtractor,
+    dataset: Dataset,
+    splits: Iterable[str],
+    *,
+    events: Events,
+    views: Sequence[int] | None = None,
+    limit: int | None = None,
+) -> Dataset:
+    """Compute the features that the table lacks of the images in these splits, or of ``limit`` drawn from them.
+
+    :param views: of each image; by default those that are averaged in prediction.
+    :returns: the data set without images that could not be read any more.
+    :raises DataError: too many images vanished or changed, or all of a class.
+    """
+    settings = extractor.settings
+    rows = dataset.rows(splits)
+    rows = rows[sample_rows(len(rows), limit, settings.seed)]
+    problems = extract_features(
+        dataset.manifest.select(rows),
+        extractor.table,
+        extractor.backbone.spec,
+        open_engine=lambda: extractor.run,
+        views=extractor.views if views is None else views,
+        batch_size=choose_batch_size(settings.extract_batch_size, extractor.device),
+        max_pixels=settings.max_pixels,
+        workers=settings.workers,
+        events=events,
+    )
+    if not problems:
+        return dataset
+    return dataset.without(((int(rows[row]), reason) for row, reason in problems), max_problems=settings.max_problems)
+
+
+def sample_rows(count: int, limit: int | None, seed: int) -> NDArray[np.int64]:
+    """Numbers below ``count``, ascending: all of them, or ``limit`` drawn with the seed."""
+    return np.sort(np.random.default_rng(seed).permutation(count)[:limit])
+
+
+def open_feature_table(
+    backbone: Backbone, parts: Cut, settings: FitSettings, *, device: str, calibration: Calibration | None = None
+) -> FeatureTable:
+    """The table for the features of a frozen part; for a network that is cut at the image, for its pixels.
+
+    :param calibration: the one that :func:`open_frozen_engine` is given.
+    :raises StoreError: the feature store cannot be used.
+    """
+    spec, at_image = backbone.spec, parts.at_image
+    precision = choose_precision(settings.precision, device) if calibration is None else calibration.name
+    space = FeatureSpace(
+        model=backbone.name,
+        weights=digest(parts.prefix),
+        cut=parts.name,
+        spec=spec,
+        precision="float32" if at_image else precision,
+        dtype="uint8" if at_image else settings.feature_dtype,
+        shape=(spec.height, spec.width, 3) if at_image else parts.feature_shape,
+    )
+    return FeatureStore(paths.features(settings.cache_dir)).table(space)
+
+
+def open_frozen_engine(
+    backbone: Backbone, parts: Cut, settings: FitSettings, *, calibration: Calibration | None = None
+) -> Engine:
+    """The frozen part, ready to run.
+
+    :param calibration: for ``--precision int8``.
+    :raises SettingsError: the requested device or engine is not on this machine.
+    """
+    spec, batch = backbone.spec, choose_batch_size(settings.extract_batch_size, settings.device)
+    folder = paths.prepared(settings.cache_dir)
+    return open_engine(
+        parts.prefix,
+        spec,
+        batch_size=batch,
+        device=settings.device,
+        precision=settings.precision,
+        engine=settings.engine,
+        compiled_path=lambda: cache_path(folder, f"{backbone.name} to {parts.name}", parts.prefix, spec, batch),
+        calibration=calibration,
+    )

@@ -1,0 +1,131 @@
+"""What a trial will take: time, disk and memory, measured on some of its images and one training step."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+
+from headstart.data.manifest import Manifest
+from headstart.data.views import read_views
+from headstart.inference.engine import choose_batch_size
+from headstart.train.forecast import step_seconds
+from headstart.train.heads import head_solver
+from headstart.workflow.dataset import Dataset
+from headstart.workflow.extraction import MAX_IN_MEMORY, FeatureExtractor, sample_rows
+from headstart.workflow.trials import GLIMPSE_EPOCHS, GLIMPSE_IMAGES, train_config
+
+__all__ = ["Forecast", "forecast"]
+
+_TIMED_IMAGES = 100
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """The cost of one trial, in addition to what the trials before it take."""
+
+    train: str
+    features: int  # rows that the table lacks
+    extraction: float  # seconds to compute them
+    training: float  # seconds
+    disk: int  # bytes by which the feature store grows
+    memory: int  # bytes of features held at a time
+    glimpse: float = 0.0  # seconds until a glimpse has shown whether the rest is spent; 0 without one
+
+    @property
+    def seconds(self) -> float:
+        """Extraction and training."""
+        return self.extraction + self.training
+
+
+def forecast(extractor: FeatureExtractor, dataset: Dataset, *, glimpse: bool = False) -> Forecast:
+    """Time some images in the frozen part and one training step, and count what is to be done.
+
+    Nothing is written to the store, and the network is not changed.
+
+    :param glimpse: whether a glimpse comes before the whole training.
+    """
+    settings, head = extractor.settings, extractor.train == "head"
+    usable = dataset.manifest.usable
+    train, selection = dataset.split("train"), dataset.split(dataset.selection_split)
+    augmented = () if head else tuple(range(1, settings.augmentations + 1))
+    looked_at = [usable] if head else [train] if dataset.cross_validated else [train, selection]
+    missing = sum(_missing(extractor, images, view) for images in looked_at for view in extractor.views)
+    missing += sum(_missing(extractor, train, view) for view in augmented)
+    seconds_per_image = _seconds_per_image(extractor, usable) if missing else 0.0
+    step = 0.0 if head else _step_seconds(extractor)
+    training = _solving(extractor, dataset) if head else settings.epochs * step * _steps(extractor, train, selection)
+    until_glimpse = 0.0
+    if glimpse:
+        some = train.select(sample_rows(len(train), GLIMPSE_IMAGES, settings.seed))
+        careful = GLIMPSE_EPOCHS * step * _steps(extractor, some, selection)
+        training += careful
+        needed = _missing(extractor, some) + sum(_missing(extractor, selection, view) for view in extractor.views)
+        until_glimpse = careful + seconds_per_image * needed
+    rows = len(train) * (1 + len(augmented)) + (0 if dataset.cross_validated else len(selection))
+    return Forecast(
+        extractor.train,
+        missing,
+        missing * seconds_per_image,
+        training,
+        missing * extractor.cut.bytes_per_image,
+        min(rows * extractor.cut.bytes_per_image, MAX_IN_MEMORY),
+        until_glimpse,
+    )
+
+
+def _missing(extractor: FeatureExtractor, images: Manifest, view: int = 0) -> int:
+    return len(extractor.table.missing([str(each) for each in images.hashes], view=view))
+
+
+def _solving(extractor: FeatureExtractor, dataset: Dataset) -> float:
+    return head_solver(extractor.settings.head_solver).forecast(
+        len(dataset.split("train")),
+        int(np.prod(extractor.cut.feature_shape)),
+        len(dataset.classes),
+        device=extractor.device,
+        cross_validated=dataset.cross_validated,
+    )
+
+
+def _step_seconds(extractor: FeatureExtractor) -> float:
+    extractor.train_only()
+    spec, at_image = extractor.backbone.spec, extractor.cut.at_image
+    shape = (spec.height, spec.width, 3) if at_image else extractor.cut.feature_shape
+    return step_seconds(extractor.tail, shape, train_config(extractor), device=extractor.device, uint8=at_image)
+
+
+def _steps(extractor: FeatureExtractor, train: Manifest, selection: Manifest) -> float:
+    """Steps of an epoch: to validate on an image takes about a third of the time of training on it."""
+    return (len(train) + len(selection) / 3) / extractor.settings.batch_size
+
+
+def _seconds_per_image(extractor: FeatureExtractor, images: Manifest) -> float:
+    """Decoding and the frozen part together, as they run in an extraction."""
+    settings, spec = extractor.settings, extractor.backbone.spec
+    rows = range(min(len(images), _TIMED_IMAGES))
+    run = extractor.run
+    views = read_views(
+        images,
+        rows,
+        spec,
+        batch_size=min(choose_batch_size(settings.extract_batch_size, extractor.device), len(rows)),
+        max_pixels=settings.max_pixels,
+        workers=settings.workers,
+    )
+    start, count = 0.0, 0
+    for some in views:
+        if not some.rows:
+            continue
+        run(np.stack(some.images))
+        if not start:  # the first batch starts threads and the engine
+            start = time.monotonic()
+        else:
+            count += len(some.rows)
+    if count:
+        return (time.monotonic() - start) / count
+    batch = np.zeros((len(rows), spec.height, spec.width, 3), np.uint8)
+    start = time.monotonic()
+    run(batch)
+    return (time.monotonic() - start) / len(rows)

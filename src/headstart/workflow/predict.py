@@ -1,0 +1,175 @@
+"""Prediction: from a classifier and images to probabilities."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headstart.artifacts.classifier import Classifier, load
+from headstart.config import EngineSettings, InputSettings
+from headstart.data.manifest import Manifest
+from headstart.data.uri import display_name
+from headstart.events import Events
+from headstart.execution.memory import retain_heap
+from headstart.files import write_bytes
+from headstart.inference.results import InferenceResult, set_names
+from headstart.models.backbone import is_network_file
+from headstart.models.downloads import is_hub_handle
+from headstart.workflow.int8 import int8_cost, int8_sample
+
+__all__ = ["Predictions", "open_classifier", "predict"]
+
+_LARGE_JOB = 256  # images
+
+
+def open_classifier(
+    name: str, input_settings: InputSettings | None = None, *, events: Events | None = None
+) -> Classifier:
+    """Open a run folder, a saved classifier, or a pretrained network by its name, file or handle.
+
+    :param input_settings: changes to the input that the network's own configuration states.
+    :raises RunError: the folder has no classifier, or it is damaged.
+    :raises ModelError: there is no such network.
+    """
+    is_pretrained = is_network_file(name) or is_hub_handle(name) or not (Path(name).exists() or "/" in name)
+    classifier = Classifier.pretrained(name, events=events) if is_pretrained else load(name)
+    changes = input_settings.input_changes() if input_settings else {}
+    return replace(classifier, spec=classifier.spec.changed(**changes)) if changes else classifier
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What a classifier predicts for images. The usable images, N of them, are in the order of the manifest."""
+
+    classes: tuple[str, ...]
+    manifest: Manifest  # all images; those that could not be read have a problem
+    probabilities: NDArray[np.float32]  # (N, C)
+    prediction_sets: NDArray[np.bool_] | None = None  # (N, C); None unless the classifier was made by a fit
+    coverage: float | None = None  # probability that a prediction set contains the true class
+    out_of_distribution: NDArray[np.bool_] | None = None  # (N,), images that look like none of the classes
+
+    def top(self, k: int) -> list[list[tuple[str, float]]]:
+        """The ``k`` most probable classes of each usable image with their probabilities, most probable first."""
+        order = np.argsort(-self.probabilities, axis=1, kind="stable")[:, :k]
+        return [
+            [(self.classes[index], float(row[index])) for index in indices]
+            for indices, row in zip(order, self.probabilities, strict=True)
+        ]
+
+    def lines(self, k: int) -> list[str]:
+        """Text for a terminal: each image with its most probable classes, prediction set and warning."""
+        rows = self._rows(k)
+        lines = []
+        for uri, problem in zip(self.manifest.uris, self.manifest.problems, strict=True):
+            lines.append(uri)
+            if problem:
+                lines.append(f"  problem: {problem}")
+                continue
+            row = next(rows)
+            lines += [f"  {probability:6.1%}  {name}" for name, probability in row.top]
+            if row.prediction_set is not None:
+                lines.append(f"  {self.coverage:.0%} prediction set: {', '.join(row.prediction_set)}")
+            if row.out_of_distribution:
+                lines.append("  out of distribution: it looks like none of the classes")
+        return lines
+
+    def write_csv(self, path: Path, k: int) -> None:
+        """Write one row per image: path, the most probable classes with their probabilities, and the problem if any.
+
+        If the classifier was made by a fit, also the prediction set (separated by "; "), and whether the image is out
+        of distribution.
+        """
+        k = min(k, len(self.classes))
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        top = [f"{what}_{rank}" for rank in range(1, k + 1) for what in ("class", "probability")]
+        extra = ["prediction_set"] * (self.prediction_sets is not None)
+        extra += ["out_of_distribution"] * (self.out_of_distribution is not None)
+        writer.writerow(["path", *top, *extra, "problem"])
+        rows = self._rows(k)
+        for uri, problem in zip(self.manifest.uris, self.manifest.problems, strict=True):
+            cells = [""] * (len(top) + len(extra)) if problem else next(rows).cells()
+            writer.writerow([display_name(uri), *cells, problem or ""])
+        # Names that are not UTF-8 are written as the bytes that they are.
+        write_bytes(path, text.getvalue().encode(errors="surrogateescape"))
+
+    def _rows(self, k: int) -> Iterator[_Row]:
+        """The rows of the usable images."""
+        count = len(self.probabilities)
+        sets: list[list[str] | None] = [None] * count
+        if self.prediction_sets is not None:
+            sets = [*set_names(self.probabilities, self.prediction_sets, self.classes)]
+        flags: list[bool | None] = [None] * count
+        if self.out_of_distribution is not None:
+            flags = [*self.out_of_distribution.tolist()]
+        return map(_Row, self.top(k), sets, flags)
+
+
+@dataclass(frozen=True)
+class _Row:
+    """The prediction for one usable image."""
+
+    top: list[tuple[str, float]]
+    prediction_set: list[str] | None
+    out_of_distribution: bool | None
+
+    def cells(self) -> list[str]:
+        cells = [cell for name, probability in self.top for cell in (name, f"{probability:.6f}")]
+        if self.prediction_set is not None:
+            cells.append("; ".join(self.prediction_set))
+        if self.out_of_distribution is not None:
+            cells.append("yes" if self.out_of_distribution else "no")
+        return cells
+
+
+def predict(
+    classifier: Classifier,
+    manifest: Manifest,
+    settings: EngineSettings | None = None,
+    *,
+    events: Events | None = None,
+    targets: NDArray[np.int64] | None = None,
+) -> Predictions:
+    """Predict the classes of all images that can be read; the others have a problem in the returned manifest.
+
+    :param targets: class indices (N,), if they are known, for the cost of ``--precision int8``.
+    :raises SettingsError: a setting is invalid, or the device or engine is not available.
+    """
+    # For a few images, as a server is given them, memory that is returned to the system would soon be requested again.
+    with retain_heap() if len(manifest) >= _LARGE_JOB else nullcontext():
+        result = classifier.infer(manifest, settings=settings, events=events)
+    problems: list[str | None] = [None] * len(manifest)
+    for row, reason in result.problems:
+        problems[row] = reason
+    checked = manifest.with_column("problem", problems)
+    if settings is not None and settings.precision == "int8":
+        (events or Events()).notice(_int8_cost(classifier, checked, settings, result, targets))
+    return Predictions(
+        classifier.classes,
+        checked,
+        result.probabilities,
+        prediction_sets=result.prediction_sets,
+        coverage=None if classifier.sets is None else classifier.sets.coverage,
+        out_of_distribution=result.out_of_distribution,
+    )
+
+
+def _int8_cost(
+    classifier: Classifier,
+    manifest: Manifest,
+    settings: EngineSettings,
+    result: InferenceResult,
+    targets: NDArray[np.int64] | None,
+) -> str:
+    readable = np.flatnonzero([problem is None for problem in manifest.problems])
+    sample = int8_sample(len(readable), seed=0)
+    exact = classifier.infer(manifest.select(readable[sample]), settings=replace(settings, precision="float32"))
+    true = None if targets is None else targets[readable[sample]]
+    return int8_cost(result.probabilities[sample], exact.probabilities, true)

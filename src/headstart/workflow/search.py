@@ -1,0 +1,126 @@
+"""The search over what to train: the head, then deeper blocks while validation shows that they help."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+from headstart.config import FitSettings, parse_duration
+from headstart.errors import CutError
+from headstart.evaluate.schema import EpochRecord, TrialRecord
+from headstart.events import Events, TrialEnded
+from headstart.train.metrics import paired_difference
+from headstart.train.unfreezing import DEEPER, improves, select_best
+from headstart.workflow.dataset import MIN_IMAGES_PER_CLASS, Dataset
+from headstart.workflow.extraction import FeatureExtractor, open_extractor
+from headstart.workflow.forecast import forecast
+from headstart.workflow.trials import Trial, fine_tune, head_trials
+
+__all__ = ["MIN_VALIDATION_IMAGES", "Search", "search_trials"]
+
+MIN_VALIDATION_IMAGES = 50  # with fewer, nothing shows whether training more than the head helps
+
+
+@dataclass(frozen=True)
+class Search:
+    """The trials, the one that is kept, and why no deeper one was tried."""
+
+    trials: tuple[Trial, ...]
+    chosen: Trial
+    stop_reason: str = ""
+
+    @property
+    def dataset(self) -> Dataset:
+        """As it is after the last trial: images may have vanished."""
+        return self.trials[-1].dataset
+
+    def history(self) -> tuple[EpochRecord, ...]:
+        """The records of all trials."""
+        return tuple(record for trial in self.trials for record in trial.history)
+
+    def records(self) -> tuple[TrialRecord, ...]:
+        """The trials as they are reported."""
+        return tuple(self._record(trial) for trial in self.trials)
+
+    def _record(self, trial: Trial) -> TrialRecord:
+        chosen, notes = self.chosen.name, []
+        if trial.image_log_losses.mean() < self.chosen.image_log_losses.mean():
+            notes.append(f"lower than {chosen} by less than one standard error: {chosen} is kept")
+        if trial is self.trials[-1] and self.stop_reason:
+            notes.append(self.stop_reason)
+        return trial.record(chosen=trial is self.chosen, note="; ".join(notes))
+
+
+def search_trials(extractor: FeatureExtractor, dataset: Dataset, *, start: float, events: Events) -> Search:
+    """Train what ``--train`` says; with "auto" the head first, then deeper blocks while that improves validation.
+
+    :param extractor: cut for the first trial, whose features have been extracted.
+    :param start: of the fit, in ``time.monotonic()``; ``--budget`` counts from it.
+    """
+    settings, stop_reason = extractor.settings, ""
+    deadline = start + parse_duration(settings.budget)
+    if extractor.train == "head":
+        trials = head_trials(extractor, dataset, events)
+    else:
+        trials = [fine_tune(extractor, dataset, events)]
+    for trial in trials:
+        _announce(trial, events)
+    heads, head = len(trials), trials[-1]
+    for train in DEEPER if settings.train == "auto" else ():
+        deeper = _cut_deeper(extractor, train, trials, deadline, events)
+        if isinstance(deeper, str):
+            stop_reason = deeper
+            events.notice(stop_reason)
+            break
+        trial = fine_tune(deeper, trials[-1].dataset, events, head=head, deadline=deadline)
+        trials = [each.on(trial.dataset) for each in [*trials, trial]]
+        _announce(trial, events)
+    chosen = trials[select_best([trial.image_log_losses for trial in trials], solved=heads)]
+    return Search(tuple(trials), chosen, stop_reason)
+
+
+def _cut_deeper(
+    extractor: FeatureExtractor, train: str, trials: list[Trial], deadline: float, events: Events
+) -> FeatureExtractor | str:
+    """The backbone cut for the next trial, or the reason why it is not tried."""
+    settings = extractor.settings
+    if reason := _reason_to_stop(trials, train, deadline, settings):
+        return reason
+    try:
+        deeper = open_extractor(
+            extractor.backbone, train, settings, device=extractor.device, calibration=extractor.calibration
+        )
+    except CutError as error:
+        return f"no more of this network can be trained: {error}"
+    cost = forecast(deeper, trials[-1].dataset, glimpse=True)
+    if time.monotonic() + cost.seconds > deadline:
+        return (
+            f"{train} would take about {cost.seconds:.0f} s, more than is left of --budget {settings.budget}: not tried"
+        )
+    events.notice(f"{train}: about {cost.seconds:.0f} s, or {cost.glimpse:.0f} s if a glimpse shows no gain")
+    return deeper
+
+
+def _reason_to_stop(trials: list[Trial], train: str, deadline: float, settings: FitSettings) -> str:
+    """Why ``train`` is not tried after these trials; empty if it is."""
+    last = trials[-1]
+    if last.dataset.cross_validated:
+        return f"fewer than {MIN_IMAGES_PER_CLASS} images per class: only the head is trained"
+    if len(last.image_log_losses) < MIN_VALIDATION_IMAGES:
+        return (
+            f"fewer than {MIN_VALIDATION_IMAGES} validation images: they cannot show whether {train} helps; "
+            "only the head is trained"
+        )
+    if len(trials) > 1 and not improves(trials[-2].image_log_losses, last.image_log_losses):
+        mean, error = paired_difference(trials[-2].image_log_losses, last.image_log_losses)
+        return (
+            f"{last.name} improved the log-loss of {trials[-2].name} by {mean:+.3f} ± {error:.3f}: {train} is not tried"
+        )
+    if time.monotonic() > deadline:
+        return f"the time is used up (--budget {settings.budget}): {train} is not tried"
+    return ""
+
+
+def _announce(trial: Trial, events: Events) -> None:
+    accuracy, log_loss = trial.record().accuracy, trial.record().log_loss
+    events.emit(TrialEnded(trial.name, accuracy.value, accuracy.low, accuracy.high, log_loss, trial.seconds))

@@ -1,0 +1,300 @@
+"""Trials: answers to what should be trained, each a value with its weights and its outputs on the selection split."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from headstart.config import FitSettings
+from headstart.evaluate.intervals import wilson
+from headstart.evaluate.schema import EpochRecord, TrialRecord
+from headstart.events import EpochEnded, Events
+from headstart.execution.memory import trim_heap
+from headstart.features.sources import FeatureDataset
+from headstart.inference.network import NetworkOutputs
+from headstart.models.class_names import match
+from headstart.train.class_balance import Balance, class_balance
+from headstart.train.finetune import TrainConfig, finetune, trainable_state
+from headstart.train.heads import HeadFit, HeadProblem, LinearHead, head_solver
+from headstart.train.heads.priors import matched_head
+from headstart.train.heads.vectors import Vectors
+from headstart.train.unfreezing import image_log_losses, improves
+from headstart.workflow.dataset import Dataset
+from headstart.workflow.extraction import MAX_FOR_ONE_PASS, FeatureExtractor, extract, sample_rows
+
+__all__ = ["GLIMPSE_EPOCHS", "GLIMPSE_IMAGES", "Trial", "fine_tune", "head_trials", "refit", "train_config"]
+
+# Whether deeper training is promising is told by a glimpse: a few epochs at a low rate, since the first epochs at the
+# full rate make everything worse, also where the end is better.
+GLIMPSE_EPOCHS, GLIMPSE_IMAGES, GLIMPSE_LR_FACTOR = 3, 2000, 0.1
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One answer to what should be trained, judged on the selection split."""
+
+    name: str
+    extractor: FeatureExtractor
+    dataset: Dataset  # without images that vanished before or during the trial
+    logits: NDArray[np.float32]  # (V, C) of the selection split
+    seconds: float
+    state: Mapping[str, Tensor]  # the parameters and buffers that this trial sets, by name
+    history: tuple[EpochRecord, ...] = ()
+    note: str = ""
+    outputs: NetworkOutputs | None = None  # of the selection split, where they are at hand and small
+    head_fit: HeadFit | None = None  # of a head that was solved
+
+    @cached_property
+    def targets(self) -> NDArray[np.int64]:
+        """Class indices of the selection split, (V,)."""
+        return self.dataset.targets(self.dataset.selection_split)
+
+    @cached_property
+    def image_log_losses(self) -> NDArray[np.float64]:
+        """Log-loss of each image, (V,), at the temperature that suits the trial best."""
+        return image_log_losses(self.logits, self.targets)
+
+    def on(self, dataset: Dataset) -> Trial:
+        """The trial on what is left of its images, so that it compares with later trials after images vanished."""
+        if dataset is self.dataset:
+            return self
+        left = set(dataset.split(dataset.selection_split).uris)
+        remaining = np.array([uri in left for uri in self.dataset.split(self.dataset.selection_split).uris], bool)
+        if remaining.all():
+            return replace(self, dataset=dataset)
+        return replace(self, dataset=dataset, logits=self.logits[remaining], outputs=None)
+
+    def record(self, *, chosen: bool = False, note: str = "") -> TrialRecord:
+        """The trial as it is reported; ``note`` is added to its own."""
+        correct = int((self.logits.argmax(1) == self.targets).sum())
+        return TrialRecord(
+            self.name,
+            wilson(correct, len(self.targets)),
+            float(self.image_log_losses.mean()),
+            round(self.seconds, 2),
+            chosen,
+            "; ".join(filter(None, [self.note, note])),
+        )
+
+
+def head_trials(extractor: FeatureExtractor, dataset: Dataset, events: Events) -> list[Trial]:
+    """The rows of the pretrained head where it has every class by name, and the solved head.
+
+    A head that is not one linear layer is trained instead.
+    """
+    if not extractor.is_linear:
+        return [fine_tune(extractor, dataset, events)]
+    settings, start, trials = extractor.settings, time.monotonic(), []
+    train = _vectors(extractor, dataset, "train")
+    validation = None if dataset.cross_validated else _vectors(extractor, dataset, dataset.selection_split)
+    checks = (train if validation is None else validation)[0]
+    pretrained = _pretrained_prior(extractor, dataset, train)
+    if pretrained is not None and _knows_all(extractor, dataset):
+        logits = pretrained.logits(checks).cpu().numpy()
+        state = extractor.head_state(pretrained.weight, pretrained.bias)
+        seconds, start = time.monotonic() - start, time.monotonic()
+        note = "rows of the pretrained head, no training"
+        trials.append(Trial("pretrained", extractor, dataset, logits, seconds, state, note=note))
+    with events.stage("solving the head", total=1, unit="path") as advance:
+        problem = _problem(extractor, dataset, pretrained)
+        fit = head_solver(settings.head_solver).fit(train, validation, problem)
+        advance(1)
+    solved = Trial(
+        "head",
+        extractor,
+        dataset,
+        fit.validation_logits.cpu().numpy(),
+        time.monotonic() - start,
+        extractor.head_state(fit.head.weight, fit.head.bias),
+        tuple(replace(record, trial="head") for record in fit.history),
+        fit.description,
+        head_fit=fit,
+    )
+    return [*trials, solved]
+
+
+def fine_tune(
+    extractor: FeatureExtractor,
+    dataset: Dataset,
+    events: Events,
+    *,
+    head: Trial | None = None,
+    deadline: float | None = None,
+) -> Trial:
+    """Train what comes after the cut.
+
+    :param head: the solved head to start from. A glimpse, a few epochs on some images, is compared with it first, and
+        unless that is promising no more is trained. Without it, training starts from the network as it is.
+    :param deadline: in ``time.monotonic()``: no epoch is begun that would end later.
+    """
+    start = time.monotonic()
+    begin = None if head is None else _starting_head(head, dataset)
+    extractor.train_only()
+    with extractor.backbone.applied({} if begin is None else begin.state):
+        initial = trainable_state(extractor.backbone.module)
+        dataset = extract(extractor, dataset, [dataset.selection_split], events=events)
+        if begin is not None:
+            with extractor.backbone.applied(initial):
+                glimpse = _glimpse(extractor, dataset, events, start)
+            if not improves(begin.image_log_losses, glimpse.image_log_losses, z=1.0):
+                return glimpse
+            dataset = glimpse.dataset
+        augmented = tuple(range(1, extractor.settings.augmentations + 1))
+        dataset = extract(extractor, dataset, ["train"], views=(0, *augmented), events=events)
+        extractor.release()
+        with extractor.backbone.applied(initial):
+            config = train_config(extractor)
+            history = _train(extractor, dataset, config, events, views=augmented, deadline=deadline)
+            return _trained(extractor, dataset, start, history)
+
+
+def refit(trial: Trial) -> Trial:
+    """A solved head, solved once more on training and selection images together, with the penalty that was chosen.
+
+    Its logits on the selection split stay those of the head before. Any other trial is returned as it is.
+    """
+    extractor, dataset, settings = trial.extractor, trial.dataset, trial.extractor.settings
+    if trial.head_fit is None or dataset.cross_validated or not settings.refit:
+        return trial
+    images = [_vectors(extractor, dataset, split) for split in ("train", dataset.selection_split)]
+    problem = _problem(extractor, dataset, None, targets=torch.cat([targets for _, targets in images]))
+    head = head_solver(settings.head_solver).refit(trial.head_fit, *images, problem=problem)
+    return replace(trial, state=extractor.head_state(head.weight, head.bias))
+
+
+def train_config(extractor: FeatureExtractor, **changes: Any) -> TrainConfig:
+    """The settings of fine-tuning."""
+    settings: FitSettings = extractor.settings
+    values = {each.name: getattr(settings, each.name) for each in fields(TrainConfig) if each.name != "precision"}
+    return TrainConfig(**{**values, "precision": extractor.training_precision, **changes})
+
+
+def _glimpse(extractor: FeatureExtractor, dataset: Dataset, events: Events, start: float) -> Trial:
+    """Some careful epochs on some images without augmentation: augmented views of all cost more than the rest."""
+    dataset = extract(extractor, dataset, ["train"], views=(0,), limit=GLIMPSE_IMAGES, events=events)
+    extractor.release()  # most trials end here
+    # So few epochs are not enough for new statistics of BatchNorm: with them every glimpse would look worse.
+    config = train_config(extractor, epochs=GLIMPSE_EPOCHS, mixup=0.0, batchnorm="frozen")
+    config = replace(config, lr=GLIMPSE_LR_FACTOR * config.base_lr)
+    history = _train(extractor, dataset, config, Events(), limit=GLIMPSE_IMAGES)
+    note = f"no gain in {GLIMPSE_EPOCHS} careful epochs without augmentation: not trained further"
+    return replace(_trained(extractor, dataset, start, history), note=note)
+
+
+def _train(
+    extractor: FeatureExtractor,
+    dataset: Dataset,
+    config: TrainConfig,
+    events: Events,
+    *,
+    views: tuple[int, ...] = (),
+    limit: int | None = None,
+    deadline: float | None = None,
+) -> tuple[EpochRecord, ...]:
+    """Train on the training images and these augmented views of them, or on ``limit`` images drawn from them."""
+    name, selection = extractor.train, dataset.selection_split
+    images, targets = dataset.split("train"), dataset.targets("train")
+    rows = sample_rows(len(targets), limit, extractor.settings.seed)
+    some = images.select(rows)
+    train = FeatureDataset(extractor.source(some), targets[rows], tuple(extractor.source(some, view) for view in views))
+    validation = FeatureDataset(extractor.source(dataset.split(selection)), dataset.targets(selection))
+    with events.stage(f"training {name}", total=config.epochs, unit="epoch") as advance:
+
+        def on_epoch(record: EpochRecord) -> None:
+            advance(1)
+            figures = (record.loss, record.accuracy, record.val_loss, record.val_accuracy, record.seconds)
+            events.emit(EpochEnded(name, record.epoch, config.epochs, *figures))
+
+        history = finetune(
+            extractor.tail,
+            train,
+            validation,
+            config,
+            device=extractor.device,
+            balance=_balance(extractor, dataset),
+            deadline=deadline,
+            on_epoch=on_epoch,
+        )
+    return tuple(replace(record, trial=name) for record in history)
+
+
+def _trained(extractor: FeatureExtractor, dataset: Dataset, start: float, history: tuple[EpochRecord, ...]) -> Trial:
+    """The trial of the network as it is now."""
+    outputs = extractor.outputs(dataset.split(dataset.selection_split))
+    state = trainable_state(extractor.backbone.module)
+    small = outputs.embeddings is not None and outputs.embeddings.nbytes <= MAX_FOR_ONE_PASS
+    trim_heap()  # of training
+    return Trial(
+        extractor.train,
+        extractor,
+        dataset,
+        outputs.logits,
+        time.monotonic() - start,
+        state,
+        history,
+        outputs=outputs if small else None,
+    )
+
+
+def _starting_head(head: Trial, dataset: Dataset) -> Trial:
+    """The head that deeper training starts from, as a trial to compare with.
+
+    A discriminant analysis relies on features that vary little within classes, and so would the gradients of the layers
+    before it: a head with another prior is the better start, though the worse end.
+    """
+    extractor = head.extractor
+    if head.head_fit is None or head.head_fit.prior != "discriminant":
+        return head
+    train = _vectors(extractor, dataset, "train")
+    validation = _vectors(extractor, dataset, dataset.selection_split)
+    problem = _problem(extractor, dataset, _pretrained_prior(extractor, dataset, train))
+    solver = head_solver(extractor.settings.head_solver)
+    fit = solver.fit(train, validation, replace(problem, discriminant=False))
+    state = extractor.head_state(fit.head.weight, fit.head.bias)
+    return replace(head, dataset=dataset, logits=fit.validation_logits.cpu().numpy(), state=state)
+
+
+def _vectors(extractor: FeatureExtractor, dataset: Dataset, split: str) -> tuple[Vectors, Tensor]:
+    targets = torch.from_numpy(dataset.targets(split)).to(extractor.device)
+    return extractor.vectors(dataset.split(split)), targets
+
+
+def _problem(
+    extractor: FeatureExtractor, dataset: Dataset, pretrained: LinearHead | None, *, targets: Tensor | None = None
+) -> HeadProblem:
+    settings = extractor.settings
+    return HeadProblem(
+        classes=len(dataset.classes),
+        l2=settings.l2,
+        pretrained=pretrained,
+        balance=_balance(extractor, dataset, targets),
+        precision=extractor.training_precision,
+        seed=settings.seed,
+    )
+
+
+def _balance(extractor: FeatureExtractor, dataset: Dataset, targets: Tensor | None = None) -> Balance:
+    """The correction for imbalanced classes, by the training images or by these targets, (N,)."""
+    counted = torch.from_numpy(dataset.targets("train")) if targets is None else targets
+    return class_balance(counted, len(dataset.classes), extractor.settings.class_balance)
+
+
+def _pretrained_prior(
+    extractor: FeatureExtractor, dataset: Dataset, train: tuple[Vectors, Tensor]
+) -> LinearHead | None:
+    backbone = extractor.backbone
+    if not extractor.settings.pretrained_head or backbone.pretrained_head is None:
+        return None
+    return matched_head(backbone.pretrained_head, backbone.classes, dataset.classes, *train)
+
+
+def _knows_all(extractor: FeatureExtractor, dataset: Dataset) -> bool:
+    return len(match(dataset.classes, extractor.backbone.classes or ())) == len(dataset.classes)

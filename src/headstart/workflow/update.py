@@ -1,0 +1,97 @@
+"""Add images, or classes, to an existing run: its images keep their splits, its features are in the store."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from headstart.artifacts.model_document import read_model_document
+from headstart.config import FitSettings, options_of
+from headstart.data.manifest import Manifest
+from headstart.data.splitting import DEFAULT_VALIDATION_SHARE, assign_split
+from headstart.errors import DataError, RunError, SettingsError
+from headstart.evaluate.schema import read_history, read_run_info
+from headstart.events import Events
+from headstart.workflow.check import inspect_images
+
+__all__ = ["extended", "settings_of"]
+
+_REMEDY = "--update needs a folder that headstart fit has written"
+DEFAULT_TEST_SHARE = 0.1
+
+
+def settings_of(run: Path, given: Mapping[str, Any]) -> FitSettings:
+    """The settings of a run, overridden by those that are given.
+
+    Unless ``train`` is given, what the run ended with is trained, without a new search; nor is the L2 penalty chosen
+    again: with a few more images it is the same, and choosing it takes longest.
+
+    :raises RunError: there is no run, or it is not the run of a fit.
+    :raises SettingsError: a network is given that is not the one of the run.
+    """
+    info = read_run_info(run / "settings.json")
+    if info.command != "fit":
+        raise RunError(f"{run / 'settings.json'}: written by headstart {info.command}; {_REMEDY}")
+    known = {option.name for option in options_of(FitSettings)}
+    kept = {name: value for name, value in info.settings.items() if name in known}
+    new = {name: value for name, value in given.items() if value is not None and name in known}
+    for name in ("model", "weights"):
+        if name in new and new[name] != kept.get(name):
+            raise SettingsError(
+                f"--{name} {new[name]}: the run has {kept.get(name)}; another network needs a fit of its own"
+            )
+    if "train" not in new:
+        kept["train"] = read_model_document(run / "classifier" / "model.json").train
+        kept["l2"] = kept.get("l2") or _chosen_l2(run)
+    kept["seeds"] = 1
+    return replace(FitSettings.parse(new), **{name: value for name, value in kept.items() if name not in new})
+
+
+def extended(run: Path, new: Manifest, settings: FitSettings, *, events: Events | None = None) -> Manifest:
+    """The images of a run with their splits, and new images with splits assigned at random.
+
+    An image of the run that is given again, by its uri, is taken as it is given now. A new image with the content of
+    another one gets the split of that one.
+
+    :raises RunError: the images of the run are not known any more.
+    :raises DataError: no new image has a label.
+    """
+    path = run / "manifest.parquet"
+    if not path.is_file():
+        raise RunError(f"{path}: missing; {_REMEDY}")
+    if not new.classes:
+        raise DataError("no new image has a label: give one subfolder per class, or a table of labels (--labels TABLE)")
+    old = Manifest.read(path)
+    again = set(new.uris)
+    old = old.select(np.array([uri not in again for uri in old.uris], bool))
+    # A problem of an image may have been fixed in the meantime: all images are inspected again.
+    old = old.with_column("problem", [None] * len(old))
+    added = inspect_images(new, settings, events=events or Events())
+    splits = set(old.splits)
+    shares = {
+        "validation": DEFAULT_VALIDATION_SHARE if settings.validation_share is None else settings.validation_share,
+        "test": DEFAULT_TEST_SHARE if settings.test_share is None else settings.test_share,
+    }
+    shares = {name: share for name, share in shares.items() if name in splits}
+    if any(shares.values()):
+        added = assign_split(
+            added,
+            validation_share=shares.get("validation", 0.0),
+            test_share=shares.get("test", 0.0),
+            seed=settings.seed,
+        )
+    split_of = {content: split for content, split in zip(old.hashes, old.splits, strict=True) if content and split}
+    own = zip(added.hashes, added.splits, strict=True)
+    added = added.with_column("split", [split_of.get(content or "", split) for content, split in own])
+    return Manifest(pa.concat_tables([old.table, added.table]))
+
+
+def _chosen_l2(run: Path) -> float | None:
+    """The penalty of a run's solved head; None where no head was solved."""
+    records = read_history(run / "history.jsonl")
+    return next((record.l2 for record in records if record.stage == "head" and record.chosen), None)

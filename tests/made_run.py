@@ -1,0 +1,76 @@
+"""A small run folder, written as a fit writes one: real images, and probabilities of a simulated model."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from headstart.artifacts.run_folder import run_info, write_run
+from headstart.data.manifest import Manifest
+from headstart.evaluate import evaluate
+from headstart.evaluate.schema import EpochRecord
+
+
+def record(stage: Any, epoch: int, loss: float, val_loss: float, **more: Any) -> EpochRecord:
+    """An epoch with these losses; accuracies follow from them unless they are given."""
+    accuracies = {"accuracy": 1 - loss / 10, "val_accuracy": 1 - val_loss / 10}
+    return EpochRecord(stage, epoch, loss=loss, val_loss=val_loss, seconds=0.5, **{**accuracies, **more})
+
+
+HISTORY = (
+    record("head", 1, 0.9, 1.0, l2=1e-4, trial="head"),
+    record("head", 2, 0.5, 0.7, val_accuracy=0.8, l2=1e-3, trial="head", chosen=True),
+    record("finetune", 1, 0.4, 0.6, trial="last:1", chosen=True),
+)
+
+
+def make_run(
+    folder: Path,
+    names: Sequence[str],
+    *,
+    each: int = 6,
+    problems: Sequence[tuple[str, str]] = (),
+    history: Sequence[EpochRecord] = HISTORY,
+    gone: Collection[int] = (),
+    skill: float = 2.0,
+) -> Path:
+    """Write a run folder with ``each`` images per class into ``folder`` and return its path.
+
+    :param problems: names and reasons of images that cannot be used.
+    :param gone: numbers of images whose file is missing.
+    :param skill: added to the logit of the true class.
+    """
+    rng = np.random.default_rng(0)
+    photos, run = folder / "photos", folder / "run"
+    photos.mkdir()
+    targets = np.repeat(np.arange(len(names)), each)
+    uris = [str(photos / f"{number:03d}.jpg") for number in range(len(targets))]
+    for number, uri in enumerate(uris):
+        if number not in gone:
+            Image.fromarray(rng.integers(0, 256, (60, 80, 3), dtype=np.uint8)).save(uri)
+    logits = rng.normal(size=(len(targets), len(names)))
+    logits[np.arange(len(targets)), targets] += skill
+    probabilities = (np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)).astype(np.float32)
+
+    labels = [names[target] for target in targets]
+    manifest = Manifest.from_rows(
+        [*uris, *(str(photos / name) for name, _ in problems)],
+        labels=[*labels, *[None] * len(problems)],
+        splits=[*["validation"] * len(uris), *[None] * len(problems)],
+    ).with_column("problem", [*[None] * len(uris), *(reason for _, reason in problems)])
+    arguments = ["headstart", "fit", "photos", "--model", "a model"]
+    write_run(
+        run,
+        info=run_info("fit", {"seed": 0, "l2": None}, arguments=arguments, seeds=[0], seconds=12.25),
+        evaluation=evaluate(targets, probabilities, names),
+        history=history,
+        manifest=manifest,
+        split=manifest.usable,
+        probabilities=probabilities,
+        classes=names,
+    )
+    return run

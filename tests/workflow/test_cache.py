@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from headstart import paths
+from headstart.errors import StoreError
+from headstart.workflow.cache import list_tables, prune, verify_tables
+from headstart.workflow.fit import FitResult
+
+Photos = Callable[..., Path]
+Fit = Callable[..., FitResult]
+
+
+@pytest.fixture
+def cache_dir(photos: Photos, fitted: Fit, tmp_path: Path) -> str:
+    folder = photos(red=4, green=4)
+    fitted(folder)
+    fitted(folder, model="test_efficientnet")
+    return str(tmp_path / "store")
+
+
+def test_list_tables(cache_dir: str, tmp_path: Path) -> None:
+    head, *lines = list_tables(cache_dir)
+    assert head.startswith(f"{paths.features(cache_dir)}: 2 feature tables, ")
+    assert sorted(line.split()[1] for line in lines) == ["test_efficientnet", "test_resnet"]
+    assert all("8 rows" in line for line in lines)
+    other = str(tmp_path / "none")
+    assert list(list_tables(other)) == [f"{paths.features(other)}: 0 feature tables, 0.0 MB"]
+
+
+def test_verify_an_intact_store(cache_dir: str) -> None:
+    assert all(line.endswith("8 rows, 0 corrupt") for line in verify_tables(cache_dir))
+
+
+def test_verify_reports_all_tables_before_it_raises(cache_dir: str) -> None:
+    store = paths.features(cache_dir)
+    (first,), (second,) = (sorted(table.glob("data/*")) for table in sorted(store.glob("*.lance")))
+    data = bytearray(first.read_bytes())
+    data[len(data) // 2] ^= 1
+    first.write_bytes(data)
+    second.write_bytes(second.read_bytes()[:100])
+    lines: list[str] = []
+    with pytest.raises(StoreError) as caught:
+        lines.extend(verify_tables(cache_dir))
+    assert str(caught.value) == (
+        f"{store}: contains corrupt rows; headstart cache prune --model NAME removes the rows of a model"
+    )
+    # A list extended by a failing generator keeps the earlier elements.
+    assert len(lines) == 2
+    assert lines[0].endswith("8 rows, 1 corrupt")
+    assert ": a file is damaged (" in lines[1]
+
+
+def test_prune_one_model_or_everything(cache_dir: str) -> None:
+    root, store = paths.root(cache_dir), paths.features(cache_dir)
+    assert prune(cache_dir, model=None, everything=False).startswith(f"{root}: ")
+    assert len(list(list_tables(cache_dir))) == 3
+    assert prune(cache_dir, model="test_resnet", everything=False).endswith(" MB kept")
+    assert [line.split()[1] for line in list(list_tables(cache_dir))[1:]] == ["test_efficientnet"]
+    paths.prepared(cache_dir).mkdir()
+    (paths.prepared(cache_dir) / "one.xml").write_bytes(bytes(10**6))
+    paths.inspections(cache_dir).write_bytes(bytes(10**6))
+    (root / "weights").mkdir()
+    (root / "weights" / "mine.safetensors").write_bytes(bytes(10**6))
+    assert prune(cache_dir, model=None, everything=True).endswith(", 0.0 MB kept")
+    assert {path.name for path in root.iterdir()} == {"features", "weights"}
+    assert list(store.iterdir()) == []
+    assert [path.name for path in (root / "weights").iterdir()] == ["mine.safetensors"]
