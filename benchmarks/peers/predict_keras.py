@@ -1,4 +1,4 @@
-"""Top-1 of files by Keras: MobileNetV2 with the same weights, RGB in [-1, 1], the shorter side to 256, centre 224."""
+"""Top-1 of files by Keras: MobileNetV2 with the same weights, RGB in [-1, 1], the shorter side to 256, center 224."""
 
 from __future__ import annotations
 
@@ -7,11 +7,10 @@ import time
 
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 
+import keras
 import numpy as np
 import tensorflow as tf
-from predicting import answer, arguments, latencies, pictures
-
-import keras
+from predicting import arguments, image_paths, latencies, print_figures
 
 
 def view(path: tf.Tensor) -> tf.Tensor:
@@ -29,12 +28,12 @@ def main() -> None:
     parser.add_argument("--weights", required=True)
     given = parser.parse_args()
     model = keras.applications.MobileNetV2(weights=given.weights)
-    paths = pictures(given)
-    once = latencies(given, paths, lambda path: model(view(path)[None], training=False).numpy().argmax(1))
+    paths = image_paths(given)
+    one_by_one = latencies(given, paths, lambda path: model(view(path)[None], training=False).numpy().argmax(1))
     start = time.perf_counter()
     data = tf.data.Dataset.from_tensor_slices(paths).map(view, num_parallel_calls=tf.data.AUTOTUNE).batch(32)
-    found = np.asarray(model.predict(data.prefetch(tf.data.AUTOTUNE), verbose=0)).argmax(1)
-    answer(paths, found, time.perf_counter() - start, once)
+    predicted = np.asarray(model.predict(data.prefetch(tf.data.AUTOTUNE), verbose=0)).argmax(1)
+    print_figures(paths, predicted, time.perf_counter() - start, one_by_one)
 
 
 if __name__ == "__main__":

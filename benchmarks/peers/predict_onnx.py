@@ -1,4 +1,4 @@
-"""Top-1 of files by ONNX Runtime: the same network and weights, exported by torch; decoding by threads."""
+"""Top-1 of files with ONNX Runtime: the same network and weights, exported by torch, with images decoded in threads."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import numpy as np
 import onnxruntime
 import torch
 from PIL import Image
-from predicting import answer, arguments, latencies, pictures
+from predicting import arguments, image_paths, latencies, print_figures
 from timm.data import create_transform, resolve_data_config
 
 
-def exported(model: torch.nn.Module, file: Path) -> Path:
-    """The network as ONNX with a batch of any size."""
+def export(model: torch.nn.Module, file: Path) -> Path:
+    """The network as ONNX, for batches of any size."""
     if not file.exists():
         file.parent.mkdir(parents=True, exist_ok=True)
         x = torch.zeros(2, 3, 224, 224)
@@ -27,11 +27,11 @@ def exported(model: torch.nn.Module, file: Path) -> Path:
 
 def main() -> None:
     parser = arguments(__doc__)
-    parser.add_argument("--onnx", type=Path, required=True, help="where to keep the exported network")
+    parser.add_argument("--onnx", type=Path, required=True, help="file for the exported network")
     given = parser.parse_args()
-    model = lite0.network()
+    model = lite0.create_model()
     transform = create_transform(**resolve_data_config({}, model=model), is_training=False)
-    session = onnxruntime.InferenceSession(str(exported(model, given.onnx)), providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(str(export(model, given.onnx)), providers=["CPUExecutionProvider"])
     name = session.get_inputs()[0].name
 
     def read(path: str) -> np.ndarray:
@@ -40,19 +40,19 @@ def main() -> None:
     def top1(x: np.ndarray) -> np.ndarray:
         return session.run(None, {name: x})[0].argmax(1)  # type: ignore[no-any-return]
 
-    paths = pictures(given)
-    once = latencies(given, paths, lambda path: top1(read(path)[None]))
+    paths = image_paths(given)
+    one_by_one = latencies(given, paths, lambda path: top1(read(path)[None]))
     start = time.perf_counter()
     with ThreadPoolExecutor(2) as pool:
-        found, waiting = [], []
+        predicted, pending = [], []
         for view in pool.map(read, paths):
-            waiting.append(view)
-            if len(waiting) == 32:
-                found.append(top1(np.stack(waiting)))
-                waiting = []
-        if waiting:
-            found.append(top1(np.stack(waiting)))
-    answer(paths, np.concatenate(found), time.perf_counter() - start, once)
+            pending.append(view)
+            if len(pending) == 32:
+                predicted.append(top1(np.stack(pending)))
+                pending = []
+        if pending:
+            predicted.append(top1(np.stack(pending)))
+    print_figures(paths, np.concatenate(predicted), time.perf_counter() - start, one_by_one)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Top-1 of files by torch and timm: the loop that everybody writes.
+"""Top-1 of files with torch and timm: the usual loop.
 
 python predict_timm.py FOLDER [--precision bfloat16 --channels-last] [--latency N] [--first FILE]
 """
@@ -15,7 +15,7 @@ import lite0  # noqa: E402
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
 from PIL import Image  # noqa: E402
-from predicting import answer, arguments, latencies, pictures  # noqa: E402
+from predicting import arguments, image_paths, latencies, print_figures  # noqa: E402
 from timm.data import create_transform, resolve_data_config  # noqa: E402
 
 
@@ -24,7 +24,7 @@ def main() -> None:
     parser.add_argument("--precision", choices=("float32", "bfloat16"), default="float32")
     parser.add_argument("--channels-last", action="store_true")
     given = parser.parse_args()
-    model = lite0.network()
+    model = lite0.create_model()
     transform = create_transform(**resolve_data_config({}, model=model), is_training=False)
     if given.channels_last:
         model = model.to(memory_format=torch.channels_last)
@@ -40,12 +40,12 @@ def main() -> None:
         top1(transform(Image.open(given.first).convert("RGB"))[None])
         print(json.dumps({"first_s": round(time.perf_counter() - START, 3)}))
         return
-    paths = pictures(given)
-    once = latencies(given, paths, lambda path: top1(transform(Image.open(path).convert("RGB"))[None]))
+    paths = image_paths(given)
+    one_by_one = latencies(given, paths, lambda path: top1(transform(Image.open(path).convert("RGB"))[None]))
     start = time.perf_counter()
-    loader = torch.utils.data.DataLoader(lite0.Pictures(paths, transform), batch_size=32, num_workers=2)
-    found = np.concatenate([top1(x) for x in loader])
-    answer(paths, found, time.perf_counter() - start, once)
+    loader = torch.utils.data.DataLoader(lite0.Images(paths, transform), batch_size=32, num_workers=2)
+    predicted = np.concatenate([top1(x) for x in loader])
+    print_figures(paths, predicted, time.perf_counter() - start, one_by_one)
 
 
 if __name__ == "__main__":

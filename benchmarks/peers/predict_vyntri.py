@@ -1,6 +1,6 @@
-"""vyntri's predict_batch, for its time alone: its five networks fetch weights from a host of their own, and none of
-them is among the weights that the others have here. So efficientnet_b0 (390 million multiplications a picture, Lite0
-407) has random weights, and its accuracy says nothing.
+"""The time of vyntri's predict_batch. Its five networks download weights from a host of their own, and none of them is
+among the weights that the other peers have. So efficientnet_b0 (390 million multiplications per image; Lite0 has 407)
+runs with random weights, and its accuracy means nothing.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import torchvision.models
-from predicting import answer, arguments, latencies, pictures
+from predicting import arguments, image_paths, latencies, print_figures
 
 _real = torchvision.models.efficientnet_b0
 torchvision.models.efficientnet_b0 = lambda weights: _real(weights=weights and None)
@@ -20,16 +20,21 @@ from vyntri import Vyntri  # noqa: E402
 
 def main() -> None:
     parser = arguments(__doc__)
-    parser.add_argument("--fit", type=Path, required=True, help="a small folder of classes, so that it can predict")
+    parser.add_argument(
+        "--fit",
+        type=Path,
+        required=True,
+        help="one subfolder per class, to fit it on",
+    )
     given = parser.parse_args()
     model = Vyntri(backbone="efficientnet_b0", cache_enabled=False)
     model.fit(train=str(given.fit))
-    paths = pictures(given)
-    once = latencies(given, paths, model.predict)
+    paths = image_paths(given)
+    one_by_one = latencies(given, paths, model.predict)
     start = time.perf_counter()
-    told = model.predict_batch(paths)
-    assert len(told.labels) == len(paths)
-    answer(paths, np.full(len(paths), -1), time.perf_counter() - start, once)
+    found = model.predict_batch(paths)
+    assert len(found.labels) == len(paths)
+    print_figures(paths, np.full(len(paths), -1), time.perf_counter() - start, one_by_one)
 
 
 if __name__ == "__main__":

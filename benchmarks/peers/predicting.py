@@ -1,4 +1,4 @@
-"""What the peers that predict share: pictures in folders named by the class's index, and what is told of them."""
+"""What the peers that predict share: images in folders named by class index, and the figures they print."""
 
 from __future__ import annotations
 
@@ -11,42 +11,43 @@ from pathlib import Path
 import numpy as np
 
 
-def arguments(what: str | None) -> argparse.ArgumentParser:
-    """The options that all have."""
-    made = argparse.ArgumentParser(description=what)
-    made.add_argument("folder", type=Path, help="imagenet-val: a folder a class, named by its index")
-    made.add_argument("--limit", type=int, help="pictures")
-    made.add_argument("--latency", type=int, default=100, help="pictures one at a time, when warm")
-    made.add_argument("--first", type=Path, help="predict this one file and say how long it took from nothing")
-    return made
+def arguments(description: str | None) -> argparse.ArgumentParser:
+    """The options of all peers."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("folder", type=Path, help="imagenet-val: one subfolder per class, named by its index")
+    parser.add_argument("--limit", type=int, help="number of images")
+    parser.add_argument("--latency", type=int, default=100, help="number of images to predict one by one when warm")
+    parser.add_argument("--first", type=Path, help="predict this file alone and print the seconds from a cold start")
+    return parser
 
 
-def pictures(given: argparse.Namespace) -> list[str]:
-    """Their paths; with a limit, spread over the classes."""
+def image_paths(given: argparse.Namespace) -> list[str]:
+    """The paths of the images; with a limit, spread over the classes."""
     found = sorted(str(path) for path in given.folder.glob("*/*") if path.suffix.lower() in (".jpg", ".jpeg"))
     step = max(1, len(found) // given.limit) if given.limit else 1
     return found[::step][: given.limit]
 
 
-def latencies(given: argparse.Namespace, paths: list[str], one: Callable[[str], object]) -> list[float]:
-    """Milliseconds from a file to its class, one picture at a time, when warm."""
+def latencies(given: argparse.Namespace, paths: list[str], predict_one: Callable[[str], object]) -> list[float]:
+    """Milliseconds from a file to its class, one image at a time, when warm."""
     for path in paths[:5]:
-        one(path)
-    taken = []
+        predict_one(path)
+    milliseconds = []
     for path in paths[: given.latency]:
         start = time.perf_counter()
-        one(path)
-        taken.append(1000 * (time.perf_counter() - start))
-    return taken
+        predict_one(path)
+        milliseconds.append(1000 * (time.perf_counter() - start))
+    return milliseconds
 
 
-def answer(paths: list[str], found: np.ndarray, seconds: float, once: list[float]) -> None:
-    """The last line."""
+def print_figures(paths: list[str], predicted: np.ndarray, seconds: float, one_by_one: list[float]) -> None:
+    """Print the last line: a JSON object."""
     true = np.array([int(Path(path).parent.name) for path in paths])
-    told = {"images": len(paths), "top1": round(float((found == true).mean()), 4), "seconds": round(seconds, 3)}
-    ms = {
-        "median": float(np.median(once)),
-        "low": float(np.percentile(once, 5)),
-        "high": float(np.percentile(once, 95)),
+    top1 = round(float((predicted == true).mean()), 4)
+    latency = {
+        "median": float(np.median(one_by_one)),
+        "low": float(np.percentile(one_by_one, 5)),
+        "high": float(np.percentile(one_by_one, 95)),
     }
-    print(json.dumps({**told, "latency_ms": {name: round(value, 2) for name, value in ms.items()}}))
+    figures = {"images": len(paths), "top1": top1, "seconds": round(seconds, 3)}
+    print(json.dumps({**figures, "latency_ms": {name: round(value, 2) for name, value in latency.items()}}))

@@ -1,0 +1,1 @@
+"""The pages of the benchmarks: README.md, and one README.md per folder with all tables and plots."""

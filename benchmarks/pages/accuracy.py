@@ -1,0 +1,170 @@
+"""The page of accuracy/: accuracy, log-loss and calibration, against peers and against held-out images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from benchmarks.harness import Figures
+from benchmarks.pages.markdown import Section, figure, heading, image, percent, table
+from benchmarks.pages.plots import draw_accuracy
+
+PRIORS = ("zero prior", "zero and discriminant priors")
+
+
+def metrics(each: Figures) -> list[str]:
+    """Accuracy, log-loss and ECE."""
+    return [percent(each["top1"]), figure(each["log_loss"]), figure(each["ece"])]
+
+
+def by_size(result: Figures) -> dict[tuple[str, str], list[Figures]]:
+    """The lines of a comparison with peers, by data set and images per class."""
+    groups: dict[tuple[str, str], list[Figures]] = {}
+    for line in result["summary"]:
+        groups.setdefault((line["data"], line["images_per_class"]), []).append(line)
+    return groups
+
+
+def size_of(images_per_class: str) -> str:
+    """How many images, in words."""
+    return "all images" if images_per_class == "all" else f"{images_per_class} images per class"
+
+
+def plot_name(result: Figures, data: str, size: str) -> str:
+    """The file of the plot of one data set and size."""
+    return f"accuracy-{data}-{size}-{result['machine'].get('gpu', 'cpu').replace(' ', '-')}.png"
+
+
+def peer_comparison(result: Figures) -> list[str]:
+    """Against peers, on a CPU or on a GPU."""
+    gpu = "gpu" in result["machine"]
+    lines = heading("Accuracy against peers, on a GPU" if gpu else "Accuracy against peers", result)
+    lines += ["Figures are of the test split, which takes part in no choice: median over the seeds, minimum, maximum."]
+    if not gpu:
+        lines += ["With so few images an epoch of fine-tuning has few steps: whole data sets favor it more."]
+    lines += [""]
+    for (data, size), found in by_size(result).items():
+        limit = [] if size == "all" else ["--images-per-class", size]
+        peers = ["--peers", *(line["peer"] for line in found)]
+        words = ["--data", data, *limit, "--seeds", str(max(line["seeds"] for line in found)), *peers]
+        rows = [
+            [
+                line["peer"],
+                str(line["seeds"]),
+                *metrics(line),
+                figure(line["seconds"], " s"),
+                figure(line["peak_gb"], " GB"),
+            ]
+            for line in found
+        ]
+        lines += [
+            f"**{data}**, {size_of(size)}",
+            "",
+            f"`python -m benchmarks.accuracy.peer_comparison {' '.join(words)}`",
+            "",
+            *table(["", "seeds", "accuracy", "log-loss", "ECE", "seconds", "peak memory"], rows),
+            *image("Accuracy over seconds", plot_name(result, data, size)),
+        ]
+    return lines
+
+
+def draw_peer_comparison(result: Figures, folder: Path) -> None:
+    """Accuracy over seconds, a plot for each data set and size."""
+    for (data, size), found in by_size(result).items():
+        draw_accuracy(folder / plot_name(result, data, size), found, f"{data}, {size_of(size)}")
+
+
+def search(result: Figures) -> list[str]:
+    """What each trial costs and gains."""
+    lines = heading("The search over what to train, trial by trial", result)
+    for name, found in result.items():
+        if not isinstance(found, dict) or "trials" not in found:
+            continue
+        final = found["result"]
+        where = f", on {found['machine']['processor']}" if "machine" in found else ""
+        rows = [
+            [trial, str(each["seeds"]), percent(each["accuracy"]), figure(each["log_loss"]), figure(each["seconds"])]
+            for trial, each in found["trials"].items()
+        ]
+        lines += [
+            f"**{name}**: accuracy on {found['split']} {percent(final['top1'])}, mean {final['top1']['mean']:.2%}; "
+            f"log-loss {figure(final['log_loss'])}; ECE {figure(final['ece'])}; prediction sets cover "
+            f"{final['covered']['mean']:.1%}; {figure(found['first_from_nothing_s'])} s with an empty store{where}.",
+            "",
+            *table(["trial, on validation", "seeds", "accuracy", "log-loss", "seconds"], rows),
+        ]
+    return lines
+
+
+def held_out(result: Figures) -> list[str]:
+    """Whether held-out images confirm what a fit reports."""
+    rows = [
+        [
+            name + (f", on {found['machine']['processor']}" if "machine" in found else ""),
+            found["within"],
+            percent(found["held_out_top1"]),
+            f"{found['covered_mean']:.1%}; {percent(found['covered'])}",
+            figure(found["set_size"]),
+            figure(found["ece"]),
+        ]
+        for name, found in result.items()
+        if isinstance(found, dict) and "within" in found
+    ]
+    head = [
+        "",
+        "held-out accuracy within the reported interval",
+        "held-out accuracy",
+        "coverage of 90 % sets: mean; median",
+        "classes per set",
+        "ECE",
+    ]
+    return [*heading("Reported and held-out accuracy", result), *table(head, rows)]
+
+
+def priors(result: Figures) -> list[str]:
+    """What the discriminant prior gains."""
+    rows = [
+        [f"{name}, {found['images']:,} images", prior, *metrics(found[prior]), figure(found[prior]["seconds"])]
+        for name, found in result.items()
+        if isinstance(found, dict) and PRIORS[0] in found
+        for prior in PRIORS
+    ]
+    return [
+        *heading("Priors of the head", result),
+        *table(["test split", "priors", "accuracy", "log-loss", "ECE", "seconds"], rows),
+    ]
+
+
+def few_images(result: Figures) -> list[str]:
+    """Few images per class."""
+    rows = [
+        [name, peer, *metrics(each)]
+        for name, peers in result.items()
+        if "images per class" in name
+        for peer, each in peers.items()
+    ]
+    return [
+        *heading("Few images per class", result),
+        *table(["", "", "accuracy", "log-loss", "ECE"], rows),
+    ]
+
+
+def update(result: Figures) -> list[str]:
+    """One more class."""
+    rows = [
+        ["the first fit, store empty", figure(result["first_fit_s"], " s")],
+        ["the update with the new class, store warm", figure(result["update_s"], " s")],
+        ["mean recall of the old classes before", f"{result['old_classes_before'][0]:.1%}"],
+        ["mean recall of the old classes after", f"{result['updates'][-1]['old'][0]:.1%}"],
+    ]
+    return [*heading("A 121st class for a run of 120", result), *table(["", ""], rows)]
+
+
+SECTIONS = {
+    "peer_comparison": Section(peer_comparison, draw_peer_comparison),
+    "peer_comparison-gpu": Section(peer_comparison, draw_peer_comparison),
+    "search": Section(search),
+    "held_out": Section(held_out),
+    "priors": Section(priors),
+    "few_images": Section(few_images),
+    "update": Section(update),
+}

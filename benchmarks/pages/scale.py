@@ -1,0 +1,48 @@
+"""The page of scale/: how time and memory grow."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from benchmarks.harness import Figures
+from benchmarks.pages.markdown import Section, heading, image, number, table
+from benchmarks.pages.plots import draw_growth
+
+STORE = {
+    "append_rows_per_s": "appended per second",
+    "look_up_all_s": "look up all, s",
+    "take_all_s": "read all, s",
+    "take_1000_s": "read 1,000, s",
+    "prune_s": "prune, s",
+    "peak_gb": "peak memory, GB",
+}
+FIT = ("from_nothing_s", "store_warm_s", "peak_gb")
+
+
+def fit_rows(result: Figures) -> list[list[str]]:
+    """Seconds and memory of a fit, by number of images."""
+    return [[f"{each['images']:,}", *(number(each[name]) for name in FIT)] for each in result["fit"]]
+
+
+FIT_HEAD = ["images", "fit, store empty, s", "store warm, s", "peak memory, GB"]
+
+
+def growth(result: Figures) -> list[str]:
+    """The store, and fits."""
+    rows = [[f"{each['rows']:,}", *(number(each[name]) for name in STORE)] for each in result["store"]]
+    return [
+        *heading("Growth", result),
+        *table(["rows of 64 features", *STORE.values()], rows),
+        "With a million rows, the memory is that of their keys and, once all are read, of their 128 MB of features.",
+        "",
+        *table(FIT_HEAD, fit_rows(result)),
+        *image("Time and memory over size", "growth.png"),
+    ]
+
+
+def draw(result: Figures, folder: Path) -> None:
+    """Time and memory over size."""
+    draw_growth(folder / "growth.png", result)
+
+
+SECTIONS = {"growth": Section(growth, draw)}
