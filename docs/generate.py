@@ -1,52 +1,187 @@
-"""Write what is made in docs/: command-line.md from the command line, tutorial.md's tables from what was measured.
+"""Write the generated pages and tables of docs/ from the code and from the measurements.
 
-Run: make docs. The tests fail where one is old.
+Run ``make docs``; with ``--check`` it only reports what is out of date, which ``make lint`` and the tests do.
 """
 
 from __future__ import annotations
 
+import inspect
 import json
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import click
 
+from headstart import events
+from headstart.artifacts.model_document import MODEL_FORMAT, ModelDocument
 from headstart.cli import cli
+from headstart.config import FitSettings, InputSettings, ReadSettings, options_of
+from headstart.config.options import GROUPS, Option
+from headstart.documents import json_schema
+from headstart.evaluate.schema import EVALUATION_FORMAT, RUN_FORMAT, EpochRecord, Evaluation, RunInfo
 
-PAGE = Path(__file__).with_name("command-line.md")
-TUTORIAL = Path(__file__).with_name("tutorial.md")
-MEASURED = Path(__file__).parent.parent / "benchmarks" / "results" / "tutorial.json"
-HEAD = """# The command line
+DOCS = Path(__file__).parent
+TUTORIAL = DOCS / "tutorial.md"
+FORMATS = DOCS / "formats.md"
+MEASURED = DOCS.parent / "benchmarks" / "results" / "speed" / "tutorial.json"
 
-Made by `make docs` from the code; do not edit it by hand. In Python the same settings are the parameters of
-`headstart.ImageClassifier` and of `headstart.FitSettings`, with underscores for hyphens.
+COMMANDS = {
+    "Fit and predict": ("fit", "predict", "evaluate", "report"),
+    "Look at images": ("check", "info", "show"),
+    "Choose and understand a network": ("rank", "models", "summary", "verify-input"),
+    "Published data sets": ("data",),
+    "The feature store": ("cache",),
+}
+"""The commands in the order in which a user meets them."""
+
+COMMAND_LINE_HEAD = """# Command line
+
+Generated from the code by `make docs`. In Python the same options are the parameters of
+{class}`headstart.ImageClassifier`, with underscores for hyphens: [Settings](settings.md).
+"""
+SETTINGS_HEAD = """# Settings
+
+Generated from the code by `make docs`. These are the parameters of {class}`headstart.ImageClassifier` and of
+{class}`headstart.FitSettings`. On the [command line](command-line.md), `batch_size` is `--batch-size`, and a setting
+that is True or False is `--refit` or `--no-refit`.
 """
 
 
-def commands(command: click.Command, path: str) -> Iterator[tuple[str, click.Command]]:
-    """Each verb with its full name, in order."""
+def command_line() -> str:
+    """The page of the command line, as Markdown."""
+    known = [name for names in COMMANDS.values() for name in names]
+    if sorted(known) != sorted(cli.commands):
+        raise SystemExit(f"COMMANDS in {__file__} differ from the commands: {set(known) ^ set(cli.commands)}")
+    parts = [COMMAND_LINE_HEAD]
+    for title, names in COMMANDS.items():
+        parts.append(f"## {title}\n")
+        for name in names:
+            parts.extend(_help(path, command) for path, command in _commands(cli.commands[name], f"headstart {name}"))
+    return "\n".join(parts)
+
+
+def _commands(command: click.Command, path: str) -> Iterator[tuple[str, click.Command]]:
+    """Each command with its full name, in order."""
     if isinstance(command, click.Group):
         for name, sub in sorted(command.commands.items()):
-            yield from commands(sub, f"{path} {name}")
+            yield from _commands(sub, f"{path} {name}")
     else:
         yield path, command
 
 
-def page() -> str:
-    """The page of the command line as Markdown."""
-    parts = [HEAD]
-    for path, command in commands(cli, "headstart"):
-        parent = click.Context(cli, info_name=path.rpartition(" ")[0], **cli.context_settings)
-        context = click.Context(command, info_name=path.rpartition(" ")[2], parent=parent, terminal_width=110)
-        parts.append(f"## {path}\n\n```text\n{command.get_help(context)}\n```\n")
+def _help(path: str, command: click.Command) -> str:
+    parent = click.Context(cli, info_name=path.rpartition(" ")[0], **cli.context_settings)
+    context = click.Context(command, info_name=path.rpartition(" ")[2], parent=parent, terminal_width=90)
+    return f"### {path}\n\n```text\n{command.get_help(context)}\n```\n"
+
+
+def settings() -> str:
+    """The page of the settings, as Markdown."""
+    parts = [SETTINGS_HEAD]
+    for group in GROUPS:
+        options = [option for option in options_of(FitSettings) if option.group == group]
+        parts.append(f"## {group}\n")
+        parts.extend(_table(["setting", "type", "default", "meaning"], [_row(option) for option in options]))
+        parts.append("")
+    parts.append("## Reading\n\nParameters of {func}`headstart.read_images`.\n")
+    parts.extend(_table(["parameter", "meaning"], [[f"`{each.name}`", each.help] for each in options_of(ReadSettings)]))
+    inputs = ", ".join(f"`{option.name}`" for option in options_of(InputSettings))
+    parts.append(
+        f"\nThe commands `predict`, `evaluate` and `verify-input` take the input settings as well: {inputs}.\n"
+    )
     return "\n".join(parts)
 
 
+def _row(option: Option) -> list[str]:
+    kind = ", ".join(f"`{choice}`" for choice in option.choices) or option.type
+    if option.low is not None:
+        kind += f", {option.low:g} to {option.high:g}" if option.high is not None else f", at least {option.low:g}"
+    default = "" if option.default is None else f"`{option.default}`"
+    return [f"`{option.name}`", kind, default, option.help.replace("|", "\\|")]
+
+
+def formats() -> str:
+    """The page of the file formats, with its schemas written anew."""
+    text = FORMATS.read_text(encoding="utf-8")
+    text = _filled(text, "settings.json", _schema(RunInfo, RUN_FORMAT))
+    text = _filled(text, "evaluation.json", _schema(Evaluation, EVALUATION_FORMAT))
+    text = _filled(text, "history.jsonl", _schema(EpochRecord, None))
+    text = _filled(text, "events.jsonl", _events())
+    return _filled(text, "model.json", _schema(ModelDocument, MODEL_FORMAT))
+
+
+def _schema(kind: type[Any], version: int | None) -> list[str]:
+    """The fields of a document as a table, and its JSON Schema in full."""
+    schema = json_schema(kind, version=version)
+    meanings = {"format": "version of the format", **_comments(kind)}
+    rows = [[f"`{name}`", _type(each), meanings.get(name, "")] for name, each in schema["properties"].items()]
+    text = json.dumps(schema, indent=2, ensure_ascii=False)
+    details = ["<details><summary>JSON Schema</summary>", "", "```json", text, "```", "", "</details>"]
+    return [*_table(["key", "value", "meaning"], rows), "", *_definitions(schema), *details]
+
+
+def _comments(kind: type[Any]) -> dict[str, str]:
+    """The comment beside each field of a dataclass, which says what its name does not."""
+    found = re.findall(r"^    (\w+):[^#\n]*#\s*(.+)$", inspect.getsource(kind), re.MULTILINE)
+    return {name: text.replace("|", "\\|") for name, text in found}
+
+
+def _definitions(schema: dict[str, Any]) -> list[str]:
+    """The objects that a document is made of, with what they are."""
+    rows = [
+        [f"`{name}`", ", ".join(f"`{key}`" for key in each.get("properties", ())), _summary(each)]
+        for name, each in sorted(schema.get("$defs", {}).items())
+    ]
+    return [*_table(["object", "keys", "meaning"], rows), ""] if rows else []
+
+
+def _summary(schema: dict[str, Any]) -> str:
+    """The first paragraph of a docstring in one line, with Markdown's code instead of reST's."""
+    paragraph = " ".join(str(schema.get("description", "")).partition("\n\n")[0].split())
+    return paragraph.replace("``", "`").replace("|", "\\|")
+
+
+def _type(schema: dict[str, Any]) -> str:
+    """A JSON type in words.
+
+    >>> _type({"anyOf": [{"type": "array", "items": {"$ref": "#/$defs/Interval"}}, {"type": "null"}]})
+    'list of `Interval`, or null'
+    """
+    if "const" in schema or "enum" in schema:
+        return " or ".join(f"`{json.dumps(value)}`" for value in schema.get("enum", [schema.get("const")]))
+    if "anyOf" in schema:
+        return ", or ".join(_type(each) for each in schema["anyOf"])
+    if "$ref" in schema:
+        return f"`{schema['$ref'].rpartition('/')[2]}`"
+    if schema.get("type") == "array":
+        return _array(schema)
+    if schema.get("type") == "object" and isinstance(schema.get("additionalProperties"), dict):
+        return f"object of {_type(schema['additionalProperties'])}"
+    return str(schema.get("type", "any"))
+
+
+def _array(schema: dict[str, Any]) -> str:
+    if "prefixItems" in schema:
+        return f"[{', '.join(_type(each) for each in schema['prefixItems'])}]"
+    return f"list of {_type(schema.get('items', {}))}"
+
+
+def _events() -> list[str]:
+    kinds = [getattr(events, name) for name in events.__all__]
+    rows = [
+        [f"`{kind.kind}`", kind.__doc__.split("\n")[0], ", ".join(f"`{field.name}`" for field in fields(kind))]
+        for kind in kinds
+        if isinstance(kind, type) and issubclass(kind, events.Event) and kind is not events.Event
+    ]
+    return _table(["`kind`", "meaning", "further keys"], rows)
+
+
 def tutorial() -> str:
-    """The tutorial's page with its tables written anew."""
+    """The tutorial's page, with its tables written anew."""
     measured = json.loads(MEASURED.read_text(encoding="utf-8"))
     text = TUTORIAL.read_text(encoding="utf-8")
     return _filled(_filled(text, "input", _input(measured)), "fits", _fits(measured))
@@ -54,7 +189,7 @@ def tutorial() -> str:
 
 def _filled(text: str, name: str, lines: list[str]) -> str:
     """The text with these lines between the marks of that name."""
-    before, begin, rest = re.split(rf"(<!-- {name}: .*-->\n)", text)
+    before, begin, rest = re.split(rf"(<!-- {re.escape(name)}: .*-->\n)", text)
     made = "\n".join(["", *lines, ""])
     return f"{before}{begin}{made}\n{rest[rest.index('<!-- end -->') :]}"
 
@@ -64,7 +199,7 @@ def _table(head: list[str], rows: list[list[str]]) -> list[str]:
 
 
 def _percent(value: dict[str, float]) -> str:
-    """With its 95 % interval where it has one."""
+    """A share as a percentage, with its 95 % interval where it has one."""
     interval = f" ({100 * value['low']:.1f} to {100 * value['high']:.1f})" if "low" in value else ""
     return f"{100 * value['value']:.1f} %{interval}"
 
@@ -79,7 +214,7 @@ def _input(measured: dict[str, Any]) -> list[str]:
         for name, row in measured["input"].items()
     ]
     images = next(iter(measured["input"].values()))["images"]
-    return _table([f"{images:,} of ImageNet's pictures, shown", "top-1", "top-5", "seconds", "memory"], rows)
+    return _table([f"{images:,} ImageNet images, input", "top-1", "top-5", "seconds", "memory"], rows)
 
 
 def _fits(measured: dict[str, Any]) -> list[str]:
@@ -93,26 +228,26 @@ def _fits(measured: dict[str, Any]) -> list[str]:
         ]
         for name, row in rows.items()
     ]
-    told = (
+    about = (
         f"`{measured['command']}` on {machine['cores']} cores of {machine['processor']}, {measured['date']}; "
-        f"{measured['images']:,} pictures, of which the last quarter validates; from nothing, the whole process. In "
-        "brackets the 95 % interval of the validation accuracy."
+        f"{measured['images']:,} images, of which the last quarter is the validation split. Time and memory are of the "
+        "whole process with an empty store. In brackets: the 95 % interval of the validation accuracy."
     )
     note = [f"**{measured['note']}**", ""] if "note" in measured else []
-    return [told, "", *note, *_table(["", "accuracy", "log-loss", "seconds", "memory"], table), "", *_epochs(measured)]
+    return [about, "", *note, *_table(["", "accuracy", "log-loss", "seconds", "memory"], table), "", *_epochs(measured)]
 
 
 def _epochs(measured: dict[str, Any]) -> list[str]:
-    """Of the rows by the tutorial's recipe: accuracy on training, as Keras counts it, and on validation."""
+    """Accuracy per epoch of the rows by the tutorial's recipe: on training, as Keras counts it, and on validation."""
     rows = {name: row for name, row in measured["fits"].items() if "val_accuracy" in row}
     head = ["epoch: accuracy in training / on validation, %", *rows]
     seeds = max(row.get("seeds", 1) for row in rows.values())
-    told = [
-        "Epoch by epoch. Training accuracy is the running mean of an epoch, before each step, as Keras tells it"
-        + (f"; the same recipe in the middle of {seeds} seeds, with the lowest and highest." if seeds > 1 else ".")
+    about = [
+        "Accuracy per epoch. Training accuracy is the running mean of an epoch, before each step, as Keras reports it"
+        + (f"; the same recipe is the median of {seeds} seeds, with the lowest and highest." if seeds > 1 else ".")
     ]
     lines = [[str(number + 1), *(_epoch(row, number) for row in rows.values())] for number in range(measured["epochs"])]
-    return [*told, "", *_table(head, lines)]
+    return [*about, "", *_table(head, lines)]
 
 
 def _epoch(row: dict[str, Any], number: int) -> str:
@@ -122,16 +257,25 @@ def _epoch(row: dict[str, Any], number: int) -> str:
     return " / ".join(f"{100 * middle:.1f} ({100 * low:.1f} to {100 * high:.1f})" for low, middle, high in both)
 
 
+PAGES: dict[str, Callable[[], str]] = {
+    "command-line.md": command_line,
+    "settings.md": settings,
+    "formats.md": formats,
+    "tutorial.md": tutorial,
+}
+
+
 def main() -> int:
-    """Write the pages, or with --check say whether they are up to date."""
-    old = False
-    for place, made in ((PAGE, page()), (TUTORIAL, tutorial())):
+    """Write the pages, or with --check report those that are out of date."""
+    outdated = False
+    for name, make in PAGES.items():
+        path, made = DOCS / name, make()
         if "--check" not in sys.argv[1:]:
-            place.write_text(made, encoding="utf-8")
-        elif not place.exists() or place.read_text(encoding="utf-8") != made:
-            sys.stderr.write(f"{place.name} is not up to date: run make docs\n")
-            old = True
-    return 1 if old else 0
+            path.write_text(made, encoding="utf-8")
+        elif not path.exists() or path.read_text(encoding="utf-8") != made:
+            sys.stderr.write(f"docs/{name} is out of date: run make docs\n")
+            outdated = True
+    return 1 if outdated else 0
 
 
 if __name__ == "__main__":
