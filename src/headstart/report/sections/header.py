@@ -39,7 +39,7 @@ summary.trainable_parameters is not none %}: {{ summary.trainable_parameters|cou
 {% endif %}
 <div><dt>Classes</dt><dd>{{ evaluation.classes|length|count }}</dd></div>
 {% if summary %}
-{% for split, images in summary.images|items %}
+{% for split, images in summary.images|items if images %}
 <div><dt>{{ 'Training' if split == 'train' else split|capitalize }} images</dt><dd>{{ images|count }}</dd></div>
 {% endfor %}
 {% endif %}
