@@ -114,7 +114,7 @@ def _reason_to_stop(trials: list[Trial], train: str, deadline: float, settings: 
     if len(trials) > 1 and not improves(trials[-2].image_log_losses, last.image_log_losses):
         mean, error = paired_difference(trials[-2].image_log_losses, last.image_log_losses)
         return (
-            f"{last.name} improved the log-loss of {trials[-2].name} by {mean:+.3f} ± {error:.3f}: {train} is not tried"
+            f"{last.name} changed the log-loss of {trials[-2].name} by {-mean:+.3f} ± {error:.3f}: {train} is not tried"
         )
     if time.monotonic() > deadline:
         return f"the time is used up (--budget {settings.budget}): {train} is not tried"
