@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from headstart.artifacts.classifier import Classifier
 from headstart.cli.console import event_line
 from headstart.config import FitSettings
 from headstart.data.manifest import Manifest
@@ -84,3 +85,9 @@ def fitted(tmp_path: Path) -> Callable[..., FitResult]:
         return fit(manifest, FitSettings.of(**chosen), events=events)
 
     return run
+
+
+@pytest.fixture
+def classifier(photos: Callable[..., Path], fitted: Callable[..., FitResult]) -> Classifier:
+    """Fitted to eight images of each color."""
+    return fitted(photos(red=8, green=8, blue=8)).classifier

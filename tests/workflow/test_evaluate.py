@@ -29,11 +29,6 @@ PLAIN = EngineSettings(engine="torch", precision="float32")
 INT8 = EngineSettings(precision="int8")
 
 
-@pytest.fixture
-def classifier(photos: Photos, fitted: Fit) -> Classifier:
-    return fitted(photos(red=8, green=8, blue=8)).classifier
-
-
 def test_spelling_of_labels(classifier: Classifier, photos: Photos) -> None:
     manifest = read_images(photos("new", seed=2, red=3, green=3))
     capitals = manifest.with_column("label", [str(label).upper() for label in manifest.labels])
@@ -55,7 +50,7 @@ def test_labels_must_be_classes(classifier: Classifier, photos: Photos) -> None:
     with pytest.raises(DataError) as caught:
         evaluate(classifier, manifest.with_column("label", [None] * 3), PLAIN)
     assert str(caught.value) == (
-        "no image has a label: use one subfolder per class, or a table of labels (--labels TABLE)"
+        "no image has a label: give one subfolder per class, or a table of labels (--labels TABLE)"
     )
     with pytest.raises(DataError) as caught:
         evaluate(classifier, manifest.with_column("label", ["red", "mauve", "red"]), PLAIN)

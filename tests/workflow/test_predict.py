@@ -23,11 +23,6 @@ PLAIN = EngineSettings(engine="torch", precision="float32")
 INT8 = EngineSettings(precision="int8")
 
 
-@pytest.fixture
-def classifier(photos: Photos, fitted: Fit) -> Classifier:
-    return fitted(photos(red=8, green=8, blue=8)).classifier
-
-
 def predictions(*problems: str | None, **fields: Any) -> Predictions:
     manifest = Manifest.from_rows([f"/photos/{number}.jpg" for number in range(len(problems))])
     usable = sum(problem is None for problem in problems)

@@ -87,12 +87,13 @@ def assess(trial: Trial, decision: Decision, search: Search, *, events: Events) 
         detector = _ood_detector(trial, dataset, split, outputs)
     logits = trial.logits if cross_fitted else outputs.logits
     decision = replace(decision, ood_detector=detector)
+    result = decision.decide(outputs)
     probabilities: NDArray[np.floating] = (
-        cross_fitted_probabilities(logits, targets) if cross_fitted else decision.decide(outputs).probabilities
+        cross_fitted_probabilities(logits, targets) if cross_fitted else result.probabilities
     )
     evaluation = replace(
         _measured(logits, probabilities, targets, dataset, split, decision, cross_fitted=cross_fitted),
-        out_of_distribution=_ood_metrics(detector, outputs, cross_fitted=cross_fitted),
+        out_of_distribution=_ood_metrics(detector, result.ood_score, cross_fitted=cross_fitted),
         trials=search.records(),
         notes=tuple(filter(None, [_NOTES[split], _contamination(dataset, extractor.backbone)])),
         summary=_summary(trial, dataset),
@@ -162,11 +163,10 @@ def _ood_detector(trial: Trial, dataset: Dataset, split: str, outputs: NetworkOu
 
 
 def _ood_metrics(
-    detector: OODDetector | None, outputs: NetworkOutputs, *, cross_fitted: bool
+    detector: OODDetector | None, scores: NDArray[np.float64] | None, *, cross_fitted: bool
 ) -> OutOfDistributionMetrics | None:
-    if detector is None or outputs.embeddings is None:
+    if detector is None or scores is None:
         return None
-    scores = detector.scores(outputs.embeddings)
     return ood_metrics(scores, threshold=detector.threshold, cross_fitted=cross_fitted)
 
 

@@ -9,18 +9,15 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
 from headstart.config import FitSettings
 from headstart.data.manifest import Manifest
 from headstart.data.views import read_views
 from headstart.errors import DataError, ModelError, SettingsError
 from headstart.events import Events
-from headstart.features.extractor import extract_features
-from headstart.inference.engine import Engine, choose_batch_size, choose_device
+from headstart.inference.engine import Engine, choose_device
 from headstart.models import catalog, weights
 from headstart.models.backbone import load_backbone
-from headstart.train.heads import LinearHead, matched_head
 from headstart.workflow.extraction import FeatureExtractor, open_extractor
 
 __all__ = ["Candidate", "expand_models", "open_candidate"]
@@ -85,37 +82,17 @@ class Candidate:
         assert isinstance(engine, Engine)  # a network cut before its head is never cut at the image
         return engine
 
-    @property
-    def batch_size(self) -> int:
-        """Images per batch in the frozen part."""
-        return choose_batch_size(self.extractor.settings.extract_batch_size, self.extractor.device)
-
-    def missing(self, images: Manifest) -> int:
-        """The number of images whose features are not in the store."""
-        return len(self.extractor.table.missing([str(each) for each in images.hashes]))
-
     def features(self, images: Manifest, *, events: Events) -> NDArray[np.floating]:
         """The features (N, D) of inspected, usable images; those that the store lacks are computed and stored.
 
         :raises DataError: an image changed after it was inspected.
         """
-        settings, table = self.extractor.settings, self.extractor.table
-        problems = extract_features(
-            images,
-            table,
-            self.extractor.backbone.spec,
-            open_engine=lambda: self.engine,
-            batch_size=self.batch_size,
-            max_pixels=settings.max_pixels,
-            workers=settings.workers,
-            events=events,
-        )
-        if problems:
+        if problems := self.extractor.compute(images, views=(0,), events=events):
             row, reason = problems[0]
             raise DataError(
                 f"{images.uris[row]}: {reason}; images must not change while models are ranked: start again"
             )
-        return table.rows([str(each) for each in images.hashes]).take(np.arange(len(images)))
+        return self.extractor.table.rows([str(each) for each in images.hashes]).take(np.arange(len(images)))
 
     def ms_per_image(self, images: Manifest) -> float:
         """Milliseconds per image in the engine alone: the median over some full batches, without decoding.
@@ -123,7 +100,8 @@ class Candidate:
         It is measured apart from extraction, so that it depends neither on whether features were in the store nor on
         the threads that decode images.
         """
-        settings, rows = self.extractor.settings, range(min(len(images), self.batch_size))
+        settings, size = self.extractor.settings, self.extractor.batch_size
+        rows = range(min(len(images), size))
         (views,) = read_views(
             images,
             rows,
@@ -137,15 +115,8 @@ class Candidate:
         for _ in range(_TIMED_BATCHES):
             start = time.monotonic()
             self.engine(batch)
-            seconds.append((time.monotonic() - start) / self.batch_size)
+            seconds.append((time.monotonic() - start) / size)
         return 1000 * statistics.median(seconds)
-
-    def pretrained_prior(self, classes: Sequence[str], features: Tensor, targets: Tensor) -> LinearHead | None:
-        """The rows of the pretrained head whose classes have the names of the new ones, as in a fit; None without."""
-        backbone = self.extractor.backbone
-        if not self.extractor.settings.pretrained_head or backbone.pretrained_head is None:
-            return None
-        return matched_head(backbone.pretrained_head, backbone.classes, classes, features, targets)
 
 
 def open_candidate(name: str, settings: FitSettings, *, classes: int, events: Events | None = None) -> Candidate:

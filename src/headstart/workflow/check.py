@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 
 from headstart import paths
@@ -16,7 +17,7 @@ from headstart.data.sources.read import read_images
 from headstart.errors import DataError
 from headstart.events import Events
 
-__all__ = ["check", "inspect_images", "read", "read_all"]
+__all__ = ["check", "inspect_images", "read", "read_all", "require_labels"]
 
 
 def read(photos: str | Path, settings: ReadSettings | None = None) -> Manifest:
@@ -46,6 +47,17 @@ def read_all(images: Sequence[str | Path], settings: ReadSettings | None = None)
     # labels=False: an old table of predictions next to the images does not list them.
     manifests = [read_images(image, labels=False) for image in images]
     return manifests[0] if len(manifests) == 1 else Manifest(pa.concat_tables([each.table for each in manifests]))
+
+
+def require_labels(manifest: Manifest) -> Manifest:
+    """The images that have a label.
+
+    :raises DataError: no image has one.
+    """
+    labeled = manifest.select(np.array([label is not None for label in manifest.labels], bool))
+    if not len(labeled):
+        raise DataError("no image has a label: give one subfolder per class, or a table of labels (--labels TABLE)")
+    return labeled
 
 
 def inspect_images(manifest: Manifest, settings: EngineSettings, *, events: Events) -> Manifest:

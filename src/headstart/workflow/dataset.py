@@ -14,7 +14,7 @@ from headstart.data.manifest import Manifest
 from headstart.data.splitting import DEFAULT_VALIDATION_SHARE, assign_split, split_by_order
 from headstart.errors import DataError
 from headstart.events import Events
-from headstart.workflow.check import inspect_images
+from headstart.workflow.check import inspect_images, require_labels
 
 __all__ = ["MIN_IMAGES_PER_CLASS", "SPLITS", "Dataset", "prepare_dataset"]
 
@@ -85,7 +85,10 @@ def prepare_dataset(manifest: Manifest, settings: FitSettings, *, solvable: bool
         choose the epoch.
     :raises DataError: the images or labels cannot be used as they are.
     """
-    inspected_images = inspect_images(_labeled(manifest, events), settings, events=events)
+    labeled = require_labels(manifest)
+    if unlabeled := len(manifest) - len(labeled):
+        events.warn(f"{unlabeled:,} images have no label and are left out")
+    inspected_images = inspect_images(labeled, settings, events=events)
     assigned, cross_validated = _assign_splits(inspected_images, settings, solvable=solvable)
     classes = assigned.usable.in_split("train").classes
     if settings.class_order == "appearance":
@@ -116,16 +119,6 @@ def check_splits(dataset: Dataset) -> None:
                 f"the {name} split has classes without training images: {', '.join(unknown[:3])}; "
                 "add training images of each"
             )
-
-
-def _labeled(manifest: Manifest, events: Events) -> Manifest:
-    unlabeled = sum(label is None for label in manifest.labels)
-    if unlabeled == len(manifest):
-        raise DataError("no image has a label: give one subfolder per class, or a table of labels (--labels TABLE)")
-    if not unlabeled:
-        return manifest
-    events.warn(f"{unlabeled:,} images have no label and are left out")
-    return manifest.select(np.array([label is not None for label in manifest.labels]))
 
 
 def _assign_splits(manifest: Manifest, settings: FitSettings, *, solvable: bool) -> tuple[Manifest, bool]:

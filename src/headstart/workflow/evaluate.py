@@ -8,19 +8,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from headstart.artifacts.classifier import Classifier
 from headstart.artifacts.run_folder import run_info, write_run
 from headstart.config import EngineSettings
 from headstart.data.manifest import Manifest
-from headstart.errors import DataError
 from headstart.evaluate import evaluate as compute_metrics
 from headstart.evaluate import worst_classes
 from headstart.evaluate.schema import Evaluation, Summary
 from headstart.events import Events
 from headstart.models.class_names import align
-from headstart.workflow.check import inspect_images
+from headstart.workflow.check import inspect_images, require_labels
 from headstart.workflow.predict import Predictions, predict
 
 __all__ = ["evaluate", "evaluation_folder", "evaluation_lines", "save_evaluation", "select_labeled"]
@@ -69,9 +66,7 @@ def select_labeled(manifest: Manifest, classes: Sequence[str]) -> Manifest:
 
     :raises DataError: no image has a label, or a label is none of the classes.
     """
-    labeled = manifest.select(np.array([label is not None for label in manifest.labels], bool))
-    if not len(labeled):
-        raise DataError("no image has a label: use one subfolder per class, or a table of labels (--labels TABLE)")
+    labeled = require_labels(manifest)
     aligned = align(labeled.classes, classes)
     return labeled.with_column("label", [aligned[str(label)] for label in labeled.labels])
 

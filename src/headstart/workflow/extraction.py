@@ -28,6 +28,7 @@ from headstart.inference.network import NetworkOutputs, mean_outputs, network_ou
 from headstart.inference.quantization import Calibration
 from headstart.models.backbone import Backbone, digest
 from headstart.models.cut import Cut, cut
+from headstart.train.heads import LinearHead, matched_head
 from headstart.train.heads.vectors import Vectors
 from headstart.workflow.dataset import Dataset
 
@@ -36,8 +37,6 @@ __all__ = [
     "FeatureExtractor",
     "extract",
     "open_extractor",
-    "open_feature_table",
-    "open_frozen_engine",
     "sample_rows",
 ]
 
@@ -63,7 +62,7 @@ class FeatureExtractor:
         """Computes features of images (B, H, W, 3); opened when it is first needed."""
         if self.cut.at_image:
             return lambda images: images
-        return open_frozen_engine(self.backbone, self.cut, self.settings, calibration=self.calibration)
+        return _open_engine(self.backbone, self.cut, self.settings, calibration=self.calibration)
 
     def release(self) -> None:
         """Free what computes the features, some hundred megabytes; it is opened again when it is needed again."""
@@ -116,6 +115,39 @@ class FeatureExtractor:
             ]
         )
 
+    @property
+    def batch_size(self) -> int:
+        """Images per batch in the frozen part."""
+        return choose_batch_size(self.settings.extract_batch_size, self.device)
+
+    def missing(self, images: Manifest, view: int = 0) -> int:
+        """The number of images of which the table has no features of this view."""
+        return len(self.table.missing([str(each) for each in images.hashes], view=view))
+
+    def compute(self, images: Manifest, *, events: Events, views: Sequence[int] | None = None) -> list[tuple[int, str]]:
+        """Compute the features of inspected images that the table lacks; return (row, reason) of unreadable ones.
+
+        :param views: of each image; by default those that are averaged in prediction.
+        """
+        return extract_features(
+            images,
+            self.table,
+            self.backbone.spec,
+            open_engine=lambda: self.run,
+            views=self.views if views is None else views,
+            batch_size=self.batch_size,
+            max_pixels=self.settings.max_pixels,
+            workers=self.settings.workers,
+            events=events,
+        )
+
+    def pretrained_prior(self, classes: Sequence[str], features: Vectors, targets: Tensor) -> LinearHead | None:
+        """The rows of the pretrained head for the classes that it has by name; None without any, or if turned off."""
+        backbone = self.backbone
+        if not self.settings.pretrained_head or backbone.pretrained_head is None:
+            return None
+        return matched_head(backbone.pretrained_head, backbone.classes, classes, features, targets)
+
     def train_only(self) -> None:
         """Let only the parameters after the cut require gradients."""
         trainable = set(self.cut.trainable)
@@ -142,7 +174,7 @@ def open_extractor(
     network = backbone.module.to("cpu")
     parts = cut(network, train, input_shape=backbone.input_shape)
     tail = Normalized(network, backbone.spec) if parts.at_image else parts.tail
-    table = open_feature_table(backbone, parts, settings, device=device, calibration=calibration)
+    table = _open_table(backbone, parts, settings, device=device, calibration=calibration)
     return FeatureExtractor(train, backbone, parts, tail, table, settings, device, calibration)
 
 
@@ -164,17 +196,7 @@ def extract(
     settings = extractor.settings
     rows = dataset.rows(splits)
     rows = rows[sample_rows(len(rows), limit, settings.seed)]
-    problems = extract_features(
-        dataset.manifest.select(rows),
-        extractor.table,
-        extractor.backbone.spec,
-        open_engine=lambda: extractor.run,
-        views=extractor.views if views is None else views,
-        batch_size=choose_batch_size(settings.extract_batch_size, extractor.device),
-        max_pixels=settings.max_pixels,
-        workers=settings.workers,
-        events=events,
-    )
+    problems = extractor.compute(dataset.manifest.select(rows), views=views, events=events)
     if not problems:
         return dataset
     return dataset.without(((int(rows[row]), reason) for row, reason in problems), max_problems=settings.max_problems)
@@ -185,12 +207,12 @@ def sample_rows(count: int, limit: int | None, seed: int) -> NDArray[np.int64]:
     return np.sort(np.random.default_rng(seed).permutation(count)[:limit])
 
 
-def open_feature_table(
+def _open_table(
     backbone: Backbone, parts: Cut, settings: FitSettings, *, device: str, calibration: Calibration | None = None
 ) -> FeatureTable:
     """The table for the features of a frozen part; for a network that is cut at the image, for its pixels.
 
-    :param calibration: the one that :func:`open_frozen_engine` is given.
+    :param calibration: the one that :func:`_open_engine` is given.
     :raises StoreError: the feature store cannot be used.
     """
     spec, at_image = backbone.spec, parts.at_image
@@ -207,7 +229,7 @@ def open_feature_table(
     return FeatureStore(paths.features(settings.cache_dir)).table(space)
 
 
-def open_frozen_engine(
+def _open_engine(
     backbone: Backbone, parts: Cut, settings: FitSettings, *, calibration: Calibration | None = None
 ) -> Engine:
     """The frozen part, ready to run.

@@ -9,7 +9,6 @@ import numpy as np
 
 from headstart.data.manifest import Manifest
 from headstart.data.views import read_views
-from headstart.inference.engine import choose_batch_size
 from headstart.train.forecast import step_seconds
 from headstart.train.heads import head_solver
 from headstart.workflow.dataset import Dataset
@@ -51,8 +50,8 @@ def forecast(extractor: FeatureExtractor, dataset: Dataset, *, glimpse: bool = F
     train, selection = dataset.split("train"), dataset.split(dataset.selection_split)
     augmented = () if head else tuple(range(1, settings.augmentations + 1))
     looked_at = [usable] if head else [train] if dataset.cross_validated else [train, selection]
-    missing = sum(_missing(extractor, images, view) for images in looked_at for view in extractor.views)
-    missing += sum(_missing(extractor, train, view) for view in augmented)
+    missing = sum(extractor.missing(images, view) for images in looked_at for view in extractor.views)
+    missing += sum(extractor.missing(train, view) for view in augmented)
     seconds_per_image = _seconds_per_image(extractor, usable) if missing else 0.0
     step = 0.0 if head else _step_seconds(extractor)
     training = _solving(extractor, dataset) if head else settings.epochs * step * _steps(extractor, train, selection)
@@ -61,7 +60,7 @@ def forecast(extractor: FeatureExtractor, dataset: Dataset, *, glimpse: bool = F
         some = train.select(sample_rows(len(train), GLIMPSE_IMAGES, settings.seed))
         careful = GLIMPSE_EPOCHS * step * _steps(extractor, some, selection)
         training += careful
-        needed = _missing(extractor, some) + sum(_missing(extractor, selection, view) for view in extractor.views)
+        needed = extractor.missing(some) + sum(extractor.missing(selection, view) for view in extractor.views)
         until_glimpse = careful + seconds_per_image * needed
     rows = len(train) * (1 + len(augmented)) + (0 if dataset.cross_validated else len(selection))
     return Forecast(
@@ -73,10 +72,6 @@ def forecast(extractor: FeatureExtractor, dataset: Dataset, *, glimpse: bool = F
         min(rows * extractor.cut.bytes_per_image, MAX_IN_MEMORY),
         until_glimpse,
     )
-
-
-def _missing(extractor: FeatureExtractor, images: Manifest, view: int = 0) -> int:
-    return len(extractor.table.missing([str(each) for each in images.hashes], view=view))
 
 
 def _solving(extractor: FeatureExtractor, dataset: Dataset) -> float:
@@ -110,7 +105,7 @@ def _seconds_per_image(extractor: FeatureExtractor, images: Manifest) -> float:
         images,
         rows,
         spec,
-        batch_size=min(choose_batch_size(settings.extract_batch_size, extractor.device), len(rows)),
+        batch_size=min(extractor.batch_size, len(rows)),
         max_pixels=settings.max_pixels,
         workers=settings.workers,
     )

@@ -20,7 +20,7 @@ from headstart.events import Events
 from headstart.train.heads import HeadProblem, head_solver
 from headstart.train.probe import halving_eliminations, logme, probe
 from headstart.workflow.candidates import Candidate, expand_models, open_candidate
-from headstart.workflow.check import inspect_images
+from headstart.workflow.check import inspect_images, require_labels
 from headstart.workflow.dataset import Dataset
 from headstart.workflow.ranking import Ranking, Row
 
@@ -87,10 +87,7 @@ def _prepare(manifest: Manifest, settings: FitSettings, events: Events) -> Datas
 
     :raises DataError: the images or labels cannot be used as they are.
     """
-    labeled = manifest.select(np.array([label is not None for label in manifest.labels], bool))
-    if not len(labeled):
-        raise DataError("no image has a label: give one subfolder per class, or a table of labels (--labels TABLE)")
-    images = inspect_images(labeled, settings, events=events)
+    images = inspect_images(require_labels(manifest), settings, events=events)
     validation = DEFAULT_VALIDATION_SHARE if settings.validation_share is None else settings.validation_share
     test = settings.test_share or 0.0
     assigned = assign_split(images, validation_share=validation, test_share=test, seed=settings.seed).usable
@@ -182,7 +179,7 @@ def _measure(
     features, targets = [], []
     for split in ("train", "validation"):
         images = sample.split(split)
-        new, start = candidate.missing(images), time.monotonic()
+        new, start = candidate.extractor.missing(images), time.monotonic()
         features.append(candidate.features(images, events=events))
         targets.append(sample.targets(split))
         if new:
@@ -192,7 +189,7 @@ def _measure(
         (torch.from_numpy(x).float().to(extractor.device), torch.from_numpy(y).to(extractor.device))
         for x, y in zip(features, targets, strict=True)
     )
-    problem = HeadProblem(classes, pretrained=candidate.pretrained_prior(sample.classes, *train))
+    problem = HeadProblem(classes, pretrained=candidate.extractor.pretrained_prior(sample.classes, *train))
     found = probe(train, validation, problem, solver=head_solver(extractor.settings.head_solver))
     evidence = logme(features[0], targets[0], classes=classes)
     probe_seconds = time.monotonic() - start
@@ -239,6 +236,6 @@ def _forecast(entries: Sequence[_Entry], sample: Dataset) -> float:
     total = 0.0
     for entry in entries:
         rate = max(entry.extract_seconds, entry.row.ms_per_image / 1000)
-        total += rate * sum(entry.candidate.missing(sample.split(split)) for split in ("train", "validation"))
+        total += rate * sum(entry.candidate.extractor.missing(sample.split(split)) for split in ("train", "validation"))
         total += entry.probe_seconds * len(sample.split("train")) / entry.row.train_images
     return total

@@ -122,5 +122,6 @@ def _reason_to_stop(trials: list[Trial], train: str, deadline: float, settings: 
 
 
 def _announce(trial: Trial, events: Events) -> None:
-    accuracy, log_loss = trial.record().accuracy, trial.record().log_loss
-    events.emit(TrialEnded(trial.name, accuracy.value, accuracy.low, accuracy.high, log_loss, trial.seconds))
+    record = trial.record()
+    accuracy = record.accuracy
+    events.emit(TrialEnded(trial.name, accuracy.value, accuracy.low, accuracy.high, record.log_loss, trial.seconds))

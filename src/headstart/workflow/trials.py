@@ -24,7 +24,6 @@ from headstart.models.class_names import match
 from headstart.train.class_balance import Balance, class_balance
 from headstart.train.finetune import TrainConfig, finetune, trainable_state
 from headstart.train.heads import HeadFit, HeadProblem, LinearHead, head_solver
-from headstart.train.heads.priors import matched_head
 from headstart.train.heads.vectors import Vectors
 from headstart.train.unfreezing import image_log_losses, improves
 from headstart.workflow.dataset import Dataset
@@ -96,7 +95,7 @@ def head_trials(extractor: FeatureExtractor, dataset: Dataset, events: Events) -
     train = _vectors(extractor, dataset, "train")
     validation = None if dataset.cross_validated else _vectors(extractor, dataset, dataset.selection_split)
     checks = (train if validation is None else validation)[0]
-    pretrained = _pretrained_prior(extractor, dataset, train)
+    pretrained = extractor.pretrained_prior(dataset.classes, *train)
     if pretrained is not None and _knows_all(extractor, dataset):
         logits = pretrained.logits(checks).cpu().numpy()
         state = extractor.head_state(pretrained.weight, pretrained.bias)
@@ -144,7 +143,9 @@ def fine_tune(
         if begin is not None:
             with extractor.backbone.applied(initial):
                 glimpse = _glimpse(extractor, dataset, events, start)
-            if not improves(begin.image_log_losses, glimpse.image_log_losses, z=1.0):
+            # Images of the selection split may have vanished since the head was solved.
+            before = begin.on(glimpse.dataset)
+            if not improves(before.image_log_losses, glimpse.image_log_losses, z=1.0):
                 return glimpse
             dataset = glimpse.dataset
         augmented = tuple(range(1, extractor.settings.augmentations + 1))
@@ -255,7 +256,7 @@ def _starting_head(head: Trial, dataset: Dataset) -> Trial:
         return head
     train = _vectors(extractor, dataset, "train")
     validation = _vectors(extractor, dataset, dataset.selection_split)
-    problem = _problem(extractor, dataset, _pretrained_prior(extractor, dataset, train))
+    problem = _problem(extractor, dataset, extractor.pretrained_prior(dataset.classes, *train))
     solver = head_solver(extractor.settings.head_solver)
     fit = solver.fit(train, validation, replace(problem, discriminant=False))
     state = extractor.head_state(fit.head.weight, fit.head.bias)
@@ -285,15 +286,6 @@ def _balance(extractor: FeatureExtractor, dataset: Dataset, targets: Tensor | No
     """The correction for imbalanced classes, by the training images or by these targets, (N,)."""
     counted = torch.from_numpy(dataset.targets("train")) if targets is None else targets
     return class_balance(counted, len(dataset.classes), extractor.settings.class_balance)
-
-
-def _pretrained_prior(
-    extractor: FeatureExtractor, dataset: Dataset, train: tuple[Vectors, Tensor]
-) -> LinearHead | None:
-    backbone = extractor.backbone
-    if not extractor.settings.pretrained_head or backbone.pretrained_head is None:
-        return None
-    return matched_head(backbone.pretrained_head, backbone.classes, dataset.classes, *train)
 
 
 def _knows_all(extractor: FeatureExtractor, dataset: Dataset) -> bool:

@@ -18,11 +18,11 @@ from headstart.errors import DataError, RunError, SettingsError
 from headstart.evaluate.schema import read_history, read_run_info
 from headstart.events import Events
 from headstart.workflow.check import inspect_images
+from headstart.workflow.dataset import DEFAULT_TEST_SHARE
 
 __all__ = ["extended", "settings_of"]
 
 _REMEDY = "--update needs a folder that headstart fit has written"
-DEFAULT_TEST_SHARE = 0.1
 
 
 def settings_of(run: Path, given: Mapping[str, Any]) -> FitSettings:
