@@ -89,6 +89,24 @@ def photo(tmp_path: Path) -> Callable[..., Path]:
     return write
 
 
+@pytest.fixture
+def pictures(tmp_path: Path) -> Callable[..., list[Path]]:
+    """pictures(10, seed=3) writes ten image files of noise, which differ from seed to seed."""
+    import numpy as np
+    from PIL import Image
+
+    def write(count: int, *, seed: int = 0, folder: str = "photos") -> list[Path]:
+        root = tmp_path / folder
+        root.mkdir(exist_ok=True)
+        noise = np.random.default_rng(seed).integers(0, 256, (count, 40, 48, 3), np.uint8)
+        paths = [root / f"{seed}_{number:03}.png" for number in range(count)]
+        for path, pixels in zip(paths, noise, strict=True):
+            Image.fromarray(pixels).save(path)
+        return paths
+
+    return write
+
+
 @pytest.fixture(scope="session")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A feature store for the whole session, so that tests on the same images share their features."""

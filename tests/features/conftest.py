@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from PIL import Image
 
 from headstart.data.inspection import inspect_all
 from headstart.data.manifest import Manifest
@@ -28,22 +27,6 @@ BATCH = 4
 @pytest.fixture(scope="module", autouse=True)
 def _small_work(one_thread: None) -> None:
     """All networks of this folder are small."""
-
-
-@pytest.fixture
-def pictures(tmp_path: Path) -> Callable[..., list[Path]]:
-    """pictures(10, seed=3) writes ten image files of noise, which differ from seed to seed."""
-
-    def write(count: int, *, seed: int = 0, folder: str = "photos") -> list[Path]:
-        root = tmp_path / folder
-        root.mkdir(exist_ok=True)
-        noise = np.random.default_rng(seed).integers(0, 256, (count, 40, 48, 3), np.uint8)
-        paths = [root / f"{seed}_{number:03}.png" for number in range(count)]
-        for path, pixels in zip(paths, noise, strict=True):
-            Image.fromarray(pixels).save(path)
-        return paths
-
-    return write
 
 
 @dataclass
