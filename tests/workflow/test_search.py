@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -115,6 +116,27 @@ def test_features_read_from_the_store_give_the_same_classifier(
         assert torch.equal(read.classifier.network.state_dict()[name], value), name
     assert np.array_equal(read.probabilities, held.probabilities)
     assert (read.classifier.ood_detector is None) == (held.classifier.ood_detector is None)
+
+
+def test_validation_image_that_vanishes_between_trials(photos: Photos, fitted: Fit, told: Any, tmp_path: Path) -> None:
+    """The second stage of extraction is that of the first deeper trial, whose glimpse has one image less."""
+    settings = {"train": "auto", "validation_share": 0.5, "epochs": 1, "size": 32}
+    folder = photos(red=60, green=60)
+    gone = fitted(folder, **settings | {"train": "head"}).manifest.in_split("validation").uris[0]
+    stages: list[None] = []
+
+    def remove_at_the_second_stage() -> None:
+        stages.append(None)
+        if len(stages) == 2:
+            Path(gone).unlink()
+
+    shutil.rmtree(tmp_path / "store")
+    found = fitted(folder, told({"computing features": remove_at_the_second_stage}), **settings)
+    assert trials(found)[:2] == ["head", "last:1"]
+    problems = dict(zip(found.manifest.uris, found.manifest.problems, strict=True))
+    assert problems.pop(gone) == "no such file"
+    assert set(problems.values()) == {None}
+    assert found.evaluation.images == len(found.probabilities) == 59
 
 
 def test_losing_trial_does_not_change_the_result(stripes: Manifest, fitted: Fit) -> None:
