@@ -55,7 +55,7 @@ _REMEDY = "Run `headstart evaluate` or `headstart fit` again to write it anew."
 
 @dataclass(frozen=True, eq=False)
 class Predictions:
-    """Labelled images and their predicted probabilities."""
+    """Labeled images and their predicted probabilities."""
 
     uris: tuple[str, ...]  # N
     targets: NDArray[np.int64]  # (N,), indices into classes

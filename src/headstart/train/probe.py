@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from headstart.evaluate import intervals
 from headstart.evaluate.schema import Interval
-from headstart.train.heads import HeadProblem, HeadSolver, LabelledVectors, head_solver
+from headstart.train.heads import HeadProblem, HeadSolver, LabeledVectors, head_solver
 from headstart.train.metrics import paired_difference
 
 __all__ = ["Probe", "halving_eliminations", "log_loss_difference", "logme", "probe"]
@@ -44,8 +44,8 @@ class Probe:
 
 
 def probe(
-    train: LabelledVectors,
-    validation: LabelledVectors,
+    train: LabeledVectors,
+    validation: LabeledVectors,
     problem: HeadProblem,
     *,
     solver: HeadSolver | None = None,

@@ -17,7 +17,7 @@ from headstart.errors import DataError
 from headstart.evaluate.schema import EpochRecord
 from headstart.features.sources import InMemoryFeatures
 from headstart.train.class_balance import Balance, class_balance
-from headstart.train.heads import HeadFit, HeadProblem, LabelledVectors
+from headstart.train.heads import HeadFit, HeadProblem, LabeledVectors
 from headstart.train.heads.cross_validation import fold_masks
 from headstart.train.heads.lbfgs import LbfgsSolver
 from headstart.train.heads.priors import LinearHead
@@ -26,17 +26,17 @@ from headstart.train.heads.regularization_path import L2_GRID
 Data = tuple[Tensor, Tensor]
 
 
-def solve(train: LabelledVectors, validation: LabelledVectors, **problem: Any) -> HeadFit:
+def solve(train: LabeledVectors, validation: LabeledVectors, **problem: Any) -> HeadFit:
     return LbfgsSolver().fit(train, validation, HeadProblem(**problem))
 
 
-def cross_validate(train: LabelledVectors, *, folds: int = 5, **problem: Any) -> tuple[HeadFit, Tensor]:
+def cross_validate(train: LabeledVectors, *, folds: int = 5, **problem: Any) -> tuple[HeadFit, Tensor]:
     """The fit, and its out-of-fold logits."""
     fit = LbfgsSolver(folds).fit(train, None, HeadProblem(**problem))
     return fit, fit.validation_logits
 
 
-def refit(fit: HeadFit, *splits: LabelledVectors, balance: Balance | None = None) -> LinearHead:
+def refit(fit: HeadFit, *splits: LabeledVectors, balance: Balance | None = None) -> LinearHead:
     return LbfgsSolver().refit(fit, *splits, problem=HeadProblem(len(fit.head.bias), balance=balance))
 
 

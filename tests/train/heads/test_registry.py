@@ -15,7 +15,7 @@ from headstart.train.heads import (
     HeadFit,
     HeadProblem,
     HeadSolver,
-    LabelledVectors,
+    LabeledVectors,
     LinearHead,
     head_solver,
     register_head_solver,
@@ -30,7 +30,7 @@ class SklearnSolver:
 
     name = "sklearn"
 
-    def fit(self, train: LabelledVectors, validation: LabelledVectors | None, problem: HeadProblem) -> HeadFit:
+    def fit(self, train: LabeledVectors, validation: LabeledVectors | None, problem: HeadProblem) -> HeadFit:
         l2 = 1e-3 if problem.l2 is None else problem.l2
         head = self._solve(l2, train)
         if validation is not None:
@@ -39,13 +39,13 @@ class SklearnSolver:
         logits = cross_val_predict(self._model(l2, y), x, y, method="decision_function")
         return HeadFit(head, (), torch.from_numpy(logits).float(), l2)
 
-    def refit(self, fit: HeadFit, *splits: LabelledVectors, problem: HeadProblem) -> LinearHead:  # noqa: ARG002
+    def refit(self, fit: HeadFit, *splits: LabeledVectors, problem: HeadProblem) -> LinearHead:  # noqa: ARG002
         return self._solve(fit.l2, *splits)
 
     def forecast(self, images: int, features: int, classes: int, **_: object) -> float:
         return 1e-7 * images * features * classes
 
-    def _solve(self, l2: float, *splits: LabelledVectors) -> LinearHead:
+    def _solve(self, l2: float, *splits: LabeledVectors) -> LinearHead:
         x, y = self._arrays(*splits)
         model = self._model(l2, y).fit(x, y)
         return LinearHead(torch.from_numpy(model.coef_).float(), torch.from_numpy(model.intercept_).float())
@@ -53,7 +53,7 @@ class SklearnSolver:
     def _model(self, l2: float, y: np.ndarray) -> LogisticRegression:
         return LogisticRegression(C=1 / (l2 * len(y)), max_iter=1000)
 
-    def _arrays(self, *splits: LabelledVectors) -> tuple[np.ndarray, np.ndarray]:
+    def _arrays(self, *splits: LabeledVectors) -> tuple[np.ndarray, np.ndarray]:
         x, y = zip(*VectorDataset(*splits), strict=True)
         return torch.cat(x).numpy(), torch.cat(y).numpy()
 

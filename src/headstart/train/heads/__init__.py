@@ -1,6 +1,6 @@
 """Head solvers: from features that do not change to a linear head, without a learning rate."""
 
-from headstart.train.heads.base import HeadFit, HeadProblem, HeadSolver, LabelledVectors
+from headstart.train.heads.base import HeadFit, HeadProblem, HeadSolver, LabeledVectors
 from headstart.train.heads.priors import LinearHead, matched_head
 from headstart.train.heads.registry import head_solver, register_head_solver
 
@@ -8,7 +8,7 @@ __all__ = [
     "HeadFit",
     "HeadProblem",
     "HeadSolver",
-    "LabelledVectors",
+    "LabeledVectors",
     "LinearHead",
     "head_solver",
     "matched_head",

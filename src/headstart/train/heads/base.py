@@ -14,9 +14,9 @@ from torch import Tensor
 from headstart.evaluate.schema import EpochRecord
 from headstart.train.class_balance import Balance
 from headstart.train.heads.priors import LinearHead
-from headstart.train.heads.vectors import LabelledVectors
+from headstart.train.heads.vectors import LabeledVectors
 
-__all__ = ["HeadFit", "HeadProblem", "HeadSolver", "LabelledVectors"]
+__all__ = ["HeadFit", "HeadProblem", "HeadSolver", "LabeledVectors"]
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class HeadSolver(Protocol):
     def name(self) -> str:
         """The name in ``--head-solver``."""
 
-    def fit(self, train: LabelledVectors, validation: LabelledVectors | None, problem: HeadProblem) -> HeadFit:
+    def fit(self, train: LabeledVectors, validation: LabeledVectors | None, problem: HeadProblem) -> HeadFit:
         """Solve the head; choose hyperparameters on the validation images.
 
         :param train: features (N, D) float and targets (N,) int64.
@@ -62,7 +62,7 @@ class HeadSolver(Protocol):
         :raises DataError: there are too few images for cross-validation.
         """
 
-    def refit(self, fit: HeadFit, *splits: LabelledVectors, problem: HeadProblem) -> LinearHead:
+    def refit(self, fit: HeadFit, *splits: LabeledVectors, problem: HeadProblem) -> LinearHead:
         """Solve the head of a fit again on all the given images, with the hyperparameters that were chosen.
 
         :param problem: as for :meth:`fit`; its balance should be that of the given images.

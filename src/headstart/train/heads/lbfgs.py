@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from headstart.train.class_balance import Balance
-from headstart.train.heads.base import HeadFit, HeadProblem, LabelledVectors
+from headstart.train.heads.base import HeadFit, HeadProblem, LabeledVectors
 from headstart.train.heads.cross_validation import fold_masks
 from headstart.train.heads.logistic import minimize
 from headstart.train.heads.priors import LinearHead, Prior
@@ -45,7 +45,7 @@ class LbfgsSolver:
 
     name = "lbfgs"
 
-    def fit(self, train: LabelledVectors, validation: LabelledVectors | None, problem: HeadProblem) -> HeadFit:
+    def fit(self, train: LabeledVectors, validation: LabeledVectors | None, problem: HeadProblem) -> HeadFit:
         """See :class:`~headstart.train.heads.base.HeadSolver`.
 
         Without validation images, the image of a class with only one image has no say in the choice, since the head
@@ -75,7 +75,7 @@ class LbfgsSolver:
             solver_state=path.prior,
         )
 
-    def refit(self, fit: HeadFit, *splits: LabelledVectors, problem: HeadProblem) -> LinearHead:
+    def refit(self, fit: HeadFit, *splits: LabeledVectors, problem: HeadProblem) -> LinearHead:
         """See :class:`~headstart.train.heads.base.HeadSolver`. The search starts from the head of the fit.
 
         >>> x, y = torch.eye(3).repeat(8, 1), torch.arange(3).repeat(8)
@@ -108,7 +108,7 @@ class LbfgsSolver:
         paths = self.folds if cross_validated else 1
         return paths * fastest(step, device) * images / rows * _EVALUATIONS
 
-    def _cross_validate(self, train: LabelledVectors, problem: HeadProblem) -> HeadFit:
+    def _cross_validate(self, train: LabeledVectors, problem: HeadProblem) -> HeadFit:
         features, targets = train
         device, labels = targets.device, targets.cpu().numpy()
         masks = fold_masks(labels, self.folds, problem.seed)
@@ -140,7 +140,7 @@ class LbfgsSolver:
 
 
 def _solve(
-    start: LinearHead, prior: Prior, l2: float, splits: Sequence[LabelledVectors], balance: Balance | None
+    start: LinearHead, prior: Prior, l2: float, splits: Sequence[LabeledVectors], balance: Balance | None
 ) -> LinearHead:
     """Solve on all the given images, for unscaled features."""
     dataset = VectorDataset(*splits)

@@ -14,7 +14,7 @@ from headstart.train.class_balance import Balance
 from headstart.train.heads.base import HeadProblem
 from headstart.train.heads.logistic import minimize
 from headstart.train.heads.priors import DiscriminantPrior, LinearHead, PretrainedPrior, Prior, ZeroPrior
-from headstart.train.heads.vectors import Batches, LabelledVectors, Scaling, VectorDataset
+from headstart.train.heads.vectors import Batches, LabeledVectors, Scaling, VectorDataset
 from headstart.train.metrics import EpochMetrics, epoch_metrics
 
 __all__ = ["L2_GRID", "MAX_ITER_COLD", "RegularizationPath", "SearchTask", "best_path"]
@@ -31,7 +31,7 @@ MAX_ITER_COLD, MAX_ITER_WARM = 30, 15
 class SearchTask:
     """Images to solve on and images to validate on, both scaled by the statistics of the former."""
 
-    def __init__(self, train: LabelledVectors, validation: LabelledVectors, precision: str) -> None:
+    def __init__(self, train: LabeledVectors, validation: LabeledVectors, precision: str) -> None:
         dataset = VectorDataset(train)
         self.scaling = Scaling(dataset)
         self.search = dataset.materialized(self.scaling, getattr(torch, precision))

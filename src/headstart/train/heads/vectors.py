@@ -15,12 +15,12 @@ from torch import Tensor
 
 from headstart.features.sources import FeatureSource
 
-__all__ = ["Batches", "LabelledVectors", "ScaledVectors", "Scaling", "VectorDataset", "Vectors", "batches", "take"]
+__all__ = ["Batches", "LabeledVectors", "ScaledVectors", "Scaling", "VectorDataset", "Vectors", "batches", "take"]
 
 Vectors = Tensor | FeatureSource
 """Features (N, D) float; a source that is not a tensor is read again in each pass."""
 
-LabelledVectors = tuple[Vectors, Tensor]
+LabeledVectors = tuple[Vectors, Tensor]
 """Features (N, D) float and targets (N,) int64; the device of the targets is the one that is computed on."""
 
 Batches = Iterable[tuple[Tensor, Tensor]]
@@ -58,7 +58,7 @@ def take(vectors: Vectors, rows: NDArray[np.int64], device: torch.device) -> Ten
 class VectorDataset:
     """Vectors and targets of one or more splits, one after the other, in batches."""
 
-    def __init__(self, *splits: LabelledVectors) -> None:
+    def __init__(self, *splits: LabeledVectors) -> None:
         self.splits = splits
 
     def __len__(self) -> int:
