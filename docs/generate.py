@@ -23,6 +23,7 @@ from headstart.config import FitSettings, InputSettings, ReadSettings, options_o
 from headstart.config.options import GROUPS, Option
 from headstart.documents import json_schema
 from headstart.evaluate.schema import EVALUATION_FORMAT, RUN_FORMAT, EpochRecord, Evaluation, RunInfo
+from headstart.workflow.ranking import RANKING_FORMAT, RankingDocument
 
 DOCS = Path(__file__).parent
 TUTORIAL = DOCS / "tutorial.md"
@@ -111,7 +112,8 @@ def formats() -> str:
     text = _filled(text, "evaluation.json", _schema(Evaluation, EVALUATION_FORMAT))
     text = _filled(text, "history.jsonl", _schema(EpochRecord, None))
     text = _filled(text, "events.jsonl", _events())
-    return _filled(text, "model.json", _schema(ModelDocument, MODEL_FORMAT))
+    text = _filled(text, "model.json", _schema(ModelDocument, MODEL_FORMAT))
+    return _filled(text, "rank.json", _schema(RankingDocument, RANKING_FORMAT))
 
 
 def _schema(kind: type[Any], version: int | None) -> list[str]:

@@ -26,7 +26,6 @@ READS_JSON: Mapping[str, str] = {
     "src/headstart/cli/options.py": "receives option values from click",
     "src/headstart/config/options.py": "option values by name; their types are in the declarations",
     "src/headstart/config/settings.py": "option values by name; their types are in the declarations",
-    "src/headstart/data/spec.py": "the preprocessing in model.json",
     "src/headstart/documents.py": "reads and writes the JSON of any document",
     "src/headstart/evaluate/schema.py": "the option values in settings.json, of any command",
     "src/headstart/report/sections/confusion_matrix.py": "options of matplotlib",

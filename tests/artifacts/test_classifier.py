@@ -20,11 +20,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from headstart.artifacts.classifier import Classifier, ModelMetadata, images_as_manifest, load
-from headstart.artifacts.model_document import model_schema
+from headstart.artifacts.model_document import MODEL_FORMAT, ModelDocument
 from headstart.config import EngineSettings
 from headstart.data.decode import decode
 from headstart.data.manifest import Manifest
 from headstart.data.spec import InputSpec
+from headstart.documents import json_schema
 from headstart.errors import ImageProblem, ModelError, RunError, SettingsError, StoreError
 from headstart.evaluate import fit_ood_detector
 from headstart.inference.engine import open_engine
@@ -478,7 +479,7 @@ def test_document_without_a_field(saved: Path) -> None:
 
 
 def test_documents_match_their_schema(saved: Path) -> None:
-    schema, known = model_schema(), json.loads((saved / "model.json").read_text())
+    schema, known = json_schema(ModelDocument, version=MODEL_FORMAT), json.loads((saved / "model.json").read_text())
     assert set(known) == set(schema["properties"])
     assert set(schema["required"]) <= set(known)
 

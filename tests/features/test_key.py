@@ -71,7 +71,8 @@ def test_fields_do_not_run_into_each_other() -> None:
 def test_as_dict_has_all_fields(space: FeatureSpace) -> None:
     values = json.loads(json.dumps(space.as_dict()))
     assert (values.pop("key"), values.pop("format")) == (space.key, 3)
-    spec = InputSpec.from_dict(values.pop("spec"))
+    spec = values.pop("spec")
+    spec = InputSpec(**{**spec, "mean": tuple(spec["mean"]), "std": tuple(spec["std"])})
     assert FeatureSpace(**{**values, "spec": spec, "shape": tuple(values["shape"])}) == space
 
 

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from headstart.data.spec import InputSpec
-from headstart.documents import json_schema, read_document, write_document
+from headstart.documents import read_document, write_document
 from headstart.inference.results import PredictionSetRule
 
 __all__ = [
@@ -14,7 +14,6 @@ __all__ = [
     "InputRecord",
     "ModelDocument",
     "ModelMetadata",
-    "model_schema",
     "read_model_document",
     "write_model_document",
 ]
@@ -87,12 +86,3 @@ def read_model_document(path: Path) -> ModelDocument:
     :raises RunError: the file is missing or damaged, or has another format version.
     """
     return read_document(ModelDocument, path, version=MODEL_FORMAT, remedy=_REMEDY)
-
-
-def model_schema() -> dict[str, object]:
-    """The JSON schema of ``model.json``.
-
-    >>> model_schema()["properties"]["format"]
-    {'const': 1}
-    """
-    return json_schema(ModelDocument, version=MODEL_FORMAT)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from headstart.config.settings import three_numbers
@@ -80,12 +79,3 @@ class InputSpec:
         if std is not None:
             others["std"] = three_numbers(std)
         return replace(spec, **others)
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the fields as plain JSON values."""
-        return json.loads(json.dumps(asdict(self)))  # type: ignore[no-any-return]
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> InputSpec:
-        """Restore what :meth:`as_dict` returned."""
-        return cls(**{**values, "mean": tuple(values["mean"]), "std": tuple(values["std"])})
