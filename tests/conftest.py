@@ -36,6 +36,18 @@ def nasty() -> ModuleType:
     return _load(_HERE / "nasty.py")
 
 
+@pytest.fixture(scope="session")
+def made_run() -> ModuleType:
+    """The module tests/made_run.py."""
+    return _load(_HERE / "made_run.py")
+
+
+@pytest.fixture
+def make_run(made_run: ModuleType, tmp_path: Path) -> Callable[..., Path]:
+    """A function that writes a run folder with some images per class and returns its path."""
+    return lambda names, **options: made_run.make_run(tmp_path, names, **options)
+
+
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """A local server (tests/served.py): put bytes into server.files["/name"] and fetch server.url + "/name"."""

@@ -2,7 +2,6 @@
 
 import json
 from datetime import datetime
-from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -16,16 +15,6 @@ from headstart.errors import RunError
 REMEDY = "Run `headstart evaluate` or `headstart fit` again to write it anew."
 JSON_FILES = ["settings.json", "evaluation.json"]
 FILES = [*JSON_FILES, "manifest.parquet", "predictions.parquet"]
-
-
-@pytest.fixture(scope="module")
-def made_run(load_module):
-    return load_module(Path(__file__).parent.parent / "made_run.py")
-
-
-@pytest.fixture
-def make_run(made_run, tmp_path):
-    return lambda names, **options: made_run.make_run(tmp_path, names, **options)
 
 
 def test_a_run_round_trips(make_run, made_run):

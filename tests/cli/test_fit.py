@@ -20,15 +20,9 @@ TINY = ("--model", "test_efficientnet", "--weights", "random")
 
 
 @pytest.fixture
-def photos(tmp_path: Path) -> Path:
+def photos(write_noise: Callable[[Path, dict[str, int]], Path], tmp_path: Path) -> Path:
     """Dark and light noise, 20 images each."""
-    rng = np.random.default_rng(0)
-    for label, shade in (("light", 180), ("dark", 30)):
-        folder = tmp_path / "photos" / label
-        folder.mkdir(parents=True)
-        for number in range(20):
-            Image.fromarray(rng.integers(0, 60, (24, 32, 3), np.uint8) + np.uint8(shade)).save(folder / f"{number}.png")
-    return tmp_path / "photos"
+    return write_noise(tmp_path / "photos", {"light": 180, "dark": 30})
 
 
 def events(run: Path) -> list[dict[str, Any]]:

@@ -8,7 +8,6 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 from PIL import Image
 
@@ -17,15 +16,9 @@ TINY = ("--model", "test_efficientnet", "--weights", "random")
 
 
 @pytest.fixture
-def photos(tmp_path: Path) -> Path:
+def photos(write_noise: Callable[[Path, dict[str, int]], Path], tmp_path: Path) -> Path:
     """Dark and light noise, 20 images each, in a folder and a class whose names need quoting."""
-    rng = np.random.default_rng(0)
-    for label, shade in (("밝은 🌞", 180), ("dark", 30)):
-        folder = tmp_path / "my photos" / label
-        folder.mkdir(parents=True)
-        for number in range(20):
-            Image.fromarray(rng.integers(0, 60, (24, 32, 3), np.uint8) + np.uint8(shade)).save(folder / f"{number}.png")
-    return tmp_path / "my photos"
+    return write_noise(tmp_path / "my photos", {"밝은 🌞": 180, "dark": 30})
 
 
 def test_fit_predict_evaluate_and_report(run: Run, photos: Path, store: Path, tmp_path: Path) -> None:

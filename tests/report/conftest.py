@@ -3,23 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
 from headstart.evaluate.schema import read_evaluation, read_run_info, write_evaluation, write_run_info
-
-
-@pytest.fixture(scope="session")
-def made_run(load_module):
-    """The module tests/made_run.py."""
-    return load_module(Path(__file__).parent.parent / "made_run.py")
-
-
-@pytest.fixture
-def make_run(made_run, tmp_path):
-    """A function that writes a run folder with some images per class and returns its path."""
-    return lambda names, **options: made_run.make_run(tmp_path, names, **options)
 
 
 @pytest.fixture
