@@ -83,13 +83,13 @@ def test_pretrained_rows_of_matching_class_names_are_a_prior(tmp_path: Path) -> 
     import torch
 
     features, targets = torch.rand(6, 1280), torch.tensor([0, 0, 0, 1, 1, 1])
-    found = candidate.pretrained_prior(["espresso", "something else"], features, targets)
+    found = candidate.extractor.pretrained_prior(["espresso", "something else"], features, targets)
     assert found is not None
     old = timm.create_model("tf_efficientnet_lite0").get_classifier()
     assert found.weight.shape == (2, old.in_features)
     assert found.weight[0].any()
     assert not found.weight[1].any()
-    assert candidate.pretrained_prior(["this", "that"], features, targets) is None
+    assert candidate.extractor.pretrained_prior(["this", "that"], features, targets) is None
 
 
 def test_an_unknown_model_is_skipped_with_its_reason(
