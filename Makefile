@@ -11,8 +11,9 @@ SPHINX := $(BIN)/sphinx-build --quiet --fail-on-warning --keep-going --fresh-env
 demo: $(READY)
 	$(BIN)/python examples/demo.py
 
+# Tests run in a process per core, a file in one process. One thread each: torch's threads would wait for each other.
 test: $(READY)
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile
 	$(BIN)/python -m pytest --doctest-modules src
 
 check: lint test

@@ -7,9 +7,14 @@ from __future__ import annotations
 
 import inspect
 import json
+import os
 import re
+import runpy
+import shutil
 import sys
-from collections.abc import Callable, Iterator
+import tempfile
+import textwrap
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -27,6 +32,7 @@ from headstart.workflow.ranking import RANKING_FORMAT, RankingDocument
 
 DOCS = Path(__file__).parent
 TUTORIAL = DOCS / "tutorial.md"
+LAYOUTS = DOCS / "howto" / "layouts.md"
 FORMATS = DOCS / "formats.md"
 MEASURED = DOCS.parent / "benchmarks" / "results" / "speed" / "tutorial.json"
 
@@ -120,6 +126,9 @@ def _schema(kind: type[Any], version: int | None) -> list[str]:
     """The fields of a document as a table, and its JSON Schema in full."""
     schema = json_schema(kind, version=version)
     meanings = {"format": "version of the format", **_comments(kind)}
+    meanings["checksums"] = (
+        "of each other key but the format: BLAKE2b of its JSON with sorted keys, 16 hexadecimal digits"
+    )
     rows = [[f"`{name}`", _type(each), meanings.get(name, "")] for name, each in schema["properties"].items()]
     text = json.dumps(schema, indent=2, ensure_ascii=False)
     details = ["<details><summary>JSON Schema</summary>", "", "```json", text, "```", "", "</details>"]
@@ -187,6 +196,28 @@ def tutorial() -> str:
     measured = json.loads(MEASURED.read_text(encoding="utf-8"))
     text = TUTORIAL.read_text(encoding="utf-8")
     return _filled(_filled(text, "input", _input(measured)), "fits", _fits(measured))
+
+
+def layouts() -> str:
+    """The page of layouts, with what headstart takes each of the example's layouts to be."""
+    example = runpy.run_path(str(DOCS.parent / "examples" / "layouts.py"))
+    parts: list[str] = []
+    before = Path.cwd()
+    with tempfile.TemporaryDirectory() as made:
+        os.chdir(made)  # the lines name the folder as it was given
+        for title, files in example["LAYOUTS"].items():
+            example["make"](Path("photos"), files)
+            lines = "\n".join(
+                textwrap.fill(line, 110, subsequent_indent="    ") for line in example["describe"](Path("photos"))
+            )
+            parts += [f"## {title}", "", "```text", *_tree(files), "```", "", "```text", lines, "```", ""]
+            shutil.rmtree("photos")
+        os.chdir(before)
+    return _filled(LAYOUTS.read_text(encoding="utf-8"), "layouts", parts[:-1])
+
+
+def _tree(files: Iterable[str]) -> list[str]:
+    return [f"photos/{name}" for name in files]
 
 
 def _filled(text: str, name: str, lines: list[str]) -> str:
@@ -264,6 +295,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "settings.md": settings,
     "formats.md": formats,
     "tutorial.md": tutorial,
+    "howto/layouts.md": layouts,
 }
 
 

@@ -78,9 +78,17 @@ def test_another_version_is_refused(tmp_path):
         (lambda values: values.pop("count"), "count: Field required"),
         (lambda values: values["inner"].pop("value"), "inner.value: Field required"),
         (lambda values: values["rows"][1].pop("value"), "rows.1.value: Field required"),
-        (lambda values: values.update(inner=None), "inner: Input should be a dictionary or an instance of Inner"),
-        (lambda values: values["maybe"].update(value="much"), "maybe.value: Input should be a valid number, unable to"),
-        (lambda values: values.update(count=1.5), "count: Input should be a valid integer, got a number with a"),
+        (lambda values: values.update(inner=None), "inner: Input should be an object"),
+        (lambda values: values["maybe"].update(value="much"), "maybe.value: Input should be a valid number"),
+        (lambda values: values.update(count=1.5), "count: Input should be a valid integer"),
+        (lambda values: values.update(count=3.0), "count: Input should be a valid integer"),
+        (lambda values: values.update(count="3"), "count: Input should be a valid integer"),
+        (lambda values: values.update(count=True), "count: Input should be a valid integer"),
+        (lambda values: values["inner"].update(value=math.inf), "inner.value: Input should be a finite number"),
+        (lambda values: values["inner"].update(value=math.nan), "inner.value: Input should be a finite number"),
+        (lambda values: values["inner"].update(name=3), "inner.name: Input should be a valid string"),
+        (lambda values: values["inner"].update(nmae="a"), "inner.nmae: Unexpected keyword argument"),
+        (lambda values: values["table"].update(x=None), "table.x: Input should be a valid number"),
     ],
 )
 def test_a_field_that_is_missing_or_wrong_is_named(change, text):
@@ -90,8 +98,54 @@ def test_a_field_that_is_missing_or_wrong_is_named(change, text):
 
 
 @pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        (
+            lambda values: values.update(count=4),
+            "count: does not match checksums.count, so the document was changed after it was written.",
+        ),
+        (
+            lambda values: values.update(rows=values["rows"][::-1]),
+            "rows: does not match checksums.rows, so the document was changed after it was written.",
+        ),
+        (
+            lambda values: values["maybe"].update(value=5.5),
+            "maybe: does not match checksums.maybe, so the document was changed after it was written.",
+        ),
+        (lambda values: values.pop("maybe"), "maybe: Field required, since it is in checksums."),
+        (lambda values: values.pop("checksums"), "checksums: Field required."),
+        (lambda values: values["checksums"].pop("count"), "checksums.count: Field required."),
+        (
+            lambda values: values["checksums"].update(count=3),
+            "count: does not match checksums.count, so the document was changed after it was written.",
+        ),
+        (lambda values: values["checksums"].update(other="00"), "other: Field required, since it is in checksums."),
+    ],
+)
+def test_a_changed_field_of_a_document_is_named(tmp_path, change, text):
+    path = tmp_path / "outer.json"
+    values = encode(OUTER, version=1)
+    change(values)
+    path.write_text(json.dumps(values))
+    assert refusal_of(read_document, Outer, path, version=1) == f"{path}: damaged: {text}"
+
+
+def test_layout_and_order_of_a_document_do_not_matter(tmp_path):
+    path = tmp_path / "outer.json"
+    values = encode(OUTER, version=1)
+    path.write_text(json.dumps(dict(reversed(values.items())), separators=(",", ":")))
+    assert read_document(Outer, path, version=1) == OUTER
+
+
+@pytest.mark.parametrize(
     ("content", "text"),
     [
+        (b'{"format": 1, "count": NaN}', "damaged: count: Input should be a valid integer."),
+        (b'{"format": 1, "count": 3, "inner": {"value": -Infinity}}', "damaged: inner.value: Input should be a "),
+        (b'{"format": NaN}', "format nan, but this version of headstart reads format 1."),
+        (b"[" * 100_000, "damaged, not JSON: "),
+        (b'{"format": 1, "count": 1' + b"0" * 5000 + b"}", "damaged, not JSON: "),
+        (b'{"format": 1, "count": "\\ud800"}', "damaged: "),
         (b"", "damaged, not JSON: "),
         (b'{"format": 1, "count"', "damaged, not JSON: "),
         (b"[1]", "damaged: expected a JSON object, got list."),
@@ -131,7 +185,7 @@ def test_nan_and_infinity_are_refused(tmp_path, value):
 def test_the_json_schema_states_types_and_version():
     schema = json_schema(Outer, version=3)
     assert schema["properties"]["format"] == {"const": 3}
-    assert schema["required"] == ["format", "count", "inner"]
+    assert schema["required"] == ["format", "count", "inner", "checksums"]
     assert schema["properties"]["count"]["type"] == "integer"
     assert schema["$defs"]["Inner"]["properties"]["value"]["type"] == "number"
     assert "format" not in json_schema(Outer)["properties"]

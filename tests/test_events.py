@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from headstart.data.digests import folder_digests
+from headstart.description import DataDescription
 from headstart.events import (
     Done,
     EpochEnded,
@@ -183,7 +184,7 @@ def test_a_stage_that_works_in_threads_reports_every_file(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("kind", Event.__subclasses__(), ids=lambda kind: kind.__name__)
 def test_events_are_frozen_and_have_a_kind_of_their_own(kind: type[Event]) -> None:
-    values = {"str": "text", "int": 1, "float": 0.5}
+    values = {"str": "text", "int": 1, "float": 0.5, "DataDescription": DataDescription("photos", "images", 1)}
     event = kind(**{field.name: values[str(field.type)] for field in fields(kind)})
     assert event.as_dict()["kind"] == kind.kind
     assert [other.kind for other in Event.__subclasses__()].count(kind.kind) == 1

@@ -170,12 +170,17 @@ def large_images(result: Figures) -> list[str]:
         for name, rate in result["per_s_of_one_core"].items()
     ]
     head = [f"{result['images']} JPEGs of {figure(result['pixels'])} pixels", "decoded by one core", "head's accuracy"]
+    memory = result.get("memory", {"images": 0, "pixels": 0})
+    commands = {name: each for name, each in memory.items() if isinstance(each, dict)}
+    peaks = [[name, f"{each['seconds']:.0f}", f"{each['peak_gb']:.2f} GB"] for name, each in commands.items()]
+    photographs = f"{memory['images']} photographs of {memory['pixels'] / 1e6:.0f} megapixels, JPEG and PNG"
     return [
         *heading("Large images", result),
         *table(head, rows),
         f"The views differ by {apart['mean']:.2f} of 255 levels on average, by {apart['max']} at most; the cosine of "
         f"the features is {cosine['median']:.4f} in the median, {cosine['min']:.4f} at least.",
         "",
+        *(table([photographs, "seconds", "peak memory"], peaks) if peaks else []),
     ]
 
 

@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from predicting import arguments, image_paths, latencies, print_figures
 
-from headstart.artifacts.classifier import Classifier, images_as_manifest
+from headstart.artifacts.classifier import Classifier
 from headstart.config import EngineSettings
+from headstart.data.inputs import images_as_manifest
 from headstart.workflow.predict import open_classifier, predict
 
 

@@ -32,8 +32,9 @@ def predict(model: str, precision: str, times: int, pattern: str) -> Figures:
     """A pretrained network over all images, ``times`` times after a first one."""
     import numpy as np
 
-    from headstart.artifacts.classifier import Classifier, images_as_manifest
+    from headstart.artifacts.classifier import Classifier
     from headstart.config import EngineSettings
+    from headstart.data.inputs import images_as_manifest
 
     paths = sorted((SHARED / "imagenet-val").glob(f"{pattern}/*.[jJ]*"))
     true = np.array([int(path.parent.name) for path in paths])

@@ -1,12 +1,15 @@
-"""Large photographs: what decoding a JPEG at a fraction of its size saves, and whether it costs accuracy.
+"""Large photographs: what decoding a JPEG at a fraction of its size saves, whether it costs accuracy, and memory.
 
-    python -m benchmarks.speed.large_images [--images 300] [--quick]
+    python -m benchmarks.speed.large_images [--images 300] [--photographs 100] [--quick]
 
 No data set at hand has large images, so this script makes some: those of dogs120, enlarged eight times (1,792×1,792,
 the first ones of 30 breeds), with noise like that of a camera, as JPEG of quality 92. Each is decoded at full size and
 as headstart decodes it, into the default network's evaluation view. The figures are the rates, the differences of the
 views and of the features, and the accuracy of a head trained on half of the images and tested on the other half, on
 features of either.
+
+Then the peak memory of each command on photographs of 40 megapixels of noise, in two classes, as JPEG, progressive JPEG
+and PNG in turn: the files of a class differ in a few bytes after the image.
 """
 
 from __future__ import annotations
@@ -18,11 +21,17 @@ from typing import Any
 
 import numpy as np
 from benchmarks.datasets import labeled_images
-from benchmarks.harness import Figures, empty_folder, save, spread
+from benchmarks.harness import HEADSTART, ROOT, Figures, empty_folder, module, run, save, spread
 from PIL import Image
 
 BREEDS, SCALE = 30, 8
 FULL, REDUCED = "full size", "reduced, as headstart reads"
+PHOTOGRAPH = 7728, 5152  # pixels
+ENCODINGS: tuple[tuple[str, dict[str, Any]], ...] = (
+    ("jpg", {"quality": 92}),
+    ("progressive.jpg", {"quality": 92, "progressive": True}),
+    ("png", {"compress_level": 1}),
+)
 
 
 def enlarge(images: int, folder: Path) -> list[tuple[Path, str]]:
@@ -97,16 +106,62 @@ def measure(paths: list[Path], labels: list[str], times: int) -> Figures:
     }
 
 
+def take_photographs(count: int, folder: Path) -> None:
+    """Write ``count`` files, half of them of either class."""
+    width, height = PHOTOGRAPH
+    for number, name in enumerate(("dark", "bright")):
+        (folder / name).mkdir(parents=True)
+        noise = np.random.default_rng(number).normal(80 + 90 * number, 25, (height // 8, width // 8, 3))
+        photograph = Image.fromarray(noise.clip(0, 255).astype(np.uint8)).resize(PHOTOGRAPH, Image.Resampling.BICUBIC)
+        for which, (suffix, options) in enumerate(ENCODINGS):
+            path = folder / name / f"0.{suffix}"
+            photograph.save(path, **options)
+            content = path.read_bytes()
+            path.unlink()
+            for copy in range(which, count // 2, len(ENCODINGS)):
+                path.with_name(f"{copy}.{suffix}").write_bytes(content + f"copy {copy}".encode())
+
+
+def measure_memory(count: int) -> Figures:
+    """Seconds and peak memory of each command; of check without torch, of the others with it.
+
+    The photographs are made in another process, since a command inherits the memory of this one as its peak.
+    """
+    folder = empty_folder("photographs")
+    photos, fitted = folder / "photos", folder / "run"
+    run(*module("benchmarks.speed.large_images", "--photographs", count, "--make", photos), cwd=ROOT)
+    commands: dict[str, tuple[object, ...]] = {
+        "check": ("check", photos, "--out", folder / "check"),
+        "fit": ("fit", photos, "--train", "head", "--out", fitted, "--cache-dir", folder / "cache"),
+        "report": ("report", fitted),
+        "predict": ("predict", fitted, photos, "--csv", folder / "predictions.csv"),
+        "evaluate": ("evaluate", fitted, photos, "--out", folder / "evaluation"),
+    }
+    found: Figures = {"images": count, "pixels": PHOTOGRAPH[0] * PHOTOGRAPH[1]}
+    for name, words in commands.items():
+        done = run(HEADSTART, *words)
+        found[name] = {"seconds": done.seconds, "peak_gb": done.peak_gb}
+    empty_folder("photographs")  # some gigabytes
+    return found
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("--images", type=int, default=300)
     parser.add_argument("--times", type=int, default=3)
+    parser.add_argument("--photographs", type=int, default=100, help="for memory")
+    parser.add_argument("--make", type=Path, help="only write the photographs, into this folder")
     parser.add_argument("--quick", action="store_true", help="60 images, once: shows only that the script runs")
     given = parser.parse_args()
+    if given.make:
+        take_photographs(given.photographs, given.make)
+        return
     if given.quick:
-        given.images, given.times = 60, 1
+        given.images, given.times, given.photographs = 60, 1, 12
+    memory = measure_memory(given.photographs)
     paths, labels = zip(*enlarge(given.images, empty_folder("large_images")), strict=True)
-    save("speed/large_images", measure(list(paths), list(labels), given.times), quick=given.quick)
+    figures = measure(list(paths), list(labels), given.times)
+    save("speed/large_images", {**figures, "memory": memory}, quick=given.quick)
 
 
 if __name__ == "__main__":

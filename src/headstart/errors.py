@@ -3,12 +3,14 @@
 HeadstartError
 ├── SettingsError          a setting is unknown or has an invalid value
 ├── DataError              the images or their labels cannot be used as they are
+│   ├── AmbiguousFolders   the names of folders can be read in two ways
 │   ├── DownloadError      a published file cannot be fetched, or differs from what was published
 │   ├── ImageProblem       one image cannot be read; a run skips it and continues
 │   └── TooManyProblems    more images are unreadable than the settings allow
 ├── ModelError             a network cannot be built or used as requested
 │   ├── WeightsNotFound    its weights are not available; the message names the file to provide
 │   └── CutError           it cannot be cut where the requested training starts
+├── OutputError            a result cannot be written to its place; the message says where it is instead
 ├── StoreError             the feature store is damaged or cannot be used
 └── RunError               a run folder or a saved classifier is missing or damaged
 """
@@ -18,12 +20,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 __all__ = [
+    "AmbiguousFolders",
     "CutError",
     "DataError",
     "DownloadError",
     "HeadstartError",
     "ImageProblem",
     "ModelError",
+    "OutputError",
     "RunError",
     "SettingsError",
     "StoreError",
@@ -46,6 +50,10 @@ class SettingsError(HeadstartError, ValueError):
 
 class DataError(HeadstartError, ValueError):
     """The images or their labels cannot be used as they are."""
+
+
+class AmbiguousFolders(DataError):  # noqa: N818
+    """The names of folders can be read in two ways; the message states both, with the options that choose."""
 
 
 class DownloadError(DataError):
@@ -78,6 +86,10 @@ class WeightsNotFound(ModelError):  # noqa: N818
 
 class CutError(ModelError):
     """The network cannot be cut where the requested training starts."""
+
+
+class OutputError(HeadstartError):
+    """A result cannot be written to its place, for example because the disk is full."""
 
 
 class StoreError(HeadstartError):

@@ -6,6 +6,7 @@ Event
 ├── StageEnded       it is over
 ├── EpochEnded       one epoch of fine-tuning
 ├── TrialEnded       one candidate of the search over what to train
+├── DataDescribed    what the images and labels were taken to be
 ├── Notice           a line of information
 ├── Warned           something that makes the result less trustworthy, or a recoverable failure
 └── Done             the work is complete
@@ -27,9 +28,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import ClassVar, TypeAlias
+from typing import TYPE_CHECKING, ClassVar, TypeAlias
+
+if TYPE_CHECKING:
+    from headstart.description import DataDescription
 
 __all__ = [
+    "DataDescribed",
     "Done",
     "EpochEnded",
     "Event",
@@ -124,6 +129,14 @@ class TrialEnded(Event):
 
 
 @dataclass(frozen=True)
+class DataDescribed(Event):
+    """What the images and labels were taken to be; emitted before any image is read."""
+
+    description: DataDescription
+    kind: ClassVar[str] = "data_described"
+
+
+@dataclass(frozen=True)
 class Notice(Event):
     """A line of information."""
 
@@ -174,8 +187,14 @@ class Events:
             for listener in list(self._listeners):
                 try:
                     listener(event)
-                except Exception:  # noqa: PERF203 - one listener must not affect another
-                    _log.exception("an event listener failed and receives no more events: %r", listener)
+                except Exception as failure:  # noqa: PERF203 - one listener must not affect another
+                    _log.error(
+                        "an event listener failed and receives no more events: %r: %s",
+                        listener,
+                        failure,
+                        # A full disk or a closed pipe is no fault of the listener, whose code need not be shown.
+                        exc_info=not isinstance(failure, OSError),
+                    )
                     # By identity: a listener that failed while it emitted may be gone already.
                     self._listeners = [each for each in self._listeners if each is not listener]
 

@@ -3,17 +3,44 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from pathlib import Path
 
 from platformdirs import user_cache_path
 
-__all__ = ["features", "inspections", "prepared", "root", "weights"]
+from headstart.errors import SettingsError
+
+__all__ = ["features", "imported", "inspections", "prepared", "root", "weights"]
 
 
 def root(cache_dir: str | None = None) -> Path:
-    """The cache folder: ``cache_dir``, else ``HEADSTART_CACHE``, else the cache folder of the platform."""
-    chosen = cache_dir or os.environ.get("HEADSTART_CACHE")
-    return Path(chosen).expanduser() if chosen else user_cache_path("headstart")
+    """The cache folder: ``cache_dir``, else ``HEADSTART_CACHE``, else the cache folder of the platform.
+
+    For a user without a home folder, as containers may have, the last is a folder for temporary files.
+
+    :raises SettingsError: ``~`` means nothing, or another user has made that folder.
+    """
+    if chosen := cache_dir or os.environ.get("HEADSTART_CACHE"):
+        try:
+            return Path(chosen).expanduser()
+        except RuntimeError:
+            raise SettingsError(f"cache folder {chosen}: the user has no home folder; give the whole path") from None
+    try:
+        folder = user_cache_path("headstart")
+    except RuntimeError:  # of new versions of platformdirs; others return a path that begins with ~
+        return _without_home()
+    return folder if folder.is_absolute() else _without_home()
+
+
+def _without_home() -> Path:
+    user = os.getuid()
+    folder = Path(tempfile.gettempdir(), f"headstart-{user}")
+    if os.path.lexists(folder) and folder.lstat().st_uid != user:
+        raise SettingsError(
+            f"the user has no home folder, and {folder} is of another user: name a cache folder with --cache-dir or "
+            "HEADSTART_CACHE"
+        )
+    return folder
 
 
 def weights() -> Path:
@@ -29,6 +56,11 @@ def features(cache_dir: str | None = None) -> Path:
 def inspections(cache_dir: str | None = None) -> Path:
     """The file with the results of earlier inspections of images."""
     return root(cache_dir) / "inspections.parquet"
+
+
+def imported(cache_dir: str | None = None) -> Path:
+    """The folder of networks that were read from files of other frameworks."""
+    return root(cache_dir) / "imported"
 
 
 def prepared(cache_dir: str | None = None) -> Path:

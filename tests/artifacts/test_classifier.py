@@ -19,10 +19,16 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from headstart.artifacts.classifier import Classifier, ModelMetadata, images_as_manifest, load
-from headstart.artifacts.model_document import MODEL_FORMAT, ModelDocument
+from headstart.artifacts.classifier import Classifier, ModelMetadata, load
+from headstart.artifacts.model_document import (
+    MODEL_FORMAT,
+    ModelDocument,
+    read_model_document,
+    write_model_document,
+)
 from headstart.config import EngineSettings
 from headstart.data.decode import decode
+from headstart.data.inputs import images_as_manifest
 from headstart.data.manifest import Manifest
 from headstart.data.spec import InputSpec
 from headstart.documents import json_schema
@@ -34,6 +40,7 @@ from headstart.models.backbone import build, load_backbone
 
 TRAINED = ["head", "last:1", "all"]
 PLAIN = EngineSettings(engine="torch", precision="float32")
+OTHER_FILE = "damaged, or does not belong to the model.json beside it. Save the classifier again."
 
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -148,9 +155,26 @@ def test_relative_paths_and_names_that_are_not_utf8(
         odd.unlink()
 
 
-def test_unsupported_type(classifier: Classifier) -> None:
-    with pytest.raises(TypeError, match=r"^an image must be a path, a URI or an array, got Image$"):
-        classifier.predict_proba([Image.new("RGB", (8, 8))])
+def test_images_in_memory(classifier: Classifier, paths: list[Path]) -> None:
+    expected = classifier.predict_proba(paths)
+    arrays = np.stack([np.asarray(decode(path)) for path in paths])
+    tensors = torch.from_numpy(arrays).permute(0, 3, 1, 2)
+    for given in (
+        [path.read_bytes() for path in paths],
+        [Image.open(path) for path in paths],
+        tensors,
+        list(tensors),
+        tensors.float() / 255,
+        torch.from_numpy(arrays),
+    ):
+        assert np.array_equal(classifier.predict_proba(given), expected)
+    for one in (paths[2].read_bytes(), Image.open(paths[2]), tensors[2]):
+        assert np.allclose(classifier.predict_proba(one), expected[2:3], atol=1e-5)
+        assert classifier.top_k(one, 1)[0][0] == classifier.predict(paths[2])[0]
+    with pytest.raises(ImageProblem, match=r"^array:0: truncated: the file ends before the image does$"):
+        classifier.predict(paths[0].read_bytes()[:100])
+    with pytest.raises(TypeError, match=r"^images must be a path, a URI, bytes, .*; got float$"):
+        classifier.predict_proba([3.5])  # type: ignore[list-item]
 
 
 def test_predict_and_top_k(classifier: Classifier, paths: list[Path]) -> None:
@@ -303,7 +327,8 @@ def test_saving_and_loading_preserves_predictions_bit_for_bit(train: str, paths:
 
 def test_saving_over_another_classifier(tmp_path: Path, paths: list[Path]) -> None:
     one, other = made("head"), made("all")
-    one.save(tmp_path)
+    rows = np.random.default_rng(0).normal(size=(30, one.network.get_classifier().in_features))  # type: ignore[operator]
+    replace(one, ood_detector=fit_ood_detector(rows, np.arange(30) % 3, rows)).save(tmp_path)
     other.save(tmp_path)
     assert load(str(tmp_path)).train == "all"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["model.json", "model.safetensors"]
@@ -401,8 +426,7 @@ def test_files_of_different_classifiers(saved: Path, tmp_path: Path) -> None:
         network.network.fc.bias.add_(1)
     other = network.save(tmp_path / "other")
     shutil.copy(other / "model.safetensors", saved / "model.safetensors")
-    text = f"{saved / 'model.safetensors'}: does not belong to the model.json beside it. Save the classifier again."
-    assert load_error(saved) == text
+    assert load_error(saved) == f"{saved / 'model.safetensors'}: {OTHER_FILE}"
 
 
 def test_flipped_bit_in_the_weights(saved: Path) -> None:
@@ -410,17 +434,14 @@ def test_flipped_bit_in_the_weights(saved: Path) -> None:
     data = bytearray(weights.read_bytes())
     data[-5] ^= 1
     weights.write_bytes(data)
-    text = f"{saved / 'model.safetensors'}: does not belong to the model.json beside it. Save the classifier again."
-    assert load_error(saved) == text
+    assert load_error(saved) == f"{saved / 'model.safetensors'}: {OTHER_FILE}"
 
 
 @pytest.mark.parametrize("keep", [0, 4, 1000])
 def test_truncated_weights(saved: Path, keep: int) -> None:
     weights = saved / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:keep])
-    text = load_error(saved)
-    assert text.startswith(f"{weights}: damaged (")
-    assert text.endswith("). Save the classifier again.")
+    assert load_error(saved) == f"{weights}: {OTHER_FILE}"
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe", b"[1"])
@@ -443,7 +464,7 @@ def test_document_that_is_not_an_object(saved: Path) -> None:
     [
         ({"format": 2}, ": format 2, but this version of headstart reads format 1."),
         ({"model": None}, ": damaged: model: Input should be a valid string."),
-        ({"classes": 3}, ": damaged: classes: Input should be a valid tuple."),
+        ({"classes": 3}, ": damaged: classes: Input should be a valid array."),
         ({"input": {}}, ": damaged: input.height: Field required."),
         ({"input": None}, ": damaged: input: "),
         ({"temperature": "warm"}, ": damaged: temperature: Input should be a valid number"),
@@ -460,12 +481,12 @@ def test_invalid_document(saved: Path, change: dict[str, Any], reason: str) -> N
     ("change", "reason"),
     [
         ({"model": "no_such_net"}, "no_such_net"),
-        ({"classes": ["ant", "bee"]}, "size mismatch for fc.weight"),
+        ({"classes": ("ant", "bee")}, "size mismatch for fc.weight"),
     ],
 )
 def test_document_that_does_not_fit_the_weights(saved: Path, change: dict[str, Any], reason: str) -> None:
-    known = json.loads((saved / "model.json").read_text())
-    (saved / "model.json").write_text(json.dumps({**known, **change}))
+    path = saved / "model.json"
+    write_model_document(path, replace(read_model_document(path), **change))
     text = load_error(saved)
     assert text.startswith(f"{saved}: this version of headstart cannot load the classifier (")
     assert reason in text
@@ -503,9 +524,15 @@ def test_prediction_sets_and_ood_detector_are_saved(tmp_path: Path, paths: list[
     file = tmp_path / "ood_detector.safetensors"
     whole = file.read_bytes()
     file.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
-    assert load_error(tmp_path) == (f"{file}: does not belong to the model.json beside it. Save the classifier again.")
+    assert load_error(tmp_path) == (
+        f"{file}: damaged, or does not belong to the model.json beside it. Save the classifier again."
+    )
     file.unlink()
     assert load_error(tmp_path).startswith(f"{file}: damaged or missing (")
+    other = replace(classifier, ood_detector=fit_ood_detector(rows[:, :5], np.arange(30) % 3, rows[:, :5]))
+    assert load_error(other.save(tmp_path)) == (
+        f"{file}: damaged: it has 3 classes of 5 features, but the network has 3 of {width}. Save the classifier again."
+    )
 
 
 def test_prediction_sets_need_a_fit(classifier: Classifier, paths: list[Path]) -> None:

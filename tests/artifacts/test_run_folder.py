@@ -1,6 +1,8 @@
 """Run folders: written and read back, and the error messages about damaged ones."""
 
 import json
+import os
+from dataclasses import replace
 from datetime import datetime
 
 import numpy as np
@@ -10,7 +12,9 @@ import pytest
 import headstart
 from headstart.artifacts.run_folder import read_predictions, read_run, run_info, write_predictions
 from headstart.data.manifest import Manifest
+from headstart.data.parquet import read_parquet, write_parquet
 from headstart.errors import RunError
+from headstart.evaluate.schema import read_evaluation, read_run_info, write_evaluation, write_run_info
 
 REMEDY = "Run `headstart evaluate` or `headstart fit` again to write it anew."
 JSON_FILES = ["settings.json", "evaluation.json"]
@@ -47,6 +51,13 @@ def test_run_info_states_time_and_versions():
     assert 0 <= age.total_seconds() < 60
 
 
+def test_paths_that_are_not_utf8_are_escaped(tmp_path):
+    path = os.fsdecode(b"caf\xe9")
+    write_run_info(tmp_path / "settings.json", run_info("fit", {"cache_dir": path, "seed": 0}, arguments=["fit", path]))
+    info = read_run_info(tmp_path / "settings.json")
+    assert (info.arguments, info.settings) == (("fit", r"caf\udce9"), {"cache_dir": r"caf\udce9", "seed": 0})
+
+
 def test_probabilities_are_stored_unchanged(tmp_path):
     probabilities = np.random.default_rng(0).dirichlet(np.ones(3), 5).astype(np.float32)
     images = Manifest.from_rows([f"/photos/{number}.jpg" for number in range(5)], labels=["é", "b", "c", "c", "b"])
@@ -58,12 +69,18 @@ def test_probabilities_are_stored_unchanged(tmp_path):
     assert (found.probabilities == probabilities).all()
 
 
-def test_the_history_may_be_missing_or_empty(make_run):
+def test_the_history_may_be_empty_but_not_lost(make_run):
+    assert read_run(make_run(["cat", "dog"], history=())).history == ()
+
+
+def test_a_lost_history_is_named(make_run):
     folder = make_run(["cat", "dog"])
     (folder / "history.jsonl").write_bytes(b"")
-    assert read_run(folder).history == ()
+    with pytest.raises(RunError, match=r"history\.jsonl: was changed after the settings.json beside it was written"):
+        read_run(folder)
     (folder / "history.jsonl").unlink()
-    assert read_run(folder).history == ()
+    with pytest.raises(RunError, match=r"history\.jsonl: missing"):
+        read_run(folder)
 
 
 def test_a_missing_folder_is_named(tmp_path):
@@ -132,19 +149,23 @@ SCORES = {"log_loss": {"value": 1, "low": 0, "high": 2}, "ece": {"value": 1, "lo
     ("values", "text"),
     [
         ({"split": 3}, "split: Input should be a valid string."),
-        ({"summary": []}, "summary: Input should be a dictionary or an instance of Summary."),
+        ({"summary": []}, "summary: Input should be an object."),
         ({"top1": {"value": 1}}, "top1.low: Field required."),
-        ({"ece": 0.5}, "ece: Input should be a dictionary or an instance of Interval."),
+        ({"ece": 0.5}, "ece: Input should be an object."),
         ({"reliability": [{"low": 0}]}, "reliability.0.high: Field required."),
         ({"calibration": {"temperature": 1}}, "calibration.cross_fitted: Field required."),
         (
             {"calibration": {"temperature": 1, "cross_fitted": True, "images": 1, "before": {}, "after": SCORES}},
             "calibration.before.log_loss: Field required.",
         ),
-        ({"trials": {}}, "trials: Input should be a valid tuple."),
+        ({"trials": {}}, "trials: Input should be a valid array."),
         ({"trials": [{"name": "head"}]}, "trials.0.accuracy: Field required."),
-        ({"seeds": [1]}, "seeds: Input should be a dictionary or an instance of SeedSpread."),
-        ({"confusion_matrix": [[1]]}, "per_class and confusion_matrix must have 2 rows, one per class."),
+        ({"seeds": [1]}, "seeds: Input should be an object."),
+        (
+            {"confusion_matrix": [[1]]},
+            "confusion_matrix: does not match checksums.confusion_matrix, so the document was changed after it was "
+            "written.",
+        ),
     ],
 )
 def test_a_wrong_field_of_the_evaluation_is_named(make_run, values, text):
@@ -162,7 +183,16 @@ def test_a_wrong_field_of_the_settings_is_named(make_run):
     path.write_text(json.dumps(json.loads(path.read_text()) | {"settings": []}))
     with pytest.raises(RunError) as refusal:
         read_run(folder)
-    assert str(refusal.value) == f"{path}: damaged: settings: Input should be a valid dictionary. {REMEDY}"
+    assert str(refusal.value) == f"{path}: damaged: settings: Input should be an object. {REMEDY}"
+
+
+def test_an_evaluation_with_too_few_rows_is_refused(make_run):
+    path = make_run(["cat", "dog"]) / "evaluation.json"
+    write_evaluation(path, replace(read_evaluation(path), confusion_matrix=((1,),)))
+    with pytest.raises(RunError) as refusal:
+        read_run(path.parent)
+    text = "per_class and confusion_matrix must have 2 rows, one per class."
+    assert str(refusal.value) == f"{path}: damaged: {text} {REMEDY}"
 
 
 @pytest.mark.parametrize("name", JSON_FILES)
@@ -178,8 +208,8 @@ def test_another_format_version_is_refused(make_run, name):
 
 def test_files_of_different_evaluations_are_refused(make_run):
     folder = make_run(["cat", "dog"])
-    table = pq.ParquetFile(folder / "predictions.parquet").read()
-    pq.write_table(table.slice(0, 5), folder / "predictions.parquet")
+    table = read_parquet(folder / "predictions.parquet")
+    write_parquet(folder / "predictions.parquet", table.slice(0, 5))
     with pytest.raises(RunError) as refusal:
         read_run(folder)
     assert str(refusal.value) == (
@@ -208,7 +238,7 @@ def test_predictions_with_too_few_columns_are_refused(make_run):
 @pytest.mark.parametrize("column", ["uri", "label", "probabilities"])
 def test_a_missing_column_of_the_predictions_is_named(make_run, column):
     path = make_run(["cat", "dog"]) / "predictions.parquet"
-    pq.write_table(pq.ParquetFile(path).read().drop_columns([column]), path)
+    write_parquet(path, read_parquet(path).drop_columns([column]))
     with pytest.raises(RunError) as refusal:
         read_predictions(path)
     assert str(refusal.value).startswith(f"{path}: damaged: ")
@@ -217,9 +247,9 @@ def test_a_missing_column_of_the_predictions_is_named(make_run, column):
 
 def test_predictions_without_a_known_label_are_left_out(make_run):
     path = make_run(["cat", "dog"]) / "predictions.parquet"
-    table = pq.ParquetFile(path).read()
+    table = read_parquet(path)
     rows = table.to_pylist()
     extra = table.from_pylist([*rows, {**rows[0], "label": None}, {**rows[0], "label": "owl"}], schema=table.schema)
-    pq.write_table(extra, path)
+    write_parquet(path, extra)
     assert len(read_predictions(path).uris) == 12
     assert np.isfinite(read_predictions(path).probabilities).all()

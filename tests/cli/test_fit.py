@@ -3,17 +3,11 @@
 from __future__ import annotations
 
 import json
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-from PIL import Image
 
 Run = Callable[..., tuple[int, str, str]]
 TINY = ("--model", "test_efficientnet", "--weights", "random")
@@ -37,7 +31,9 @@ def test_the_run_has_the_events_and_the_command_line(run: Run, photos: Path, sto
     assert code == 0, err
     found = events(folder)
     kinds = [line["kind"] for line in found]
-    assert kinds[0] == "stage_begun"
+    assert kinds[:2] == ["data_described", "stage_begun"]
+    description = found[0]["description"]
+    assert description["classes"] == [["dark", 21], ["light", 20]]
     assert kinds.count("stage_begun") == kinds.count("stage_ended") >= 2
     assert "trial_ended" in kinds
     assert found[-1] == {"time": found[-1]["time"], "kind": "done", "text": out.splitlines()[0]}
@@ -45,6 +41,8 @@ def test_the_run_has_the_events_and_the_command_line(run: Run, photos: Path, sto
     assert texts
     assert all(text in err for text in texts)
     info = json.loads((folder / "settings.json").read_text(encoding="utf-8"))
+    assert info["data"] == description
+    assert f"data: {photos}, 41 images\n  read as: class folders\n  classes: 2: dark, light\n" in err
     assert info["arguments"] == ["headstart", *map(str, words)]
     assert (info["settings"]["model"], info["settings"]["refit"]) == ("test_efficientnet", False)
 
@@ -89,27 +87,3 @@ def test_invalid_settings_are_reported_before_any_work(run: Run, photos: Path, t
         "lr must be a number of at least 0, got -1.0; the nearest valid value is 0\n"
     )
     assert not folder.exists()
-
-
-@pytest.mark.slow
-def test_ctrl_c_stops_with_a_message_and_the_same_command_continues(photos: Path, tmp_path: Path) -> None:
-    rng = np.random.default_rng(1)
-    for number in range(1500):
-        label = "dark" if number % 2 else "light"
-        Image.fromarray(rng.integers(0, 255, (64, 64, 3), np.uint8)).save(photos / label / f"more{number}.png")
-    folder, store = tmp_path / "run", tmp_path / "store"
-    words = ["fit", photos, "--out", folder, "--cache-dir", store, "--weights", "random", "--model", "resnet18"]
-    command = [sys.executable, "-m", "headstart.cli", *map(str, words), "--train", "head"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 120
-    while not (store / "features").exists() or not any((store / "features").rglob("*.lance")):
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=120)
-    assert (process.returncode, out) == (130, "")
-    assert err.endswith("stopped; what was computed is kept, and the same command continues from there\n")
-    assert "Traceback" not in err
-    assert events(folder)[-1]["kind"] == "stage_ended"  # the log says how far it got
-    assert not (folder / "classifier").exists()

@@ -78,7 +78,8 @@ def test_evaluate_lists_its_options_in_groups(run: Run) -> None:
 def test_a_short_list_of_options_has_no_groups(run: Run) -> None:
     found = sections(run("info", "--help")[1])
     assert list(found) == ["Options"]
-    assert flags(found["Options"]) == ["labels", "id-column", "label-column", "split-column", "help"]
+    folders = ["folder-levels", "split-folders"]
+    assert flags(found["Options"]) == ["labels", "id-column", "label-column", "split-column", *folders, "help"]
 
 
 @pytest.mark.parametrize(("path", "command"), ALL)

@@ -19,8 +19,9 @@ from hypothesis.extra import numpy as hnp
 from PIL import ExifTags, Image, ImageFile
 
 from headstart.data.decode import Inspection, content_hash, decode, inspect, read_content
-from headstart.data.pixels import to_8_bit
+from headstart.data.deep import to_8_bit
 from headstart.data.sources.local import MAX_FILE_BYTES
+from headstart.data.value_range import ValueRange
 from headstart.errors import ImageProblem, SettingsError
 
 Nasty = tuple[Path, dict[Path, str | None]]
@@ -223,7 +224,9 @@ def test_arrays(channels: tuple[int, ...], dtype: type) -> None:
     assert (image.mode, image.size) == ("RGB", (7, 5))
     assert image.getpixel((0, 0)) == (0, 0, 0)
     assert image.getpixel((6, 4)) == (255, 255, 255)
-    assert inspect(array) == Inspection(content_hash(array), 7, 5, array.nbytes, None)
+    seen = inspect(array)
+    assert seen == Inspection(content_hash(array), 7, 5, array.nbytes, None, seen.values)
+    assert (seen.values is None) == (dtype != np.uint16)
 
 
 SHAPE = "the shape of an array must be (height, width) or (height, width, channels) with 1, 3 or 4 channels, got "
@@ -254,17 +257,20 @@ def test_arrays_that_are_no_images(array: np.ndarray, reason: str) -> None:
         st.sampled_from([np.uint16, np.int32, np.float32]),
         (3, 4),
         elements={"allow_nan": False, "allow_infinity": False, "min_value": None, "max_value": None},
-    )
+    ),
+    st.floats(-1e6, 1e6),
+    st.floats(1e-3, 1e6),
 )
-def test_16_bit_values_keep_their_order_and_are_never_all_black(values: np.ndarray) -> None:
-    seen = to_8_bit(values).astype(int)
+def test_values_keep_their_order_and_are_clipped_to_the_range(values: np.ndarray, low: float, width: float) -> None:
+    seen = to_8_bit(values, ValueRange("any", low, low + width)).astype(int)
     assert (np.diff(seen.ravel()[np.argsort(values.ravel())]) >= 0).all()
-    if values.max() >= 16 and values.max() > values.min():
-        assert seen.max() > 0
+    assert (seen[values <= low] == 0).all()
+    assert (seen[values >= low + width] == 255).all()
 
 
 def test_not_a_number_is_black() -> None:
-    assert to_8_bit(np.array([np.nan, 1.0, np.inf], np.float32)).tolist() == [0, 255, 0]
+    values = np.array([np.nan, 1.0, np.inf], np.float32)
+    assert to_8_bit(values, ValueRange("float", 0, 1)).tolist() == [0, 255, 0]
 
 
 def test_threads_give_what_a_single_thread_gives(nasty_folder: Nasty) -> None:

@@ -82,7 +82,7 @@ def test_too_many_problems_are_listed() -> None:
         check_problem_share(_with_problems(8000, 1021), max_share=0.1)
     lines = str(many.value).splitlines()
     assert lines[0] == "1,021 of 9,021 images cannot be used (11.3%); at most 10.0% are allowed (--max-problems):"
-    assert lines[20:] == ["  /p/8019.jpg: empty file", "  and 1,001 more, see problems.csv"]
+    assert lines[20:] == ["  /p/8019.jpg: empty file", "  and 1,001 more: headstart check PHOTOS lists all of them"]
 
 
 def test_no_usable_image_at_all() -> None:

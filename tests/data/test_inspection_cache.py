@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import pyarrow.parquet as pq
 import pytest
@@ -125,3 +126,33 @@ def test_a_cache_that_cannot_be_written_is_no_error(photo: Photo, tmp_path: Path
     (tmp_path / "file").write_text("")
     found, _ = read([photo("a.jpg", 1)], tmp_path / "file" / "cache.parquet")
     assert found.problems == [None]
+
+
+@pytest.mark.usefixtures("settled")
+def test_a_damaged_cache_is_rebuilt_and_never_believed(
+    photo: Photo, tmp_path: Path, load_module: Callable[[Path], ModuleType]
+) -> None:
+    mutations = load_module(Path(__file__).parent.parent / "mutations.py")
+    paths, cache = [photo(f"{i}.jpg", i, (i + 1, 9)) for i in range(5)], tmp_path / "cache.parquet"
+    first, _ = read(paths, cache)
+    for number, data in enumerate(list(mutations.bytes_of(cache, 400))):
+        cache.write_bytes(data)
+        known = len(InspectionCache(cache))
+        assert known in (0, 5)
+        found = InspectionCache(cache).find(list(map(str, paths)), [Stamp.of_file(path) for path in paths])
+        hashes = [None if each is None else each.hash for each in found]
+        assert hashes == (first.hashes if known else [None] * 5)
+        if number % 40 == 0:
+            again, files = read(paths, cache)
+            assert (again.table.equals(first.table), files) == (True, 5 - known)
+            assert read(paths, cache)[1] == 0
+
+
+@pytest.mark.usefixtures("settled")
+def test_a_row_that_proves_wrong_is_forgotten(photo: Photo, tmp_path: Path) -> None:
+    paths, cache = [photo(f"{i}.jpg", i) for i in range(3)], tmp_path / "cache.parquet"
+    read(paths, cache)
+    InspectionCache(cache).forget([str(paths[1]), "/another.jpg"])
+    assert len(InspectionCache(cache)) == 2
+    found, files = read(paths, cache)
+    assert (found.hashes[1], files) == (inspect(paths[1]).hash, 1)

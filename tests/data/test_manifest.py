@@ -122,7 +122,7 @@ def test_damaged_manifests(tmp_path: Path) -> None:
     whole = path.read_bytes()
     for data in (b"", b"PAR1", whole[: len(whole) // 2], b"not parquet at all" * 9):
         path.write_bytes(data)
-        with pytest.raises(RunError, match="is damaged, or not a Parquet file: "):
+        with pytest.raises(RunError, match=r"m\.parquet: damaged, or not a Parquet file: "):
             Manifest.read(path)
     pq.write_table(pa.table({"uri": ["a"], "breed": ["b"]}), path)
     with pytest.raises(RunError) as other:
@@ -131,6 +131,14 @@ def test_damaged_manifests(tmp_path: Path) -> None:
     pq.write_table(pa.table({name: [["a"]] for name in SCHEMA.names}), path)
     with pytest.raises(RunError, match="is not a manifest: "):
         Manifest.read(path)
+    for column, values, text in (
+        ("split", ["train", "eval"], "split: must be train, validation, test or null, got 'eval'"),
+        ("width", [3, -3], "width: must not be negative"),
+    ):
+        Manifest.from_rows(["a", "b"]).with_column(column, values).write(path)
+        with pytest.raises(RunError) as wrong:
+            Manifest.read(path)
+        assert str(wrong.value) == f"{path} is not a manifest: {text}"
 
 
 @settings(max_examples=40)

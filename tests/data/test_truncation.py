@@ -37,8 +37,10 @@ TRUNCATED = "truncated: the file ends before the image does"
 def test_decode_succeeds_where_inspect_does(nasty: ModuleType) -> None:
     for options in JPEGS.values():
         data = nasty.encode(nasty.pattern(161, 99), "JPEG", **options)
-        for cut in [*range(0, len(data), 97), *range(len(data) - 80, len(data) + 1)]:
-            assert (_problem(data[:cut]) is None) == (cut == len(data))
+        for cut in [*range(0, len(data), 211), *range(len(data) - 40, len(data) + 1)]:
+            if _problem(data[:cut]) is None:  # all pixels are there, and perhaps the end marker is missing
+                assert decode(data[:cut]).tobytes() == decode(data).tobytes()
+                assert cut > len(data) - 5
 
 
 @pytest.mark.parametrize("mode", ["L", "RGB", "CMYK"])
@@ -99,7 +101,7 @@ def test_damage_anywhere_gives_an_image_or_a_reason(nasty: ModuleType, data: st.
         assert decode(bytes(good)).size == (seen.width, seen.height)
     else:  # decode may still succeed on damaged data: missing blocks are easier to detect at an eighth of the size
         assert " at 0x" not in seen.problem
-        assert re.match(r"truncated|damaged|not an image|\d+x\d+ is more than", seen.problem)
+        assert re.match(r"truncated|damaged|not an image|a TIFF of|\d+x\d+ is more than", seen.problem)
 
 
 def test_the_first_frame_survives_truncation_of_the_second(nasty: ModuleType) -> None:
@@ -119,3 +121,29 @@ def _problem(data: bytes) -> str | None:
             decode(data)
         assert caught.value.reason == seen.problem
     return seen.problem
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "CMYK"])
+@pytest.mark.parametrize("kind", ["baseline", "restarts", "full color", "progressive", "flat"])
+@pytest.mark.parametrize("seed", range(2))
+def test_a_jpeg_without_its_end_is_used_only_if_no_pixel_is_missing(
+    nasty: ModuleType, mode: str, kind: str, seed: int
+) -> None:
+    """Cut at every position: what is accepted has the pixels of the whole file."""
+    size = [(24, 17), (33, 40)][seed]
+    image = (Image.new("RGB", size, (90, 120, 30)) if kind == "flat" else nasty.pattern(*size)).convert(mode)
+    options = {} if kind == "flat" else JPEGS[kind]
+    data = nasty.encode(image, "JPEG", **{k: v for k, v in options.items() if mode == "RGB" or k != "subsampling"})
+    whole = decode(data).tobytes()
+    accepted = 0
+    for cut in range(data.index(b"\xff\xda"), len(data)):
+        seen = inspect(data[:cut])
+        if seen.problem is None:
+            accepted += 1
+            assert decode(data[:cut]).tobytes() == whole, cut
+        else:
+            assert seen.problem.startswith(("truncated", "damaged"))
+    assert accepted <= 4
+    if kind in ("baseline", "full color"):
+        assert _problem(data[:-2]) is None
+        assert _problem(data[:-2] + bytes(64)) == TRUNCATED

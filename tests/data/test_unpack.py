@@ -5,6 +5,8 @@ from __future__ import annotations
 import gzip
 import io
 import os
+import random
+import shutil
 import stat
 import subprocess
 import sys
@@ -246,3 +248,29 @@ unpack(Path(sys.argv[1]), Path(sys.argv[2]))
     small = make_tar(tmp_path / "b.tar", {"only": b"this"})
     assert contents_of(unpack(small, tmp_path / "into")) == {"only": b"this"}
     assert not temporary.exists()
+
+
+@pytest.mark.parametrize("kind", ["stored.zip", "deflated.zip", "plain.tar", "a.tar.gz"])
+def test_any_damage_is_a_data_error(tmp_path: Path, kind: str) -> None:
+    """Bits of the headers are flipped: versions, flags, methods, sizes and names that no reader knows."""
+    contents, archive = {"top/개.txt": b"text " * 20, "b": b"b"}, tmp_path / kind
+    if kind.endswith("zip"):
+        with zipfile.ZipFile(archive, "w", zipfile.ZIP_STORED if "stored" in kind else zipfile.ZIP_DEFLATED) as file:
+            for name, data in contents.items():
+                file.writestr(name, data)
+    else:
+        make_tar(archive, contents, mode="w" if "plain" in kind else "w:gz")
+    whole, into, unknown = archive.read_bytes(), tmp_path / "into", []
+    bits = [(position, bit) for position in range(min(len(whole), 600)) for bit in range(8)]
+    for position, bit in random.Random(0).sample(bits, 400):
+        damaged = bytearray(whole)
+        damaged[position] ^= 1 << bit
+        archive.write_bytes(damaged)
+        try:
+            unpack(archive, into)
+            shutil.rmtree(into)
+        except Exception as failure:
+            if not isinstance(failure, DataError) or not str(failure).startswith(str(archive)):
+                unknown.append((position, bit, repr(failure)))
+        assert not into.exists()
+    assert unknown == []

@@ -42,3 +42,9 @@ def test_per_class_csv_matches_scikit_learn() -> None:
     assert rows[2][-2:] == ["ant", "3"]
     assert rows[1][-2:] == ["", ""]
     assert rows[3][3:6] == ["", "", ""]
+
+
+def test_no_cell_of_the_csv_is_a_formula() -> None:
+    evaluation = evaluate([0, 0, 1], [[0.9, 0.1], [0.2, 0.8], [0.1, 0.9]], ["+1", "=1+1"])
+    first, second = list(csv.reader(per_class_csv(evaluation).splitlines()))[1:]
+    assert (first[0], first[-2], second[0]) == ("+1", "'=1+1", "'=1+1")

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headstart.data.spec import InputSpec
+from headstart.data.value_range import ValueRange
 from headstart.features.key import FeatureSpace, stored_view
 
 names = st.text(max_size=6)
@@ -23,6 +24,7 @@ specs = st.builds(
     mean=colors,
     std=colors,
     channels=st.sampled_from(["RGB", "BGR"]),
+    value_ranges=st.sampled_from([(), (ValueRange("uint16", 0, 255),), (ValueRange("uint16", 0, 4095),)]),
 )
 spaces = st.builds(
     FeatureSpace,
@@ -72,6 +74,7 @@ def test_as_dict_has_all_fields(space: FeatureSpace) -> None:
     values = json.loads(json.dumps(space.as_dict()))
     assert (values.pop("key"), values.pop("format")) == (space.key, 3)
     spec = values.pop("spec")
+    spec["value_ranges"] = tuple(ValueRange(**each) for each in spec["value_ranges"])
     spec = InputSpec(**{**spec, "mean": tuple(spec["mean"]), "std": tuple(spec["std"])})
     assert FeatureSpace(**{**values, "spec": spec, "shape": tuple(values["shape"])}) == space
 

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import platform
+import subprocess
+import sys
 from functools import lru_cache
 
 import numpy as np
@@ -272,3 +274,26 @@ def test_default_batch_size_of_a_cpu(requested: int | None, expected: int) -> No
 def test_default_batch_size_of_a_gpu() -> None:
     assert choose_batch_size(None, "auto") == choose_batch_size(None, "cuda") == 256
     assert choose_batch_size(None, "cpu") == 32
+
+
+def test_ctrl_c_after_several_networks_is_an_exception() -> None:
+    """Where each network had a core of its own, it was a segmentation fault: of a signal stack that was freed."""
+    code = """
+import gc, os, signal
+from torch import nn
+from headstart.data.spec import InputSpec
+from headstart.inference.engine import open_engine
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it
+spec = InputSpec(height=32, width=32)
+engines = [open_engine(nn.Flatten(), spec, batch_size=2, precision="float32", engine="openvino") for _ in range(2)]
+while engines:
+    engines.pop(0)
+    gc.collect()
+try:
+    os.kill(os.getpid(), signal.SIGINT)
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (ran.returncode, ran.stdout) == (0, "interrupted\n")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from PIL import Image
 from safetensors.torch import save_file
 from torch import nn
 
+from headstart.artifacts.classifier import Classifier
 from headstart.data.decode import decode
 from headstart.data.transforms import evaluation_view
 from headstart.errors import ModelError
@@ -98,6 +100,95 @@ def test_file_of_another_network(tmp_path: Path) -> None:
         "pos_embed is missing, must be (1, 101, 64); "
         f"patch_embed.proj.weight is missing, must be (64, 3, 16, 16); and {_count('test_vit') - 3} more"
     )
+
+
+def wrapped(state: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
+    return {prefix + name: value for name, value in state.items()}
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda state: wrapped(state, "_orig_mod."),
+        lambda state: wrapped(state, "module._orig_mod."),
+        lambda state: {"state_dict": wrapped(state, "model."), "pytorch-lightning_version": "2.0", "loops": {}},
+        lambda state: {"state_dict": {**wrapped(state, "net."), "loss.weight": torch.ones(5)}},
+        lambda state: {"model_state_dict": state, "optimizer_state_dict": {"state": {0: {"exp_avg": torch.ones(3)}}}},
+        lambda state: {"net": state, "epoch": 3},
+        lambda state: {"checkpoint": {"ema": {"module": state}}},
+        lambda state: wrapped(state, "timm_model."),
+    ],
+)
+def test_state_dict_in_any_wrapping(tmp_path: Path, wrap: Callable[[dict[str, torch.Tensor]], object]) -> None:
+    network = timm.create_model("test_resnet", num_classes=5)
+    torch.save(wrap(network.state_dict()), tmp_path / "own.pth")
+    backbone = load_backbone("test_resnet", weights_file=str(tmp_path / "own.pth"))
+    assert digest(backbone.module) == digest(network)
+    assert (backbone.source, backbone.has_head) == (str(tmp_path / "own.pth"), True)
+
+
+def test_averaged_weights_are_taken_and_told(tmp_path: Path) -> None:
+    last, averaged = (timm.create_model("test_resnet", num_classes=5) for _ in range(2))
+    path = tmp_path / "own.pth"
+    torch.save({"model": last.state_dict(), "model_ema": averaged.state_dict()}, path)
+    backbone = load_backbone("test_resnet", weights_file=str(path))
+    assert digest(backbone.module) == digest(averaged)
+    assert backbone.source == f"{path} (model_ema)"
+    torch.save({"state_dict": wrapped(last.state_dict(), "model.") | wrapped(averaged.state_dict(), "ema.")}, path)
+    backbone = load_backbone("test_resnet", weights_file=str(path))
+    assert digest(backbone.module) == digest(averaged)
+    assert backbone.source == f"{path} (state_dict.ema)"
+
+
+def test_weights_without_a_head(tmp_path: Path) -> None:
+    network = timm.create_model("test_resnet", num_classes=0)
+    path = tmp_path / "own.safetensors"
+    save_file(network.state_dict(), path)
+    backbone = load_backbone("test_resnet", weights_file=str(path))
+    assert (backbone.has_head, backbone.classes) == (False, None)
+    assert backbone.reading() == ["test_resnet: its weights have no head; a fit adds one"]
+    state = backbone.with_new_head(3, seed=0).module.state_dict()
+    assert all(torch.equal(state[name], value) for name, value in network.state_dict().items())
+    with pytest.raises(ModelError, match="the network has no classes of its own; train it with headstart fit"):
+        Classifier.pretrained("test_resnet", weights=str(path))
+    save_file({name: value for name, value in network.state_dict().items() if not name.startswith("layer4")}, path)
+    with pytest.raises(ModelError, match=r"layer4\.\S+ is missing"):
+        load_backbone("test_resnet", weights_file=str(path))
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_not_finite(tmp_path: Path, value: float) -> None:
+    state = timm.create_model("test_resnet", num_classes=5).state_dict()
+    state["conv1.0.weight"][0, 0, 0, 0] = value
+    path = tmp_path / "own.safetensors"
+    save_file(state, path)
+    with pytest.raises(ModelError) as failure:
+        load_backbone("test_resnet", weights_file=str(path))
+    assert str(failure.value) == (
+        f"{path}: conv1.0.weight contains values that are NaN or infinite, as after a training that diverged; "
+        "use an earlier checkpoint"
+    )
+
+
+def test_names_on_the_hub() -> None:
+    for name in ("timm/test_resnet", "hf_hub:timm/test_resnet", "hf-hub:timm/test_resnet"):
+        assert load_backbone(name, weights_file="random").name == "test_resnet"
+    with pytest.raises(ModelError, match="only the models of timm are loaded, hf_hub:timm/NAME"):
+        load_backbone("hf_hub:somebody/net")
+
+
+def test_class_names_of_a_file_are_a_guess(tmp_path: Path) -> None:
+    path = tmp_path / "own.safetensors"
+    save_file(timm.create_model("test_resnet", num_classes=1000).state_dict(), path)
+    guessed = load_backbone("test_resnet", weights_file=str(path))
+    assert guessed.classes is not None
+    assert guessed.reading() == [
+        "test_resnet: its 1,000 classes are those of ImageNet, by their number (guessed; --class-names settles it)"
+    ]
+    (tmp_path / "names.txt").write_text("".join(f"plant {number}\n" for number in range(1000)))
+    told = load_backbone("test_resnet", weights_file=str(path), class_names=str(tmp_path / "names.txt"))
+    assert told.classes is not None
+    assert (told.classes[3], told.reading()) == ("plant 3", [])
 
 
 def _count(name: str) -> int:

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headstart.errors import DataError
-from headstart.models.class_names import align, match
+from headstart.errors import DataError, ModelError
+from headstart.models.class_names import align, match, own_class_names
 from headstart.models.imagenet import imagenet_names
 
 NAMES = ["tabby, tabby cat", "crane (n02012849)", "crane (n03126707)", "Egyptian cat", "St. Bernard, Saint_Bernard"]
@@ -101,3 +103,30 @@ def test_labels_without_a_unique_class(labels: list[str], classes: list[str], te
     with pytest.raises(DataError) as caught:
         align(labels, classes)
     assert text in str(caught.value)
+
+
+def test_own_names_from_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "names.txt"
+
+    def rejected(text: str | bytes) -> str:
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
+        with pytest.raises(ModelError) as raised:
+            own_class_names(2, str(path))
+        return str(raised.value).removeprefix(f"--class-names {path}: ")
+
+    path.write_text("\ufeffrose\n\nlily\n", encoding="utf-8")
+    assert own_class_names(2, str(path)) == (("rose", "lily"), ())
+    assert rejected("rose\n") == "has 1 names, but the network has 2 classes"
+    assert rejected("rose\nrose\n") == "the name 'rose' is there more than once"
+    assert rejected(b"\xff\xfe").startswith("cannot be read (")
+    path.unlink()
+    with pytest.raises(ModelError, match="must be imagenet, none, or a text file with one name per line"):
+        own_class_names(2, str(path))
+    with pytest.raises(ModelError, match="the network has 2 classes, which is no ImageNet subset"):
+        own_class_names(2, "imagenet")
+
+
+def test_stated_names_are_no_guess() -> None:
+    assert own_class_names(2, None, ["rose", "lily"]) == (("rose", "lily"), ())
+    assert own_class_names(1000, None, by_number=False) == (None, ())
+    assert own_class_names(1000, "none", imagenet_names()) == (None, ())

@@ -1,8 +1,13 @@
 from __future__ import annotations
 
+import os
+import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import lance
 import pytest
 
 from headstart import paths
@@ -69,3 +74,55 @@ def test_prune_one_model_or_everything(cache_dir: str) -> None:
     assert {path.name for path in root.iterdir()} == {"features", "weights"}
     assert list(store.iterdir()) == []
     assert [path.name for path in (root / "weights").iterdir()] == ["mine.safetensors"]
+
+
+def test_what_killed_runs_left_is_removed(cache_dir: str, tmp_path: Path) -> None:
+    root, store = paths.root(cache_dir), paths.features(cache_dir)
+    tables = sorted(store.glob("*.lance"))
+    (store / ".half.json").write_text("{")  # hidden: no description of a table
+    half = store / "0123.lance"  # killed after the data, before the description
+    shutil.copytree(tables[0], half)
+    (store / ".removed" / "part").mkdir(parents=True)
+    for folder in (root, store, paths.prepared(cache_dir)):
+        (folder / ".headstart-abc").mkdir(parents=True)
+        (folder / ".headstart-abc" / "inspections.parquet").write_bytes(bytes(10**6))
+    old = paths.prepared(cache_dir) / "network.bin"
+    old.write_bytes(bytes(10**6))
+    os.utime(old, (0, 0))
+    assert len(list(list_tables(cache_dir))) == 3
+    assert len(list(verify_tables(cache_dir))) == 2
+    freed = prune(cache_dir, model=None, everything=False)
+    assert float(freed.partition(": ")[2].split()[0]) >= 3
+    assert sorted(store.glob("*.lance")) == tables
+    assert not half.exists()
+    assert not old.exists()
+    assert [*root.rglob(".headstart-*"), *store.glob(".removed")] == []
+    assert len(list(verify_tables(cache_dir))) == 2
+
+
+def test_everything_is_removed_whatever_is_damaged(cache_dir: str) -> None:
+    store = paths.features(cache_dir)
+    first, second = sorted(store.glob("*.json"))
+    first.write_text("{")
+    second.unlink()
+    prune(cache_dir, model=None, everything=True)
+    assert list(store.iterdir()) == []
+
+
+def test_a_store_that_is_in_use_keeps_what_its_user_may_need(cache_dir: str) -> None:
+    store = paths.features(cache_dir)
+    code = (
+        "import sys; from pathlib import Path; from headstart.features.usage import use; "
+        "use(Path(sys.argv[1])); print('using', flush=True); sys.stdin.read()"
+    )
+    versions = [len(lance.dataset(str(path)).versions()) for path in sorted(store.glob("*.lance"))]
+    with subprocess.Popen([sys.executable, "-c", code, store], stdin=-1, stdout=-1, text=True) as user:
+        assert user.stdout is not None
+        assert user.stdout.readline() == "using\n"
+        assert prune(cache_dir, model=None, everything=False).endswith(
+            " MB kept; another process uses it, so that what it may need was kept"
+        )
+        assert [len(lance.dataset(str(path)).versions()) for path in sorted(store.glob("*.lance"))] == versions
+        user.communicate()
+    assert prune(cache_dir, model=None, everything=False).endswith(" MB kept")
+    assert [len(lance.dataset(str(path)).versions()) for path in sorted(store.glob("*.lance"))] == [1, 1]

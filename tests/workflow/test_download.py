@@ -20,7 +20,7 @@ from PIL import Image
 from headstart.config import EngineSettings
 from headstart.data import download
 from headstart.data.datasets import DOG_BREEDS, IMAGENET_V2, CsvLayout, DatasetInfo, FolderLayout, RemoteFile
-from headstart.errors import DataError, DownloadError
+from headstart.errors import DataError, DownloadError, OutputError
 from headstart.workflow import download as downloading
 from headstart.workflow import predict as predicting
 from headstart.workflow.check import read
@@ -267,7 +267,7 @@ def test_targets_that_cannot_be_used(
     with pytest.raises(DataError, match=r"^\. is the current folder: name a new one with --out$"):
         download_dataset(imagenet, Path())
     (tmp_path / "file").touch()
-    with pytest.raises(DataError, match=r"below: Not a directory \("):
+    with pytest.raises(OutputError, match=r"below: cannot be written \(.*file is a file, not a folder\)"):
         download_dataset(imagenet, tmp_path / "file" / "below")
     assert server.requests == []
     (tmp_path / "elsewhere").mkdir()

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import re
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -15,9 +16,15 @@ from headstart.artifacts.run_folder import read_run
 from headstart.config import EngineSettings
 from headstart.data.manifest import Manifest
 from headstart.data.sources.read import read_images
-from headstart.errors import DataError
+from headstart.errors import DataError, RunError
 from headstart.evaluate.schema import Interval
-from headstart.workflow.evaluate import evaluate, evaluation_folder, evaluation_lines, save_evaluation
+from headstart.workflow.evaluate import (
+    evaluate,
+    evaluation_folder,
+    evaluation_lines,
+    images_of_run,
+    save_evaluation,
+)
 from headstart.workflow.fit import FitResult
 from headstart.workflow.predict import open_classifier, predict
 from headstart.workflow.report import report
@@ -43,6 +50,33 @@ def test_images_without_a_label_are_left_out(classifier: Classifier, photos: Pho
     manifest = read_images(photos("new", seed=2, red=3, green=3))
     _, evaluation = evaluate(classifier, manifest.with_column("label", [None, *manifest.labels[1:]]), PLAIN)
     assert evaluation.images == 5
+
+
+def test_images_that_were_trained_on_are_left_out(photos: Photos, fitted: Fit, tmp_path: Path, told: Any) -> None:
+    old = photos(red=8, green=8)
+    run = save_run(fitted(old), tmp_path / "run")
+    known = images_of_run(run)
+    assert known is not None
+    assert len(known) == 16
+    classifier, new = open_classifier(str(run)), photos("new", seed=2, red=3, green=3)
+    shutil.copytree(old, new, dirs_exist_ok=True)
+    events = told()
+    found, evaluation = evaluate(classifier, read_images(new), PLAIN, fitted_to=known, events=events)
+    assert (evaluation.images, len(found.manifest), len(found.probabilities)) == (6, 6, 6)
+    assert evaluation.leaks is not None
+    assert evaluation.leaks.images == 16
+    assert evaluation.notes[0] == evaluation.leaks.note()
+    assert f"warning: {evaluation.leaks.note()}" in events.lines
+    assert report(save_evaluation(found, evaluation, tmp_path / "evaluated", settings={})).is_file()
+
+
+def test_an_evaluation_on_training_images_says_so(photos: Photos, fitted: Fit, tmp_path: Path) -> None:
+    folder = photos(red=8, green=8)
+    run = save_run(fitted(folder), tmp_path / "run")
+    _, evaluation = evaluate(open_classifier(str(run)), read_images(folder), PLAIN, fitted_to=images_of_run(run))
+    assert (evaluation.split, evaluation.images, evaluation.leaks) == ("train", 16, None)
+    assert "say nothing about other images" in evaluation.notes[0]
+    assert images_of_run("tf_efficientnet_lite0") is None
 
 
 def test_labels_must_be_classes(classifier: Classifier, photos: Photos) -> None:
@@ -117,3 +151,37 @@ def test_int8_reports_its_cost(photos: Photos, fitted: Fit, told: Callable[..., 
     assert not np.array_equal(found.probabilities, exact)
     pattern = r"int8: \d+ of 42 images \(.*\) are assigned the same class as in float32; accuracy .*, in float32 .*%"
     assert any(re.fullmatch(pattern, line) for line in events.lines)
+
+
+def test_an_evaluation_does_not_replace_a_fit(photos: Photos, fitted: Fit, tmp_path: Path) -> None:
+    run = save_run(fitted(photos(red=8, green=8)), tmp_path / "run")
+    classifier = open_classifier(str(run))
+    found, evaluation = evaluate(classifier, read_images(photos("new", seed=2, red=4, green=4)), PLAIN)
+    with pytest.raises(RunError) as refusal:
+        save_evaluation(found, evaluation, run, settings={})
+    assert str(refusal.value) == (
+        f"{run}: holds a classifier, and an evaluation would replace the documents of its fit; give another folder as "
+        "--out"
+    )
+    assert read_run(run).info.command == "fit"
+
+
+def test_a_new_fit_replaces_the_evaluations_of_the_old_one(
+    photos: Photos, fitted: Fit, tmp_path: Path, told: Any
+) -> None:
+    run, first = tmp_path / "run", fitted(photos(red=8, green=8))
+    save_run(first, run)
+    found, evaluation = evaluate(first.classifier, read_images(photos("new", seed=2, red=4, green=4)), PLAIN)
+    for name in ("new", "kept"):
+        report(save_evaluation(found, evaluation, run / "evaluations" / name, settings={}))
+    report(run)
+    (run / "evaluations" / "kept" / "notes.txt").write_text("of the user")
+    events = told()
+    save_run(fitted(photos("other", seed=3, red=8, blue=8)), run, events=events)
+    assert [path.name for path in run.rglob("*") if path.parent.name in ("evaluations", "new", "kept")] == [
+        "kept",
+        "notes.txt",
+    ]
+    assert not (run / "report.html").exists()
+    assert read_run(run).evaluation.classes == ("blue", "red")
+    assert events.lines == [f"removed 2 evaluations of the classifier that was in {run}"]

@@ -30,8 +30,9 @@ def test_a_folder_with_its_table(tmp_path: Path, photo: Callable[..., Path]) -> 
     total = sum(path.stat().st_size for path in (data / "train").iterdir())
     sizes = sorted(path.stat().st_size / 1e3 for path in (data / "train").iterdir())
     lines = describe(data)
-    assert lines[:18] == [
+    assert lines[:19] == [
         f"{data}: 7 images, 2 classes",
+        "  read as: table: labels.csv, id column 'id', label column 'breed'",
         "",
         f"{data / 'labels.csv'}: 7 rows, 3 columns",
         "  column  type    not empty  distinct",
@@ -50,7 +51,7 @@ def test_a_folder_with_its_table(tmp_path: Path, photo: Callable[..., Path]) -> 
         "  pug (5), boston_bull (2)",
         "splits: train (7)",
     ]
-    assert lines[18:] == [
+    assert lines[19:] == [
         "",
         "sizes in pixels, from the headers of all 7 images:",
         "  width:  min 20, median 23, max 26",
@@ -64,7 +65,7 @@ def test_a_folder_with_its_table(tmp_path: Path, photo: Callable[..., Path]) -> 
 def test_one_subfolder_per_class(photos: Photos) -> None:
     folder = photos(red=3, green=2)
     lines = describe(folder)
-    assert lines[2:5] == [
+    assert lines[3:6] == [
         f"first images{' ' * (len(str(folder)) + len('/green/0_00.png') - len('first images'))}  label",
         f"{folder}/green/0_00.png  green",
         f"{folder}/green/0_01.png  green",
@@ -106,7 +107,7 @@ def test_parquet(photos: Photos) -> None:
     )
     pq.write_table(table, folder / "labels.parquet")
     lines = describe(folder)
-    assert [line.split() for line in lines[3:7]] == [
+    assert [line.split() for line in lines[4:8]] == [
         ["column", "type", "not", "empty", "distinct"],
         ["id", "text", "2", "2"],
         ["label", "integer", "2", "2"],

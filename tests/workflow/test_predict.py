@@ -83,6 +83,17 @@ def test_csv_with_prediction_sets_and_warnings(tmp_path: Path) -> None:
     assert [list(row.values())[3:] for row in rows] == [["b; c, d", "no", ""], ["", "", "empty file"], ["b", "yes", ""]]
 
 
+def test_no_cell_of_a_csv_is_a_formula(tmp_path: Path) -> None:
+    classes = ("=HYPERLINK(1)", "-1", "@x")
+    manifest = Manifest.from_rows(["/photos/=1.jpg"])
+    sets = np.array([[True, True, False]])
+    found = Predictions(classes, manifest, np.array([[0.5, 0.3, 0.2]], np.float32), prediction_sets=sets, coverage=0.9)
+    found.write_csv(tmp_path / "table.csv", 3)
+    assert list(read_table(tmp_path / "table.csv")[0].values()) == (
+        ["/photos/=1.jpg", "'=HYPERLINK(1)", "0.500000", "-1", "0.300000", "'@x", "0.200000", "'=HYPERLINK(1); -1", ""]
+    )
+
+
 def test_name_that_is_not_utf8_is_written_as_its_bytes(tmp_path: Path) -> None:
     manifest = Manifest.from_rows([Path(os.fsdecode(b"/photos/caf\xe9.jpg"))])
     found = Predictions(("a", "b"), manifest, np.array([[0.75, 0.25]], np.float32))
@@ -121,6 +132,14 @@ def test_a_classifier_is_opened_by_folder_or_by_name(
         open_classifier("runs/nothing")
     with pytest.raises(ModelError, match="nothing_at_all"):
         open_classifier("nothing_at_all")
+
+
+def test_class_names_are_for_pretrained_networks(classifier: Classifier, tmp_path: Path) -> None:
+    settings = InputSettings(class_names="none")
+    opened = open_classifier("timm/tf_efficientnet_lite0", settings)
+    assert (opened.model, opened.classes[:2]) == ("tf_efficientnet_lite0", ("class 0", "class 1"))
+    with pytest.raises(SettingsError, match=r"class_names is for pretrained networks; the classifier .* has its own"):
+        open_classifier(str(classifier.save(tmp_path / "classifier")), settings)
 
 
 def test_int8_skips_unreadable_images_in_its_notice(photos: Photos, fitted: Fit, told: Callable[..., Any]) -> None:

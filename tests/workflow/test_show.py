@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from headstart.data.decode import inspect
 from headstart.data.manifest import Manifest
 from headstart.errors import DataError
 from headstart.workflow.predict import Predictions
@@ -29,6 +30,11 @@ def test_a_sheet_skips_images_that_cannot_be_read(manifest: Manifest, tmp_path: 
         assert two.width == three.width == 600  # two columns
         assert three.height == 2 * two.height
     assert draw_sheet(manifest, tmp_path / "one.png", count=1).exists()
+
+
+def test_a_plot_is_no_photo(manifest: Manifest, tmp_path: Path) -> None:
+    sheet = draw_sheet(manifest, tmp_path / "sheet.png", count=2)
+    assert inspect(sheet).problem == "a plot that headstart wrote"
 
 
 def test_a_sheet_without_a_readable_image_is_refused(manifest: Manifest, tmp_path: Path) -> None:

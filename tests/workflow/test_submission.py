@@ -74,8 +74,20 @@ def test_unreadable_images_have_a_row_too() -> None:
         ),
         (["id,afghan_hound,chow,pug", "a,0,0,1", "a,0,0,1"], "not a sample submission: an id occurs twice"),
         (
-            ["id,breed", "a,pug"],
-            "not a sample submission: it must have id,<class>,<class>,... and one row per image",
+            ["id", "a"],
+            "not a sample submission: it must have id,<class>,<class>,... or id,label, and one row per image",
+        ),
+        (["id,afghan_hound,chow,pug", "a,0,0"], "the row of a has 3 cells, but the header has 4"),
+        (
+            ["id,breed", "a,0.5"],
+            "the column 'breed' must have names of classes, in whose place the predicted class is written, or be "
+            "empty; the label '0.5' must match one of the classifier's 3 classes (for example 'pug'), but matches "
+            "none; use the same names for labels and classes",
+        ),
+        (
+            ["id,breed", "a,afghan_hound"],
+            "the column 'breed' spells classes in another way than the classifier, and does not have 'pug': write each "
+            "of the 3 classes into one of its rows",
         ),
         ([""], "not a sample submission (not enough values to unpack (expected at least 1, got 0))"),
     ],
@@ -85,6 +97,38 @@ def test_invalid_samples(tmp_path: Path, rows: list[str], text: str) -> None:
     with pytest.raises(DataError) as caught:
         make_submission(predictions("a.jpg"), layout)
     assert str(caught.value) == f"{layout}: {text}"
+
+
+def test_ids_may_have_the_extension(tmp_path: Path) -> None:
+    layout = sample(tmp_path, "img,afghan_hound,chow,pug", "a.png,1,0,0", "a.jpg,1,0,0")
+    made = make_submission(predictions("a.jpg", "a.png", "b.jpg"), layout)
+    assert made.ids == ["a.png", "a.jpg"]
+    np.testing.assert_allclose(made.probabilities, PROBABILITIES[[1, 0]][:, [1, 2, 0]], rtol=1e-6)
+    with pytest.raises(DataError, match=r"a.jpg and /test/a.png have the same id, a; ids must be unique"):
+        make_submission(predictions("a.jpg", "a.png"), sample(tmp_path, "id,breed", "a,pug"))
+
+
+@pytest.mark.parametrize(
+    ("labels", "expected"),
+    [
+        (["pug", "pug"], ["chow", "pug"]),
+        (["", ""], ["chow", "pug"]),
+        (["afghan_hound", "Pug", "CHOW"], ["CHOW", "Pug", "Pug"]),
+    ],
+)
+def test_one_column_has_the_predicted_class(tmp_path: Path, labels: list[str], expected: list[str]) -> None:
+    rows = [f"{name},{label}" for name, label in zip("bac", labels, strict=False)]
+    made = make_submission(predictions("a.jpg", "b.jpg", "c.jpg"), sample(tmp_path, "image_id,label", *rows))
+    made.write(tmp_path / "out.csv")
+    with (tmp_path / "out.csv").open(newline="") as file:
+        assert [*csv.reader(file)] == [["image_id", "label"], *map(list, zip("bac", expected, strict=False))]
+    assert summary_lines(made, None)[0] == f"{len(labels)} rows with one label each, of 3 classes"
+
+
+def test_one_column_named_as_a_class_has_its_probability(tmp_path: Path) -> None:
+    made = make_submission(predictions("a.jpg", "b.jpg"), sample(tmp_path, "id,Chow", "b,0.5", "a,0.5"))
+    assert (made.header, made.labels()) == (("id", "Chow"), None)
+    np.testing.assert_allclose(made.probabilities, [[0.6], [0.1]], rtol=1e-6)
 
 
 def test_two_images_with_the_same_id() -> None:
@@ -100,6 +144,16 @@ def test_find_sample_in_the_folder_or_beside_it(tmp_path: Path) -> None:
     assert find_sample([tmp_path / "test"]) == beside
     inside = sample(tmp_path / "test", "id,a,b", "1,0,1")
     assert find_sample([str(tmp_path / "test")]) == inside
+    (tmp_path / "test" / "SampleSubmission.csv").touch()
+    assert find_sample([tmp_path / "test"]) == inside
+    (tmp_path / "test" / "sample-submission-2.csv").touch()
+    inside.unlink()
+    with pytest.raises(DataError) as several:
+        find_sample([tmp_path / "test"])
+    assert str(several.value) == (
+        f"{tmp_path / 'test'} has more than one sample submission (SampleSubmission.csv, sample-submission-2.csv): "
+        "name one with --sample"
+    )
 
 
 def test_log_loss_with_labels() -> None:

@@ -1,19 +1,40 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from headstart.config import FitSettings
+from headstart.data.manifest import Manifest
 from headstart.data.sources.read import read_images
 from headstart.errors import DataError, RunError, SettingsError
+from headstart.evaluate.schema import read_run_info, write_run_info
 from headstart.workflow.fit import FitResult, fit
 from headstart.workflow.runs import save_run
 from headstart.workflow.update import extended, settings_of
 
 Photos = Callable[..., Path]
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that several tests use, whose files they put back."""
+    folder = tmp_path_factory.mktemp("kept")
+    shades = np.random.default_rng(0).integers(0, 120, (12, 24, 24, 3), np.uint8)
+    for row, pixels in enumerate(shades):
+        path = folder / "photos" / ("dark", "light")[row % 2] / f"{row}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels + np.uint8(130 * (row % 2))).save(path)
+    settings = FitSettings.of(
+        model="test_resnet", weights="random", train="head", l2=0.5, engine="torch", cache_dir=str(folder / "store")
+    )
+    return save_run(fit(read_images(folder / "photos"), settings), folder / "run")
 
 
 @pytest.fixture
@@ -88,4 +109,72 @@ def test_errors(old: tuple[Path, FitResult], photos: Photos, tmp_path: Path) -> 
         extended(run, images, FitSettings())
     (run / "manifest.parquet").unlink()
     with pytest.raises(RunError, match=r"manifest.parquet: missing"):
+        settings_of(run, {})
+    with pytest.raises(RunError, match=r"manifest.parquet: missing"):
         extended(run, images, FitSettings())
+
+
+def test_images_that_were_moved(old: tuple[Path, FitResult], photos: Photos, tmp_path: Path) -> None:
+    run, before = old
+    more, settings = read_images(photos("more", blue=4)), settings_of(run, {})
+    first = before.manifest.uris[0]
+    Path(first).unlink()  # one of twenty may be missing
+    assert len(extended(run, more, settings)) == 24
+    (tmp_path / "photos").rename(tmp_path / "elsewhere")
+    with pytest.raises(RunError) as refusal:
+        extended(run, more, settings)
+    assert str(refusal.value) == (
+        f"{first}: no such file, as 20 of the 20 images of {run}. If they were moved, move them back, or fit all "
+        "images where they are now, without --update. If they were deleted, --max-problems SHARE allows for more of "
+        "them"
+    )
+
+
+def test_images_in_memory_cannot_be_added_to(fitted: Callable[..., FitResult], photos: Photos, tmp_path: Path) -> None:
+    shades = np.random.default_rng(0).integers(0, 120, (12, 24, 24, 3), np.uint8) + 130 * (np.arange(12) % 2)[
+        :, None, None, None
+    ].astype(np.uint8)
+    found = fitted(Manifest.from_arrays(list(shades), labels=["dark", "light"] * 6), train="head", l2=0.5)
+    run = save_run(found, tmp_path / "run")
+    with pytest.raises(RunError) as refusal:
+        extended(run, read_images(photos("more", blue=4)), settings_of(run, {}))
+    assert str(refusal.value) == (
+        f"{run}: was fitted to images in memory, which a run does not keep: fit all images again"
+    )
+
+
+@pytest.mark.parametrize(
+    "name", ["settings.json", "classifier/model.json", "history.jsonl", "manifest.parquet", "predictions.parquet"]
+)
+def test_a_damaged_run_is_refused_or_extended_as_before(
+    kept: Path, load_module: Callable[[Path], ModuleType], name: str
+) -> None:
+    mutations = load_module(Path(__file__).parent.parent / "mutations.py")
+    path, more = kept / name, read_images(kept.parent / "photos")
+    settings, images = settings_of(kept, {}), extended(kept, more, settings_of(kept, {}))
+    data = path.read_bytes()
+    refused = 0
+    try:
+        for changed in list(mutations.bytes_of(path, 25)):
+            path.write_bytes(changed)
+            try:
+                found = settings_of(kept, {})
+                assert (found, extended(kept, more, found).table) == (settings, images.table)
+            except RunError:
+                refused += 1
+    finally:
+        path.write_bytes(data)
+    assert refused >= 25
+
+
+def test_damaged_settings_are_refused(old: tuple[Path, FitResult]) -> None:
+    run, _ = old
+    path = run / "settings.json"
+    info = read_run_info(path)
+    write_run_info(path, replace(info, settings={**info.settings, "seed": "0"}))
+    with pytest.raises(RunError) as refusal:
+        settings_of(run, {})
+    assert str(refusal.value) == (
+        f"{path}: damaged: seed must be a whole number of at least 0, got '0'; "
+        "--update needs a folder that headstart fit has written"
+    )

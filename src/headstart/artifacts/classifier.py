@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -25,23 +22,21 @@ from headstart.artifacts.model_document import (
     read_model_document,
     write_model_document,
 )
-from headstart.config import EngineSettings
+from headstart.config import EngineSettings, InputSettings
+from headstart.data.inputs import AnyImage, Images, images_as_manifest
 from headstart.data.manifest import Manifest
-from headstart.data.sources import image_uri
 from headstart.data.spec import InputSpec
+from headstart.documents import file_checksum
 from headstart.errors import HeadstartError, ImageProblem, ModelError, RunError
 from headstart.evaluate import OODDetector
 from headstart.events import Events
-from headstart.files import atomic_write
+from headstart.files import atomic_write, finish_replacing
 from headstart.inference.pipeline import Decision, InferencePipeline
 from headstart.inference.results import InferenceResult, PredictionSetRule, set_names
 from headstart.models.backbone import build, load_backbone
 from headstart.models.importers.graphs import ImportedNetwork, build_imported
 
-__all__ = ["Classifier", "ModelMetadata", "images_as_manifest", "load"]
-
-Images: TypeAlias = str | Path | NDArray[Any] | Sequence[str | Path | NDArray[Any]] | Manifest
-"""A path, a URI, an array (H, W), (H, W, 3) or (H, W, 4), a sequence of these, or a manifest."""
+__all__ = ["Classifier", "ModelMetadata", "load"]
 
 _DOCUMENT = "model.json"
 _WEIGHTS = "model.safetensors"
@@ -88,14 +83,26 @@ class Classifier:
         object.__setattr__(self, "pipeline", pipeline)  # the class is frozen
 
     @classmethod
-    def pretrained(cls, model: str, *, weights: str | None = None, events: Events | None = None) -> Classifier:
+    def pretrained(
+        cls,
+        model: str,
+        *,
+        weights: str | None = None,
+        input_settings: InputSettings | None = None,
+        events: Events | None = None,
+    ) -> Classifier:
         """A pretrained network with its own head. Classes of unknown name are called "class 0", "class 1" and so on.
 
+        :param input_settings: changes to the input that the network's own configuration states, and its class names.
         :raises ModelError: there is no such model, or it has no head.
         """
-        backbone = load_backbone(model, weights_file=weights, events=events)
+        changed = input_settings or InputSettings()
+        backbone = load_backbone(model, weights_file=weights, class_names=changed.class_names, events=events)
+        backbone = backbone.with_input(**changed.input_changes())
+        for line in backbone.reading():
+            (events or Events()).notice(line)
         size: int = backbone.module.num_classes  # type: ignore[assignment]
-        if not size:
+        if not (size and backbone.has_head):
             raise ModelError(f"{model}: the network has no classes of its own; train it with headstart fit")
         classes = backbone.classes or tuple(f"class {index}" for index in range(size))
         metadata = ModelMetadata(backbone.source, backbone.licence)
@@ -113,22 +120,28 @@ class Classifier:
     def predict_proba(self, images: Images, *, settings: EngineSettings | None = None) -> NDArray[np.float32]:
         """Probabilities, (N, C), in the order of ``classes``; rows sum to 1.
 
+        An image is a path, a URI, the bytes of a file, a PIL image, an array (H, W) or (H, W, C) of uint8, uint16, bool
+        or floats in [0, 1], or a torch tensor (C, H, W). ``images`` is one of these, a batch of arrays (N, H, W) or
+        (N, H, W, C) or of tensors (N, C, H, W), a list of images, or a manifest.
+
         Fewer than 256 images per call are run by torch, which needs no preparation. For many calls with a few images
         each, as in a server, use ``EngineSettings(engine="openvino", extract_batch_size=1)``: the engine is prepared in
         the first call (2 s) and kept for the next ones.
 
+        :raises TypeError: an image is something else.
+        :raises DataError: the shape of an array or tensor is that of no image, or could be read in two ways.
         :raises ImageProblem: an image cannot be read. :meth:`infer` skips such images instead.
         """
         return self._infer_all(images, settings).probabilities
 
     def predict(self, images: Images, *, settings: EngineSettings | None = None) -> NDArray[np.str_]:
-        """The most probable class of each image, (N,).
+        """The most probable class of each image, (N,); ``images`` are those of :meth:`predict_proba`.
 
         :raises ImageProblem: an image cannot be read.
         """
         return np.asarray(np.array(self.classes)[self.predict_proba(images, settings=settings).argmax(1)])
 
-    def top_k(self, image: str | Path | NDArray[Any], k: int = 5) -> list[tuple[str, float]]:
+    def top_k(self, image: AnyImage, k: int = 5) -> list[tuple[str, float]]:
         """The ``k`` most probable classes of one image with their probabilities, most probable first.
 
         :raises ImageProblem: the image cannot be read.
@@ -169,7 +182,7 @@ class Classifier:
         state = {name: value.detach().cpu().contiguous() for name, value in self.network.state_dict().items()}
         with atomic_write(folder / _WEIGHTS) as temporary:
             save_file(state, temporary)
-            digest = _digest(temporary)
+            digest = file_checksum(temporary)
         files = self.network.save_graph(folder) if isinstance(self.network, ImportedNetwork) else {}
         document = ModelDocument(
             model=self.model,
@@ -187,6 +200,8 @@ class Classifier:
             ood_detector=None if self.ood_detector is None else _save_ood_detector(self.ood_detector, folder),
         )
         write_model_document(folder / _DOCUMENT, document)
+        if self.ood_detector is None:  # that of another classifier, which was saved here before
+            (folder / _OOD_DETECTOR).unlink(missing_ok=True)
         return folder
 
 
@@ -195,9 +210,10 @@ def load(folder: str | Path) -> Classifier:
 
     Needs neither network access nor the feature store. Nothing in the folder is executed.
 
-    :raises RunError: there is no classifier, or it is damaged.
+    :raises RunError: there is no classifier, or it is damaged; the message names the file, and a field of the document.
     """
     folder = Path(folder)
+    finish_replacing(folder)
     root = folder if (folder / _DOCUMENT).exists() else folder / "classifier"
     for path in (root / _DOCUMENT, root / _WEIGHTS):
         if not path.is_file():
@@ -211,6 +227,8 @@ def load(folder: str | Path) -> Classifier:
         network.load_state_dict(state)
     except (TypeError, ValueError, AttributeError, RuntimeError, HeadstartError) as failure:
         raise RunError(f"{root}: this version of headstart cannot load the classifier ({failure})") from failure
+    if detector is not None:
+        _check_detector(detector, network, classes, root)
     return Classifier(
         network.eval(),
         document.classes,
@@ -226,67 +244,46 @@ def load(folder: str | Path) -> Classifier:
 
 
 def _load_state(path: Path, digest: str) -> dict[str, Tensor]:
+    _check_digest(path, digest)
     try:
         state: dict[str, Tensor] = load_file(path)
-        found = _digest(path)
     except (OSError, ValueError, SafetensorError) as failure:
         raise RunError(f"{path}: damaged ({failure}). Save the classifier again.") from failure
-    _check_digest(path, found, digest)
     return state
 
 
 def _save_ood_detector(detector: OODDetector, folder: Path) -> str:
     with atomic_write(folder / _OOD_DETECTOR) as temporary:
         save_arrays(detector.as_arrays(), temporary)
-        return _digest(temporary)
+        return file_checksum(temporary)
 
 
 def _load_ood_detector(folder: Path, digest: str) -> OODDetector:
     path = folder / _OOD_DETECTOR
+    _check_digest(path, digest)
     try:
         arrays = load_arrays(path)
-        found = _digest(path)
     except (OSError, ValueError, SafetensorError) as failure:
-        raise RunError(f"{path}: damaged or missing ({failure}). Save the classifier again.") from failure
-    _check_digest(path, found, digest)
+        raise RunError(f"{path}: damaged ({failure}). Save the classifier again.") from failure
     return OODDetector.from_arrays(arrays)
 
 
-def _check_digest(path: Path, found: str, expected: str) -> None:
+def _check_detector(detector: OODDetector, network: nn.Module, classes: int, folder: Path) -> None:
+    """Check that the detector scores what the head of the network takes."""
+    head = network.get_classifier()  # type: ignore[operator]
+    width, (rows, columns) = getattr(head, "in_features", None), detector.means.shape
+    if rows > classes or columns != (columns if width is None else width):
+        raise RunError(
+            f"{folder / _OOD_DETECTOR}: damaged: it has {rows} classes of {columns} features, but the network has "
+            f"{classes} of {width}. Save the classifier again."
+        )
+
+
+def _check_digest(path: Path, expected: str) -> None:
+    """Check a file before it is parsed."""
+    try:
+        found = file_checksum(path)
+    except OSError as failure:
+        raise RunError(f"{path}: damaged or missing ({failure}). Save the classifier again.") from failure
     if found != expected:
-        raise RunError(f"{path}: does not belong to the {_DOCUMENT} beside it. Save the classifier again.")
-
-
-def _digest(path: Path) -> str:
-    total = hashlib.blake2b(digest_size=16)
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            total.update(block)
-    return total.hexdigest()
-
-
-def images_as_manifest(images: Images) -> Manifest:
-    """Make a manifest of a path, a URI, an array, a sequence of these, or a manifest.
-
-    :raises TypeError: an image is something else.
-
-    >>> images_as_manifest(["/photos/a.jpg", np.zeros((8, 8, 3))]).uris
-    ['/photos/a.jpg', 'array:0']
-    """
-    if isinstance(images, Manifest):
-        return images
-    if isinstance(images, str | Path) or (
-        isinstance(images, np.ndarray) and images.dtype.kind in "buf" and images.ndim < 4
-    ):
-        images = [images]
-    arrays: list[NDArray[Any]] = []
-    uris: list[str] = []
-    for image in images:
-        if isinstance(image, np.ndarray):
-            uris.append(f"array:{len(arrays)}")
-            arrays.append(image)
-        elif isinstance(image, str | Path):
-            uris.append(image_uri(image))
-        else:
-            raise TypeError(f"an image must be a path, a URI or an array, got {type(image).__name__}")
-    return Manifest.from_rows(uris, arrays=arrays)
+        raise RunError(f"{path}: damaged, or does not belong to the {_DOCUMENT} beside it. Save the classifier again.")

@@ -18,7 +18,8 @@ from __future__ import annotations
 import json
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
@@ -30,6 +31,9 @@ from numpy.typing import NDArray
 
 from headstart import __version__
 from headstart.data.manifest import Manifest
+from headstart.data.parquet import read_parquet, write_parquet
+from headstart.description import DataDescription
+from headstart.documents import file_checksum
 from headstart.errors import RunError
 from headstart.evaluate import per_class_csv
 from headstart.evaluate.metrics import decisions
@@ -44,12 +48,29 @@ from headstart.evaluate.schema import (
     write_history,
     write_run_info,
 )
-from headstart.files import atomic_write, write_text
+from headstart.files import finish_replacing, write_text
 
-__all__ = ["Predictions", "Run", "read_predictions", "read_run", "run_info", "write_predictions", "write_run"]
+__all__ = [
+    "Predictions",
+    "Run",
+    "check_files",
+    "read_predictions",
+    "read_run",
+    "remove_evaluations",
+    "run_info",
+    "write_predictions",
+    "write_run",
+]
 
 # Packages whose version can change a result.
 PACKAGES = ("torch", "torchvision", "timm", "openvino", "numpy", "scipy", "scikit-learn", "pillow")
+# The files of a run that are read back, other than those that have checksums of their own fields.
+FILES = ("classifier/model.json", "history.jsonl", "manifest.parquet", "predictions.parquet")
+# Every file of an evaluation, and of a run beside its classifier.
+DOCUMENTS = (
+    *("settings.json", "evaluation.json", "history.jsonl", "manifest.parquet", "problems.csv", "predictions.parquet"),
+    *("classes.csv", "events.jsonl", "report.html"),
+)
 _REMEDY = "Run `headstart evaluate` or `headstart fit` again to write it anew."
 
 
@@ -92,6 +113,7 @@ def run_info(
     arguments: Sequence[str] = (),
     seeds: Sequence[int] = (),
     seconds: float | None = None,
+    data: DataDescription | None = None,
 ) -> RunInfo:
     """Describe how a run is made, with the current time and the versions of Python and the packages.
 
@@ -99,21 +121,28 @@ def run_info(
     :param arguments: the command line as typed.
     :param seeds: all seeds that were used.
     :param seconds: duration of the command.
+    :param data: how the images and labels were read.
 
     >>> run_info("fit", {"seed": 0}, arguments=["headstart", "fit", "photos"]).arguments
     ('headstart', 'fit', 'photos')
     """
     return RunInfo(
         command=command,
-        settings=dict(settings),
+        settings={name: _unicode(value) if isinstance(value, str) else value for name, value in settings.items()},
         headstart=__version__,
         created=datetime.now().astimezone().isoformat(timespec="seconds"),
         seconds=seconds,
-        arguments=tuple(arguments),
+        arguments=tuple(map(_unicode, arguments)),
         seeds=tuple(seeds),
         versions={"python": platform.python_version()}
         | {name: found for name in PACKAGES if (found := _version(name)) is not None},
+        data=data,
     )
+
+
+def _unicode(text: str) -> str:
+    """A text that JSON can hold: the bytes of a path that is not UTF-8 are escaped."""
+    return text.encode(errors="backslashreplace").decode()
 
 
 def _version(package: str) -> str | None:
@@ -134,7 +163,7 @@ def write_run(
     probabilities: NDArray[np.floating[Any]],
     classes: Sequence[str],
 ) -> None:
-    """Write all files of a run but the classifier and the report.
+    """Write all files of a run but the classifier, which is there already if there is one, and the report.
 
     :param manifest: all images.
     :param split: the evaluated images, N.
@@ -142,13 +171,31 @@ def write_run(
     :param classes: the C class names, in the order of the columns.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    write_run_info(folder / "settings.json", info)
     write_history(folder / "history.jsonl", tuple(history))
     manifest.write(folder / "manifest.parquet")
     manifest.write_problems(folder / "problems.csv")
     write_predictions(folder / "predictions.parquet", split, probabilities, classes)
     write_evaluation(folder / "evaluation.json", evaluation)
     write_text(folder / "classes.csv", per_class_csv(evaluation))
+    # Last, since it states the content of the others: files of two runs are not taken for one.
+    files = {name: file_checksum(folder / name) for name in FILES if (folder / name).is_file()}
+    write_run_info(folder / "settings.json", replace(info, files=files))
+
+
+def remove_evaluations(folder: Path) -> int:
+    """Remove the evaluations in a run, which are of its classifier, and its report; return how many they were.
+
+    Files that headstart has not written stay.
+    """
+    (folder / "report.html").unlink(missing_ok=True)
+    found = [path.parent for path in (folder / "evaluations").glob("*/evaluation.json")]
+    for each in found:
+        for name in DOCUMENTS:
+            (each / name).unlink(missing_ok=True)
+    for each in (*found, folder / "evaluations"):
+        with suppress(OSError):  # not there, or not empty
+            each.rmdir()
+    return len(found)
 
 
 def read_run(folder: Path) -> Run:
@@ -159,11 +206,12 @@ def read_run(folder: Path) -> Run:
     """
     if not folder.is_dir():
         raise RunError(f"{folder}: no such run folder. Pass the folder that `headstart fit` wrote.")
+    finish_replacing(folder)
     manifest = folder / "manifest.parquet"
     if not manifest.exists():
         raise _missing(manifest)
     evaluation = _checked(read_evaluation(folder / "evaluation.json"), folder / "evaluation.json")
-    return Run(
+    run = Run(
         folder=folder,
         info=read_run_info(folder / "settings.json"),
         evaluation=evaluation,
@@ -171,6 +219,25 @@ def read_run(folder: Path) -> Run:
         manifest=Manifest.read(manifest),
         predictions=_matching(read_predictions(folder / "predictions.parquet"), evaluation, folder),
     )
+    check_files(folder, run.info)  # at the end, since the readers tell more precisely what is wrong
+    return run
+
+
+def check_files(folder: Path, info: RunInfo) -> None:
+    """Check that the files of a run are those that were written with its ``settings.json``.
+
+    :raises RunError: a file is missing, was changed, or is of another run.
+    """
+    for name, expected in info.files.items():
+        path = folder / name
+        try:
+            found = file_checksum(path)
+        except FileNotFoundError:
+            raise _missing(path) from None
+        except OSError as error:
+            raise RunError(f"{path}: cannot be read: {error}. {_REMEDY}") from error
+        if found != expected:
+            raise RunError(f"{path}: was changed after the settings.json beside it was written. {_REMEDY}")
 
 
 def write_predictions(
@@ -178,13 +245,10 @@ def write_predictions(
 ) -> None:
     """Write the probabilities ``(N, C)`` of N images as Parquet; the class names are in the metadata of the schema."""
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     values = pa.FixedSizeListArray.from_arrays(pa.array(probabilities.ravel()), len(classes))
     table = manifest.table.select(["uri", "split", "label"]).append_column("probabilities", values)
-    table = table.replace_schema_metadata({"classes": json.dumps(list(classes), ensure_ascii=False)})
-    with atomic_write(path) as temporary:
-        pq.write_table(table, temporary)
+    write_parquet(path, table.replace_schema_metadata({"classes": json.dumps(list(classes), ensure_ascii=False)}))
 
 
 def read_predictions(path: Path) -> Predictions:
@@ -193,21 +257,25 @@ def read_predictions(path: Path) -> Predictions:
     :raises RunError: the file is missing or damaged.
     """
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
-    if not path.exists():
-        raise _missing(path)
     try:
-        # Not as a data set, which would turn parent folders with names like a=1 into columns.
-        table = pq.ParquetFile(path).read(columns=["uri", "label", "probabilities"])
+        table = read_parquet(path)
         classes: list[str] = json.loads(table.schema.metadata[b"classes"])
         uris, labels = table["uri"].to_pylist(), table["label"].to_pylist()
         probabilities = table["probabilities"].combine_chunks().flatten().to_numpy().reshape(len(table), -1)
+    except FileNotFoundError:
+        raise _missing(path) from None
+    except RunError as error:
+        raise RunError(f"{error}. {_REMEDY}") from error
     except (pa.ArrowException, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise RunError(f"{path}: damaged: {error}. {_REMEDY}") from error
+    if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
+        raise RunError(f"{path}: damaged: classes must be a list of names, got {classes!r}. {_REMEDY}")
     if probabilities.shape[1] != len(classes):
         shape = probabilities.shape
         raise RunError(f"{path}: damaged: {len(classes)} classes, but probabilities of shape {shape}. {_REMEDY}")
+    if None in uris or not np.isfinite(probabilities).all():
+        raise RunError(f"{path}: damaged: a uri is missing, or a probability is not finite. {_REMEDY}")
     index = {name: number for number, name in enumerate(classes)}
     rows = [row for row, label in enumerate(labels) if label in index]
     return Predictions(

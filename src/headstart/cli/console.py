@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import re
 import sys
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout, suppress
+from io import TextIOWrapper
+from typing import TYPE_CHECKING, TextIO, cast
 
 from headstart.events import (
+    DataDescribed,
     Done,
     EpochEnded,
     Event,
@@ -24,7 +30,10 @@ if TYPE_CHECKING:
 
     from headstart.evaluate.schema import Evaluation
 
-__all__ = ["Console", "console", "event_line", "headline"]
+__all__ = ["Console", "console", "event_line", "headline", "printable", "safe_streams"]
+
+# Control characters but tab and line feed, and those that change the direction of text.
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 
 class Console:
@@ -55,6 +64,67 @@ def console(*listeners: Listener) -> Events:
     return Events(Console(), *listeners)
 
 
+def printable(text: str) -> str:
+    r"""The text with control characters as escapes, so that the name of a file or class cannot steer a terminal.
+
+    >>> print(printable("cat\x1b[2J\u202e"))
+    cat\x1b[2J\u202e
+    """
+    return _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
+@contextmanager
+def safe_streams() -> Iterator[None]:
+    """Within the block, standard output and error take any text, also where they are closed or of another encoding.
+
+    A terminal gets escapes instead of control characters; a file or a pipe gets the names as they are.
+    """
+    _open_missing_streams()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    terminal = sys.stdout.isatty()
+    try:
+        with redirect_stdout(cast(TextIO, _Terminal(sys.stdout)) if terminal else sys.stdout):
+            yield
+    finally:
+        for stream in (sys.stdout, sys.stderr):
+            _flush(stream)
+
+
+def _open_missing_streams() -> None:
+    """Open what the caller has closed: otherwise the next file that is opened would receive what is printed."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            opened = os.open(os.devnull, os.O_RDWR)  # the lowest number that is free
+            setattr(sys, name, open(opened, "r" if number == 0 else "w", closefd=False))  # noqa: SIM115
+
+
+def _flush(stream: TextIO) -> None:
+    """Flush a stream now: where the reader of a pipe has ended, Python would do it later and exit with code 120."""
+    try:
+        stream.flush()
+    except (OSError, ValueError):
+        with suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+class _Terminal:
+    """A terminal as a stream of text without control characters."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Write text with escapes."""
+        return self._stream.write(printable(text))
+
+    def __getattr__(self, name: str) -> object:
+        if name == "buffer":  # by which click would bypass this
+            raise AttributeError(name)
+        return getattr(self._stream, name)
+
+
 def event_line(event: Event) -> str | None:
     """The line that the terminal shows for an event; None for an event without one.
 
@@ -62,6 +132,8 @@ def event_line(event: Event) -> str | None:
     'warning: no label for a.jpg'
     """
     match event:
+        case DataDescribed(description):
+            return "\n".join(description.lines())
         case Notice(text) | Done(text):
             return text
         case Warned(text):
@@ -95,7 +167,7 @@ def _bar(stage: StageBegun) -> tqdm:
     return tqdm(
         total=stage.total,
         unit=f" {stage.unit}s",
-        desc=stage.name,
+        desc=printable(stage.name),
         disable=not sys.stderr.isatty(),
         leave=False,
         dynamic_ncols=True,
@@ -105,4 +177,4 @@ def _bar(stage: StageBegun) -> tqdm:
 def _print(text: str) -> None:
     from tqdm import tqdm
 
-    tqdm.write(text, file=sys.stderr)
+    tqdm.write(printable(text), file=sys.stderr)

@@ -19,18 +19,33 @@ __all__ = ["check", "data", "info", "show"]
 @click.option(
     "--out", metavar="FOLDER", type=Path, help="Folder for the two files.  [default: checks/NAME, as PHOTOS is named]"
 )
+@click.option(
+    "--against",
+    metavar="MANIFEST",
+    type=Path,
+    help="Manifest of an earlier check or run: names the images that have changed since, are gone, or are new.",
+)
 @settings_options(ReadSettings, EngineSettings)
-def check(photos: str, out: Path | None, **given: Any) -> None:
+def check(photos: str, out: Path | None, against: Path | None, **given: Any) -> None:
     """Read every image of PHOTOS and list those with a problem.
 
     Writes manifest.parquet, and problems.csv with the images that cannot be used.
     """
     settings, reading = parse(given, EngineSettings), parse(given, ReadSettings)
+    folder = out or Path("checks") / Path(photos).resolve().name
+    from headstart.files import prepare_folder
+
+    prepare_folder(folder)
+    from headstart.data.manifest import Manifest
+    from headstart.data.manifest_diff import compare
     from headstart.workflow import check as checking
 
-    folder = out or Path("checks") / Path(photos).resolve().name
-    seen = checking.check(checking.read(photos, reading), folder, settings, events=console())
+    before = None if against is None else Manifest.read(against)  # the check may overwrite it
+    events = console()
+    seen = checking.check(checking.read(photos, reading, events=events), folder, settings, events=events)
     click.echo(f"{len(seen):,} images, {len(seen.classes):,} classes, {len(seen.unusable):,} with a problem: {folder}")
+    if before is not None:
+        click.echo("\n".join(compare(before, seen).lines()))
 
 
 @click.command(cls=GroupedCommand)
@@ -43,10 +58,13 @@ def check(photos: str, out: Path | None, **given: Any) -> None:
 def show(photos: str, count: int, out: Path, **given: Any) -> None:
     """Draw random images of PHOTOS with their labels."""
     reading = parse(given, ReadSettings)
+    from headstart.files import check_writable
+
+    check_writable(out)
     from headstart.workflow import check as checking
     from headstart.workflow import show
 
-    click.echo(show.draw_sheet(checking.read(photos, reading), out, count=count))
+    click.echo(show.draw_sheet(checking.read(photos, reading, events=console()), out, count=count))
 
 
 @click.command(cls=GroupedCommand)

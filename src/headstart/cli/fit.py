@@ -52,28 +52,32 @@ def fit(
     """
     values = {**(RECIPES[recipe] if recipe else {}), **given_values(given)}
     settings, reading = parse(values, FitSettings), parse(given, ReadSettings)
+    folder = out or update or Path("runs") / Path(photos).resolve().name
+    from headstart.files import finish_replacing, prepare_folder
+
+    if not plan:
+        prepare_folder(folder)
+    if update is not None:
+        finish_replacing(update)
     from headstart.workflow import check as checking
     from headstart.workflow import fit as fitting
     from headstart.workflow import plan as planning
-    from headstart.workflow import report as reporting
     from headstart.workflow import runs
     from headstart.workflow import update as updating
 
     if update is not None:
         settings = updating.settings_of(update, values)
-    manifest = checking.read(photos, reading)
-    folder = out or update or Path("runs") / Path(photos).resolve().name
     log = EventLog(folder / "events.jsonl")
     events = console() if plan else console(log)
     with _no_run_of_a_log_alone(log.path):
+        manifest = checking.read(photos, reading, events=events)
         if update is not None:
             manifest = updating.extended(update, manifest, settings, events=events)
         if plan:
             click.echo("\n".join(planning.plan(manifest, settings, events=events)))
             return
         fitted = fitting.fit(manifest, settings, events=events)
-        runs.save_run(fitted, folder, arguments=arguments or ())
-        page = reporting.report(folder)
+        page = runs.finish_run(fitted, folder, arguments=arguments or (), events=events)
         log(Done(headline(fitted.evaluation)))
     click.echo(f"{headline(fitted.evaluation)}\nrun: {folder}\nreport: {page}")
 

@@ -84,13 +84,18 @@ def rank(photos: str, names: str, budget: str | None, out: Path | None, **given:
     """
     settings, reading = parse(given, FitSettings), parse(given, ReadSettings)
     seconds = parse_duration(budget) if budget is not None else None
+    folder = out or Path("ranks") / Path(photos).resolve().name
+    from headstart.files import prepare_folder, write_or_keep
+
+    prepare_folder(folder)
     from headstart.workflow import check as checking
     from headstart.workflow.rank import rank as rank_models
     from headstart.workflow.ranking import format_ranking, save_ranking
 
     asked = [name for each in names.split(",") if (name := each.strip())]
-    found = rank_models(checking.read(photos, reading), asked, settings, budget=seconds, events=console())
-    folder = out or Path("ranks") / Path(photos).resolve().name
+    events = console()
+    manifest = checking.read(photos, reading, events=events)
+    found = rank_models(manifest, asked, settings, budget=seconds, events=events)
     command = {**settings.values(), "photos": photos, "models": asked, "budget": seconds}
-    plot = save_ranking(found, folder, command=command)
+    plot = write_or_keep(folder, lambda place: save_ranking(found, place, command=command))
     click.echo("\n".join([*format_ranking(found), f"plot: {plot}"]))

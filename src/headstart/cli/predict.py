@@ -10,6 +10,7 @@ import click
 from headstart.cli.console import console, headline
 from headstart.cli.options import IMAGES, RUN, GroupedCommand, parse, settings_options
 from headstart.config import EngineSettings, InputSettings, ReadSettings
+from headstart.errors import DataError
 
 if TYPE_CHECKING:
     from headstart.workflow.predict import Predictions
@@ -35,8 +36,8 @@ __all__ = ["evaluate", "predict", "verify_input"]
     type=click.Choice(["top", "kaggle"]),
     default="top",
     show_default=True,
-    help="Columns of the CSV file: top (the most likely classes), or kaggle (id and the probabilities of all classes; "
-    "written to submission.csv unless --csv is given).",
+    help="Columns of the CSV file: top (the most likely classes), or kaggle (id and the probabilities of all classes, "
+    "or the predicted class where the sample has one column for it; written to submission.csv unless --csv is given).",
 )
 @click.option(
     "--sample",
@@ -66,29 +67,51 @@ def predict(
     """
     settings, reading = parse(given, EngineSettings), parse(given, ReadSettings)
     input_settings = parse(given, InputSettings)
+    out = _file_to_write(layout, table, plot)
+    from headstart.files import is_stream, write_or_keep
     from headstart.workflow import check as checking
     from headstart.workflow import predict as predicting
     from headstart.workflow import show
 
-    classifier = predicting.open_classifier(run, input_settings, events=console())
-    predictions = predicting.predict(classifier, checking.read_all(images, reading), settings, events=console())
-    if layout == "kaggle":
-        click.echo("\n".join(_write_submission(predictions, images, sample, table or Path("submission.csv"))))
+    events = console()
+    classifier = predicting.open_classifier(run, input_settings, events=events)
+    predictions = predicting.predict(
+        classifier, checking.read_all(images, reading, events=events), settings, events=events
+    )
+    if out is None:
+        lines = predictions.lines(top)
+    elif layout == "kaggle":
+        lines = _write_submission(predictions, images, sample, out)
     elif plot:
-        click.echo(show.plot(predictions, plot, k=top, label=label))
-    elif table:
-        predictions.write_csv(table, top)
-        manifest = predictions.manifest
-        click.echo(f"{len(manifest):,} images, {len(manifest.unusable):,} with a problem: {table}")
+        ranges = classifier.spec.with_value_range(settings.value_range).value_ranges
+        write_or_keep(out, lambda path: show.plot(predictions, path, k=top, label=label, value_ranges=ranges))
+        lines = [str(out)]
     else:
-        click.echo("\n".join(predictions.lines(top)))
+        write_or_keep(out, lambda path: predictions.write_csv(path, top))
+        manifest = predictions.manifest
+        lines = [f"{len(manifest):,} images, {len(manifest.unusable):,} with a problem: {out}"]
+    click.echo("\n".join(lines), err=out is not None and is_stream(out))  # not among what is written to standard output
+    if not len(predictions.probabilities):
+        raise DataError(f"none of the {len(predictions.manifest):,} images can be read")
+
+
+def _file_to_write(layout: str, table: Path | None, plot: Path | None) -> Path | None:
+    """The file that the predictions go to, if it can be written; None if they are printed."""
+    out = (table or Path("submission.csv")) if layout == "kaggle" else plot or table
+    from headstart.files import check_writable
+
+    if out is not None:
+        check_writable(out, option="--plot" if out is plot else "--csv")
+    return out
 
 
 def _write_submission(predictions: Predictions, images: tuple[str, ...], sample: Path | None, out: Path) -> list[str]:
     from headstart.workflow import submission
 
     submitted = submission.make_submission(predictions, sample or submission.find_sample(images))
-    submitted.write(out)
+    from headstart.files import write_or_keep
+
+    write_or_keep(out, submitted.write)
     return [*submission.summary_lines(submitted, submission.log_loss(predictions)), str(out)]
 
 
@@ -115,13 +138,24 @@ def evaluate(arguments: tuple[str, ...] | None, /, run: str, photos: str, out: P
     from headstart.workflow import predict as predicting
     from headstart.workflow import report as reporting
 
-    classifier = predicting.open_classifier(run, input_settings, events=console())
-    manifest = checking.read(photos, reading)
-    predictions, evaluation = evaluating.evaluate(classifier, manifest, settings, events=console())
     folder = out or evaluating.evaluation_folder(run, photos)
+    evaluating.check_folder(folder)
+    from headstart.files import prepare_folder, write_or_keep
+
+    prepare_folder(folder)
+    events = console()
+    classifier = predicting.open_classifier(run, input_settings, events=events)
+    manifest = checking.read(photos, reading, events=events)
+    predictions, evaluation = evaluating.evaluate(
+        classifier, manifest, settings, fitted_to=evaluating.images_of_run(run), events=events
+    )
     values = {"classifier": run, "photos": photos, **settings.values(), **input_settings.values()}
-    evaluating.save_evaluation(predictions, evaluation, folder, settings=values, arguments=arguments or ())
-    page = reporting.report(folder)
+
+    def write(place: Path) -> Path:
+        evaluating.save_evaluation(predictions, evaluation, place, settings=values, arguments=arguments or ())
+        return reporting.report(place)
+
+    page = write_or_keep(folder, write)
     click.echo("\n".join([headline(evaluation), *evaluating.evaluation_lines(evaluation), f"report: {page}"]))
 
 
@@ -149,8 +183,8 @@ def verify_input(run: str, photos: str, sample: int, **given: Any) -> None:
     from headstart.workflow import predict as predicting
     from headstart.workflow import verify_input as verifying
 
-    classifier = predicting.open_classifier(run, input_settings, events=console())
-    verdict = verifying.verify_input(
-        classifier, checking.read(photos, reading), settings, sample=sample, events=console()
-    )
+    events = console()
+    classifier = predicting.open_classifier(run, input_settings, events=events)
+    manifest = checking.read(photos, reading, events=events)
+    verdict = verifying.verify_input(classifier, manifest, settings, sample=sample, events=events)
     click.echo("\n".join(verdict.lines()))

@@ -15,6 +15,11 @@ __all__ = ["report"]
 @RUN
 def report(run: str) -> None:
     """Rewrite report.html of RUN from the other files there."""
+    page = Path(run) / "report.html"
+    from headstart.files import check_writable
+
+    if Path(run).is_dir():  # otherwise the message is that there is no such run
+        check_writable(page, option=None)
     from headstart.workflow import report as reporting
 
     click.echo(reporting.report(Path(run)))

@@ -24,8 +24,8 @@ __all__ = [
     "FitSettings",
     "ImageNetV2Settings",
     "InputSettings",
-    "ReadSettings",
     "three_numbers",
+    "two_numbers",
 ]
 
 
@@ -41,6 +41,20 @@ def three_numbers(text: str) -> tuple[float, float, float]:
     if not all(map(math.isfinite, (red, green, blue))):
         raise ValueError(text)
     return red, green, blue
+
+
+def two_numbers(text: str) -> tuple[float, float]:
+    """Parse a range.
+
+    :raises ValueError: the text is not two finite numbers separated by a comma, the lower one first.
+
+    >>> two_numbers("0,4095")
+    (0.0, 4095.0)
+    """
+    low, high = (float(part) for part in text.split(","))
+    if not (math.isfinite(low) and math.isfinite(high) and low < high):
+        raise ValueError(text)
+    return low, high
 
 
 def _mistake_in_mean(value: Any) -> str | None:
@@ -60,25 +74,12 @@ def _mistake_in_std(value: Any) -> str | None:
     return None if positive else f"std must be {expected}, got {value!r}"
 
 
-@dataclass(kw_only=True)
-class ReadSettings(Settings):
-    """Where the labels are."""
-
-    labels: str | None = option(
-        None,
-        "Table of labels (CSV, TSV or Parquet). Default: the only table in PHOTOS that fits, else one subfolder per "
-        "class.",
-        metavar="TABLE",
-        group="Data",
-        common=True,
-    )
-    id_column: str | None = option(
-        None, "Column with image ids or paths. Default: detected.", metavar="COLUMN", group="Data"
-    )
-    label_column: str | None = option(None, "Column with labels. Default: detected.", metavar="COLUMN", group="Data")
-    split_column: str | None = option(
-        None, "Column with the split: train, validation or test. Default: none.", metavar="COLUMN", group="Data"
-    )
+def _mistake_in_value_range(value: Any) -> str | None:
+    try:
+        two_numbers(value)
+    except (ValueError, AttributeError):
+        return f"value_range must be two numbers, the lower one first, for example 0,4095, got {value!r}"
+    return None
 
 
 @dataclass(kw_only=True)
@@ -126,6 +127,15 @@ class EngineSettings(Settings):
         "Largest image in pixels; larger ones are skipped as decompression bombs.",
         metavar="PIXELS",
         low=1,
+        group="Data",
+    )
+    value_range: str | None = option(
+        None,
+        "Values that are black and white in images of more than 8 bits per channel, for example 0,4095; those outside "
+        "are clipped. Default: that of the classifier; for a fit, chosen from the tags of the files and the values of "
+        "the whole set, and kept in the classifier.",
+        metavar="LOW,HIGH",
+        check=_mistake_in_value_range,
         group="Data",
     )
     max_problems: float = option(
@@ -188,9 +198,18 @@ class InputSettings(Settings):
         group="Backbone",
     )
 
+    class_names: str | None = option(
+        None,
+        "Names of the classes that a pretrained network has: imagenet, none (class 0, class 1, …), or a text file with "
+        "one name per line. Default: those that the file or its publisher states; for 1,000 outputs without names, "
+        "imagenet, which is reported as a guess.",
+        metavar="NAMES",
+        group="Backbone",
+    )
+
     def input_changes(self) -> dict[str, Any]:
         """The options that are set, by the names that :meth:`headstart.InputSpec.changed` takes."""
-        mine = {each.name for each in options_of(InputSettings)}
+        mine = {each.name for each in options_of(InputSettings)} - {"class_names"}
         return {name: value for name, value in self.values().items() if name in mine and value is not None}
 
     def _conflicts(self, invalid: Collection[str]) -> list[str]:

@@ -33,7 +33,7 @@ class FolderLayout:
 
         :raises DataError: it differs from what is expected.
         """
-        found = read_folder(folder)
+        found = read_folder(folder, levels="class").images
         labels = {row.label for row in found if row.label is not None}
         wrong = _differences(
             ("images", self.images, len(found)),

@@ -7,7 +7,10 @@ import re
 
 from PIL import Image
 
-__all__ = ["EXCLUDED_FORMATS", "begins_like_image", "is_image_name", "is_other_name"]
+__all__ = ["EXCLUDED_FORMATS", "PLOT_SOFTWARE", "begins_like_image", "is_image_name", "is_other_name"]
+
+PLOT_SOFTWARE = "headstart"
+"""What the plots that headstart writes state as their software, so that they are not taken for photos."""
 
 EXCLUDED_FORMATS = frozenset({"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "PDF", "WMF"})
 """Formats that Pillow lists but that are not images, or that it opens by running another program (EPS: Ghostscript)."""

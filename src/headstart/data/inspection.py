@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from functools import partial
 
 from headstart.data.decode import MAX_PIXELS, Inspection, inspect
 from headstart.data.inspection_cache import InspectionCache
 from headstart.data.manifest import Manifest
 from headstart.data.sources.base import ImageReference
+from headstart.data.value_range import ValueRange
 from headstart.errors import DataError, TooManyProblems
 from headstart.events import Events
 from headstart.execution import available_cores, open_executor
@@ -22,23 +24,27 @@ def inspect_all(
     manifest: Manifest,
     *,
     max_pixels: int = MAX_PIXELS,
+    value_ranges: Sequence[ValueRange] = (),
     workers: int | None = None,
     cache: InspectionCache | None = None,
     events: Events | None = None,
 ) -> Manifest:
-    """Fill in width, height, bytes, hash and problem of every row. The order is kept; no pixels are.
+    """Fill in width, height, bytes, hash, problem and values of every row. The order is kept; no pixels are.
 
+    :param value_ranges: those that are given; with one for floats, arrays of floats need not be in [0, 1].
     :param workers: threads; by default two per core, since some wait for the disk.
     :param cache: images that it knows and that have not changed since are not read; the others are added to it.
     """
-    inspect_rows = partial(_inspect_rows, manifest, max_pixels, workers, events or Events())
+    look = partial(inspect, max_pixels=max_pixels, value_ranges=value_ranges)
+    inspect_rows = partial(_inspect_rows, manifest, look, workers, events or Events())
     if cache is None:
         found = inspect_rows(range(len(manifest)))
     else:
         found = _inspect_with_cache(cache, manifest, max_pixels, inspect_rows)
     for name in ("width", "height", "bytes", "hash", "problem"):
         manifest = manifest.with_column(name, [getattr(inspection, name) for inspection in found])
-    return manifest
+    values = [None if each.values is None else asdict(each.values) for each in found]
+    return manifest.with_column("values", values)
 
 
 def check_problem_share(manifest: Manifest, *, max_share: float = 0.1) -> None:
@@ -77,7 +83,11 @@ def _inspect_with_cache(
 
 
 def _inspect_rows(
-    manifest: Manifest, max_pixels: int, workers: int | None, events: Events, rows: Sequence[int]
+    manifest: Manifest,
+    look: Callable[[ImageReference], Inspection],
+    workers: int | None,
+    events: Events,
+    rows: Sequence[int],
 ) -> list[Inspection]:
     chunks = ([manifest.source(row) for row in rows[start : start + _CHUNK]] for start in range(0, len(rows), _CHUNK))
     found: list[Inspection] = []
@@ -85,18 +95,20 @@ def _inspect_rows(
         events.stage("checking", total=len(rows), unit="image") as advance,
         open_executor(len(rows), workers=workers or 2 * available_cores(), kind="threads") as executor,
     ):
-        inspect_chunk = partial(_inspect_chunk, max_pixels=max_pixels)
+        inspect_chunk = partial(_inspect_chunk, look=look)
         for inspections in executor.map(inspect_chunk, chunks, ahead=8 * executor.workers):
             found += inspections
             advance(len(inspections))
     return found
 
 
-def _inspect_chunk(images: Sequence[ImageReference], *, max_pixels: int) -> list[Inspection]:
-    return [inspect(image, max_pixels=max_pixels) for image in images]
+def _inspect_chunk(
+    images: Sequence[ImageReference], *, look: Callable[[ImageReference], Inspection]
+) -> list[Inspection]:
+    return [look(image) for image in images]
 
 
 def _listing(bad: Manifest, first: int = 20) -> str:
     lines = [f"\n  {uri}: {problem}" for uri, problem in zip(bad.uris[:first], bad.problems[:first], strict=True)]
-    more = f"\n  and {len(bad) - first:,} more, see problems.csv" if len(bad) > first else ""
+    more = f"\n  and {len(bad) - first:,} more: headstart check PHOTOS lists all of them" if len(bad) > first else ""
     return ":" * bool(lines) + "".join(lines) + more

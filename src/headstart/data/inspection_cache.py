@@ -10,17 +10,20 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 
 import PIL
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from headstart import __version__
 from headstart.data.decode import Inspection
+from headstart.data.manifest import SCHEMA
+from headstart.data.parquet import read_parquet, write_parquet
 from headstart.data.sources.base import Stamp
-from headstart.files import atomic_write
+from headstart.data.value_range import PixelValues
+from headstart.errors import RunError
 
 __all__ = ["InspectionCache"]
 
@@ -33,6 +36,7 @@ _SCHEMA = pa.schema(
         ("height", pa.int32()),
         ("bytes", pa.int64()),  # of the image, which is not the size of its stamp if that is of an archive
         ("hash", pa.string()),
+        SCHEMA.field("values"),
     ],
     metadata=_MADE_BY,
 )
@@ -47,8 +51,8 @@ class InspectionCache:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._table = _SCHEMA.empty_table()
-        with suppress(OSError, pa.ArrowException):
-            table = pq.ParquetFile(path).read()
+        with suppress(OSError, RunError):
+            table = read_parquet(path)
             if table.schema.equals(_SCHEMA, check_metadata=True):
                 self._table = table
 
@@ -59,11 +63,13 @@ class InspectionCache:
         """Return the inspection of each image; None if it is not cached, or the image has changed."""
         rows = pc.index_in(pa.array(uris, pa.string()), value_set=self._table["uri"])
         cached = self._table.take(rows).to_pydict()
-        values = zip(*(cached[name] for name in ("width", "height", "bytes", "hash")), strict=True)
+        facts = zip(*(cached[name] for name in ("hash", "width", "height", "bytes", "values")), strict=True)
         before = zip(*(cached[name] for name in Stamp._fields), strict=True)
         return [
-            Inspection(digest, width, height, size, None) if now is not None and now == then else None
-            for now, then, (width, height, size, digest) in zip(stamps, before, values, strict=True)
+            Inspection(digest, width, height, size, None, values and PixelValues(**values))
+            if now is not None and now == then
+            else None
+            for now, then, (digest, width, height, size, values) in zip(stamps, before, facts, strict=True)
         ]
 
     def add(self, uris: Sequence[str], stamps: Sequence[Stamp | None], inspections: Sequence[Inspection]) -> None:
@@ -73,7 +79,7 @@ class InspectionCache:
         """
         now = time.time_ns()
         rows = [
-            (uri, *stamp, found.width, found.height, found.bytes, found.hash)
+            (uri, *stamp, found.width, found.height, found.bytes, found.hash, found.values and asdict(found.values))
             for uri, stamp, found in zip(uris, stamps, inspections, strict=True)
             if stamp is not None and found.problem is None and stamp.settled(now)
         ]
@@ -83,5 +89,15 @@ class InspectionCache:
         new = pa.table([pa.array(values, field.type) for values, field in columns], schema=_SCHEMA)
         old = self._table.filter(pc.invert(pc.is_in(self._table["uri"], value_set=new["uri"])))
         self._table = pa.concat_tables([old, new])
-        with suppress(OSError), atomic_write(self._path) as temporary:
-            pq.write_table(self._table, temporary)
+        self._write()
+
+    def forget(self, uris: Sequence[str]) -> None:
+        """Remove the inspections of images that proved wrong: their content is another one."""
+        wrong = pc.is_in(self._table["uri"], value_set=pa.array(uris, pa.string()))
+        if pc.any(wrong).as_py():
+            self._table = self._table.filter(pc.invert(wrong))
+            self._write()
+
+    def _write(self) -> None:
+        with suppress(OSError):
+            write_parquet(self._path, self._table)

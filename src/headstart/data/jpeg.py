@@ -8,17 +8,20 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import re
 
 from PIL import Image
 from PIL.JpegImagePlugin import JpegImageFile
 
-__all__ = ["is_truncated"]
+__all__ = ["is_truncated", "with_end"]
 
 _END = b"\xff\xd9"
 # A marker that ends a scan: not a stuffed zero, a restart, or a fill byte.
 _MARKER = re.compile(rb"\xff+[^\x00\xd0-\xd7\xff]", re.DOTALL)
+_TAIL = 3  # bytes at the end of a scan, at least one of which no decoder can do without
+_BITS = b"\x01", b"\xfe", b"\xaa", b"\x55"  # ways in which data may go on; libjpeg itself goes on with zeros
 # Data of which something can be decoded wherever a scan ends, even just before a restart marker.
 _MORE = b"".join(bytes(range(1, 255)) + bytes((0xFF, restart)) for restart in range(0xD0, 0xD8)) + bytes(range(1, 255))
 
@@ -29,6 +32,53 @@ def is_truncated(data: bytes, image: Image.Image) -> bool:
     if scan is None:
         return False
     return data.find(_END, scan) < 0 or (_ends_gray(image) and _ran_out(data, scan))
+
+
+def with_end(data: bytes) -> bytes | None:
+    """Return a JPEG file that lacks only its end marker with that marker; None if any pixel may be missing.
+
+    All pixels are there if the decoder needs no more data than there are, and needs the last ones. Zeros at the end are
+    those of a download that broke off. Only files with one scan are judged: of several, the last ones may be missing.
+    """
+    scan = _first_scan(data)
+    if scan is None or not _has_one_scan(data, scan) or data.endswith(b"\0") or _MARKER.search(data, scan):
+        return None
+    data = data.rstrip(b"\xff")
+    if _needs_more(data) or not _needs_more(data[:-_TAIL].rstrip(b"\xff")):
+        return None
+    return data + _END
+
+
+def _needs_more(data: bytes) -> bool:
+    """Whether the pixels depend on what follows the data of a scan; also if there are no pixels."""
+    pixels = _digest(data + _END)
+    return pixels is None or any(_digest(data + bits + _MORE + _END) != pixels for bits in _BITS)
+
+
+def _has_one_scan(data: bytes, scan: int) -> bool:
+    """Whether a file is sequential, and its first scan has all components."""
+    at, components = 2, 0
+    while at + 10 <= scan:
+        marker = data[at + 1]
+        if marker == 0xFF:
+            at += 1
+            continue
+        if marker in (0xC0, 0xC1):  # sequential, with Huffman codes
+            components = data[at + 9]
+        elif marker == 0xDA:
+            return components > 0 and data[at + 4] == components
+        at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+    return False
+
+
+def _digest(data: bytes) -> bytes | None:
+    """A digest of all pixels, so that two images need not be in memory at once; None if they cannot be decoded."""
+    try:
+        image = JpegImageFile(io.BytesIO(data), "")
+        image.load()
+    except Exception:  # decoders raise anything on damaged files
+        return None
+    return hashlib.blake2b(image.tobytes()).digest()
 
 
 def _first_scan(data: bytes) -> int | None:

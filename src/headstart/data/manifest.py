@@ -1,7 +1,7 @@
 """The manifest: one row per image, as a pyarrow table with methods.
 
 ========  ======  ====================================================================================
-uri       string  absolute path (see ``uri.py``), ``array:7`` for the eighth array in memory, or ``SCHEME:...``
+uri       string  absolute path (see ``uri.py``), ``array:7`` for the eighth image in memory, or ``SCHEME:...``
 label     string  class name; null: unknown
 split     string  ``train``, ``validation`` or ``test``; null: not assigned
 group     string  rows of one group stay in one split; null: none
@@ -10,6 +10,8 @@ height    int32
 bytes     int64   size of the file
 hash      string  32 hexadecimal digits of the content
 problem   string  why the image cannot be used; null: it can
+values    struct  of an image that is not 8-bit: ``dtype`` (string), ``low``, ``high`` (double) and ``stated`` (bool)
+                  of its values, as in :class:`~headstart.data.value_range.PixelValues`; null: 8 bits, or unknown
 ========  ======  ====================================================================================
 """
 
@@ -24,13 +26,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.parquet as pq
+import pyarrow.compute as pc
 
+from headstart.data.parquet import read_parquet, write_parquet
 from headstart.data.sources.arrays import ArraySource
-from headstart.data.sources.base import ImageReference, reference
+from headstart.data.sources.base import Content, ImageReference, reference
 from headstart.data.uri import to_uri
+from headstart.data.value_range import PixelValues
+from headstart.description import DataDescription
 from headstart.errors import DataError, RunError
-from headstart.files import atomic_write, write_text
+from headstart.files import write_text
 
 __all__ = ["SCHEMA", "Manifest"]
 
@@ -45,9 +50,11 @@ SCHEMA = pa.schema(
         ("bytes", pa.int64()),
         ("hash", pa.string()),
         ("problem", pa.string()),
+        ("values", pa.struct({"dtype": pa.string(), "low": pa.float64(), "high": pa.float64(), "stated": pa.bool_()})),
     ]
 )
 _ARRAY = f"{ArraySource.scheme}:"
+SPLITS = ("train", "validation", "test")
 
 
 class Manifest:
@@ -60,9 +67,15 @@ class Manifest:
     ['/photos/b.jpg']
     """
 
-    def __init__(self, table: pa.Table, arrays: Sequence[npt.NDArray[Any]] | None = None) -> None:
+    def __init__(
+        self,
+        table: pa.Table,
+        arrays: Sequence[Content] | None = None,
+        description: DataDescription | None = None,
+    ) -> None:
         self.table = table
         self.arrays = arrays
+        self.description = description  # how the images were read, also of a selection of them; not saved
 
     @classmethod
     def from_rows(
@@ -72,7 +85,7 @@ class Manifest:
         labels: Sequence[str | None] | None = None,
         splits: Sequence[str | None] | None = None,
         groups: Sequence[str | None] | None = None,
-        arrays: Sequence[npt.NDArray[Any]] | None = None,
+        arrays: Sequence[Content] | None = None,
     ) -> Manifest:
         """Build a manifest from columns of one length; a Path becomes its URI, a string is taken as a URI."""
         given: dict[str, Sequence[Any] | None] = {
@@ -85,12 +98,25 @@ class Manifest:
         return cls(pa.table(columns, schema=SCHEMA), arrays)
 
     @classmethod
-    def from_arrays(cls, arrays: Sequence[npt.NDArray[Any]], labels: Sequence[str | None] | None = None) -> Manifest:
+    def from_arrays(cls, arrays: Sequence[Content], labels: Sequence[str | None] | None = None) -> Manifest:
         """Build a manifest of images in memory, each as :func:`headstart.data.decode.decode` accepts them."""
         return cls.from_rows([f"{_ARRAY}{i}" for i in range(len(arrays))], labels=labels, arrays=arrays)
 
     def __len__(self) -> int:
         return int(self.table.num_rows)
+
+    @property
+    def shape(self) -> tuple[int]:
+        """The number of images, as of an array: scikit-learn splits what has a shape by ``manifest[rows]``."""
+        return (len(self),)
+
+    def __getitem__(self, rows: Any) -> Manifest:
+        """Return some rows by NumPy's indexing: a slice, row numbers or a boolean mask.
+
+        >>> Manifest.from_rows(["/photos/a.jpg", "/photos/b.jpg", "/photos/c.jpg"])[1:].uris
+        ['/photos/b.jpg', '/photos/c.jpg']
+        """
+        return self.select(np.atleast_1d(np.arange(len(self))[rows]))
 
     def __repr__(self) -> str:
         return f"Manifest({len(self)} images, {len(self.classes)} classes)"
@@ -124,6 +150,11 @@ class Manifest:
         return self._column("problem")
 
     @property
+    def values(self) -> list[PixelValues | None]:
+        """The values of each image that is not 8-bit, after inspection; None for the others."""
+        return [None if each is None else PixelValues(**each) for each in self._column("values")]
+
+    @property
     def classes(self) -> tuple[str, ...]:
         """The distinct labels, sorted as strings."""
         return tuple(sorted({label for label in self.labels if label is not None}))
@@ -146,13 +177,17 @@ class Manifest:
         """Return some rows, by a boolean mask or by row numbers in the order wanted."""
         chosen = np.asarray(rows)
         numbers = np.flatnonzero(chosen) if chosen.dtype == bool else chosen.astype(np.int64)
-        return Manifest(self.table.take(pa.array(numbers)), self.arrays)
+        return Manifest(self.table.take(pa.array(numbers)), self.arrays, self.description)
 
     def with_column(self, name: str, values: Iterable[Any]) -> Manifest:
         """Replace a column of the schema; one value per row, None for null."""
         position = SCHEMA.names.index(name)
         array = pa.array(list(values), type=SCHEMA.field(position).type)
-        return Manifest(self.table.set_column(position, SCHEMA.field(position), array), self.arrays)
+        return Manifest(self.table.set_column(position, SCHEMA.field(position), array), self.arrays, self.description)
+
+    def described(self, description: DataDescription | None) -> Manifest:
+        """Return a copy that states how the images were read."""
+        return Manifest(self.table, self.arrays, description)
 
     def targets(self, classes: Sequence[str]) -> npt.NDArray[np.int64]:
         """Return labels as positions in ``classes``, shape (N,).
@@ -172,7 +207,7 @@ class Manifest:
     def source(self, row: int) -> ImageReference:
         """Return the image of a row, as :func:`headstart.data.decode.decode` accepts it.
 
-        :raises DataError: an array that the manifest no longer has.
+        :raises DataError: an image in memory that the manifest no longer has.
         """
         uri: str = self.table["uri"][row].as_py()
         if not uri.startswith(_ARRAY):
@@ -183,28 +218,27 @@ class Manifest:
 
     def write(self, path: Path) -> None:
         """Write the table as Parquet."""
-        with atomic_write(path) as temporary:
-            pq.write_table(self.table, temporary)
+        write_parquet(path, self.table)
 
     @classmethod
     def read(cls, path: Path) -> Manifest:
         """Read what :meth:`write` wrote.
 
-        :raises RunError: no such file, not Parquet, or not a manifest.
+        :raises RunError: no such file, not Parquet, not a manifest, or its content was damaged.
         """
         try:
-            # As a file, not as a data set: parent folders named like a=1 must not become columns.
-            table = pq.ParquetFile(path).read()
+            table = read_parquet(path)
         except FileNotFoundError:
             raise RunError(f"{path}: no such manifest") from None
-        except (OSError, pa.ArrowException) as error:
-            raise RunError(f"{path} is damaged, or not a Parquet file: {error}") from error
         if table.schema.names != SCHEMA.names:
             raise RunError(f"{path} is not a manifest: its columns are {', '.join(table.schema.names)}")
         try:
-            return cls(table.cast(SCHEMA))
+            table = table.cast(SCHEMA)
         except (pa.ArrowException, ValueError) as error:
             raise RunError(f"{path} is not a manifest: {error}") from error
+        if mistake := _mistake_in_columns(table):
+            raise RunError(f"{path} is not a manifest: {mistake}")
+        return cls(table)
 
     def write_problems(self, path: Path) -> None:
         """Write the unusable rows as CSV: path, reason."""
@@ -214,3 +248,14 @@ class Manifest:
         bad = self.unusable
         writer.writerows(zip(bad.uris, bad.problems, strict=True))
         write_text(path, text.getvalue())
+
+
+def _mistake_in_columns(table: pa.Table) -> str | None:
+    """What the schema does not state; None if it holds."""
+    if table["uri"].null_count:
+        return "uri: a row has none"
+    unknown = set(table["split"].unique().to_pylist()) - {*SPLITS, None}
+    if unknown:
+        return f"split: must be {', '.join(SPLITS)} or null, got {min(unknown)!r}"
+    negative = [name for name in ("width", "height", "bytes") if (pc.min(table[name]).as_py() or 0) < 0]
+    return f"{negative[0]}: must not be negative" if negative else None

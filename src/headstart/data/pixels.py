@@ -1,16 +1,21 @@
-"""Pixels of any kind -> upright 8-bit RGB: color modes, transparency, 16 bits, arrays."""
+"""Pixels of any kind -> upright 8-bit RGB: color modes, transparency, arrays."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from PIL import ExifTags, Image
 
+from headstart.data.deep import DeepPixels, dtype_of
+from headstart.data.value_range import ANY, ValueRange
 from headstart.errors import ImageProblem
 
-__all__ = ["apply_orientation", "array_to_image", "exif_orientation", "to_8_bit", "to_rgb"]
+__all__ = ["apply_orientation", "array_to_image", "deep_array", "exif_orientation", "to_rgb"]
+
+_BAND = 4_000_000  # pixels of a large image that are converted at once, so that no step in between is as large
 
 # What makes an image of each EXIF orientation upright. 1 is upright already; other values are invalid.
 _TURNS = {
@@ -39,9 +44,19 @@ def apply_orientation(image: Image.Image, turn: int) -> Image.Image:
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """Convert a loaded image of any mode to RGB, with white behind transparent parts."""
-    if image.mode == "F" or image.mode.startswith("I"):
-        return Image.fromarray(to_8_bit(np.asarray(image))).convert("RGB")
+    """Convert a loaded image of 8 bits in any mode to RGB, with white behind transparent parts."""
+    if image.mode == "RGB" and not image.has_transparency_data:
+        return image
+    if image.width * image.height <= _BAND:
+        return _converted(image)
+    made = Image.new("RGB", image.size)
+    rows = max(1, _BAND // image.width)
+    for top in range(0, image.height, rows):
+        made.paste(_converted(image.crop((0, top, image.width, min(top + rows, image.height)))), (0, top))
+    return made
+
+
+def _converted(image: Image.Image) -> Image.Image:
     if image.mode == "LAB":
         from PIL import ImageCms
 
@@ -53,46 +68,38 @@ def to_rgb(image: Image.Image) -> Image.Image:
         white = Image.new("RGBA", image.size, "white")
         white.alpha_composite(image.convert("RGBA"))
         return white.convert("RGB")
-    return image if image.mode == "RGB" else image.convert("RGB")
+    return image.convert("RGB")
 
 
-def to_8_bit(values: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
-    """Scale numbers of any type and range to 0 to 255.
+def array_to_image(array: npt.NDArray[Any], uri: str, ranges: Sequence[ValueRange] = ()) -> Image.Image:
+    """Convert an array (H, W) or (H, W, 1, 3 or 4) of uint8, uint16, bool, or float to an image.
 
-    Files do not state which value is white, so the smallest common range that contains all values is assumed: [0, 1]
-    for floats, 8 bits, 12 bits (cameras, scanners), 16 bits; otherwise the range of the values themselves.
-
-    >>> to_8_bit(np.array([0, 2048, 4095], dtype=np.uint16))
-    array([  0, 128, 255], dtype=uint8)
-    >>> to_8_bit(np.array([-10.0, 0.0, 10.0]))
-    array([  0, 128, 255], dtype=uint8)
+    :param ranges: black and white of uint16 and float. Without one, these are 0 and 65535, or 0 and 1.
+    :raises ImageProblem: another shape or type, or floats outside [0, 1] without a range.
     """
-    floats = np.nan_to_num(values.astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0)
-    low, high = float(floats.min()), float(floats.max())
-    white = [1.0] if values.dtype.kind == "f" else []
-    fitting = [limit for limit in (*white, 255.0, 4095.0, 65535.0) if low >= 0 and high <= limit]
-    low, high = (0.0, fitting[0]) if fitting else (low, high)
-    scaled = (floats - low) * (255 / max(high - low, 1e-300))
-    return np.floor(scaled.clip(0, 255) + 0.5).astype(np.uint8)
+    deep = deep_array(array, uri, ranges)
+    pixels = _8_bits(array) if deep is None else deep.to_8_bit(ranges)
+    return Image.fromarray(pixels[..., 0] if pixels.ndim == 3 and pixels.shape[2] == 1 else pixels)
 
 
-def array_to_image(array: npt.NDArray[Any], uri: str) -> Image.Image:
-    """Convert an array (H, W) or (H, W, 1, 3 or 4) of uint8, uint16, bool, or float in [0, 1] to an image.
+def deep_array(array: npt.NDArray[Any], uri: str, ranges: Sequence[ValueRange] = ()) -> DeepPixels | None:
+    """Return the values of an array that is an image; None if they are of 8 bits.
 
-    :raises ImageProblem: another shape or type, or floats outside [0, 1].
+    :raises ImageProblem: as :func:`array_to_image`.
     """
     if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (1, 3, 4)) or 0 in array.shape:
         wanted = "(height, width) or (height, width, channels) with 1, 3 or 4 channels"
         raise ImageProblem(uri, f"the shape of an array must be {wanted}, got {array.shape}")
-    if array.dtype.kind == "f":
-        if not (np.isfinite(array).all() and array.min() >= 0 and array.max() <= 1):
-            got = f"got {array.min():g} to {array.max():g}"
-            raise ImageProblem(uri, f"an array of floats must lie in [0, 1], {got}: divide by the value of white")
-        pixels = to_8_bit(array)
-    elif array.dtype == np.uint16:
-        pixels = to_8_bit(array)
-    elif array.dtype in (np.uint8, np.bool_):
-        pixels = array.astype(np.uint8) * (255 if array.dtype == np.bool_ else 1)
-    else:
+    if array.dtype in (np.uint8, np.bool_):
+        return None
+    if array.dtype != np.uint16 and array.dtype.kind != "f":
         raise ImageProblem(uri, f"an array must be of uint8, uint16, bool, or float in [0, 1], got {array.dtype}")
-    return Image.fromarray(pixels[..., 0] if pixels.ndim == 3 and pixels.shape[2] == 1 else pixels)
+    known = array.dtype.kind != "f" or any(each.dtype in (ANY, "float") for each in ranges)
+    if not (known or (np.isfinite(array).all() and array.min() >= 0 and array.max() <= 1)):
+        got = f"got {array.min():g} to {array.max():g}"
+        raise ImageProblem(uri, f"an array of floats must lie in [0, 1], {got}: divide by the value of white")
+    return DeepPixels(array, dtype_of(array))
+
+
+def _8_bits(array: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
+    return array.astype(np.uint8) * (255 if array.dtype == np.bool_ else 1)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from headstart.config.settings import three_numbers
+from headstart.config.settings import three_numbers, two_numbers
+from headstart.data.value_range import ANY, ValueRange
 
 __all__ = ["InputSpec"]
 
@@ -38,6 +39,9 @@ class InputSpec:
     mean: tuple[float, float, float] = _IMAGENET[0]
     std: tuple[float, float, float] = _IMAGENET[1]
     channels: str = "RGB"  # or "BGR", as OpenCV reads
+    value_ranges: tuple[
+        ValueRange, ...
+    ] = ()  # black and white of pixels that are not 8-bit; for others, their full range
 
     @property
     def resize(self) -> int:
@@ -47,6 +51,16 @@ class InputSpec:
     def whole(self) -> InputSpec:
         """Return a copy without a crop: the whole image is resized to the input, and the aspect ratio is not kept."""
         return replace(self, crop=1.0, crop_mode="squash")
+
+    def with_value_range(self, value_range: str | None) -> InputSpec:
+        """Return a copy in which all pixels that are not 8-bit have one range, "LOW,HIGH"; without one, the same spec.
+
+        >>> InputSpec().with_value_range("0,4095").value_ranges
+        (ValueRange(dtype='any', low=0.0, high=4095.0),)
+        """
+        if value_range is None:
+            return self
+        return replace(self, value_ranges=(ValueRange(ANY, *two_numbers(value_range)),))
 
     def changed(
         self,

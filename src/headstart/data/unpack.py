@@ -13,7 +13,6 @@ import shutil
 import stat
 import tarfile
 import zipfile
-import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -61,7 +60,8 @@ def unpack(archive: Path, into: Path, *, limits: Limits | None = None, events: E
         with _named_errors(archive):
             size = archive.stat().st_size
             is_zip = zipfile.is_zipfile(archive)
-        check_free_space(into.parent, unpacked_size(archive), f"to unpack {archive.name}")
+            unpacked = unpacked_size(archive)
+        check_free_space(into.parent, unpacked, f"to unpack {archive.name}")
         stage = (events or Events()).stage(f"unpacking {archive.name}", total=size >> 20, unit="megabyte")
         with _named_errors(archive), stage as advance:
             temporary.mkdir(parents=True)
@@ -240,7 +240,8 @@ def _named_errors(archive: Path) -> Iterator[None]:
         if failure.errno == errno.ENOSPC:
             raise DataError(f"{archive} cannot be unpacked: the disk is full") from failure
         raise DataError(f"{archive} cannot be unpacked: {failure.strerror or failure}") from failure
-    except (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as failure:
-        raise DataError(f"{archive} is neither a zip nor a tar archive, or is damaged ({failure})") from failure
-    except ValueError as failure:  # invalid numbers in a header
+    except ValueError as failure:  # invalid numbers or names in a header
         raise DataError(f"{archive} is damaged ({failure})") from failure
+    except Exception as failure:  # the errors of zipfile, tarfile and the decompressors have no common type
+        reason = str(failure) or type(failure).__name__
+        raise DataError(f"{archive} is neither a zip nor a tar archive, or is damaged ({reason})") from failure

@@ -8,19 +8,23 @@ from functools import partial
 from typing import NamedTuple
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from headstart.data.decode import content_hash, decode
+from headstart.data.decode import content_hash, decoded
 from headstart.data.manifest import Manifest
 from headstart.data.sources.base import ImageReference
 from headstart.data.spec import InputSpec
 from headstart.data.transforms import make_view, min_source_side
 from headstart.errors import ImageProblem
 from headstart.execution import open_executor
+from headstart.execution.memory import trim_heap
 
 __all__ = ["Views", "read_views"]
 
 _CHUNK = 8  # views per task: few enough to start soon, enough to make the hand-over cheap
+_LARGE = 4_000_000  # pixels of an image; decoding it takes far longer than the Python code around it
 
 
 @dataclass
@@ -72,6 +76,8 @@ def read_views(
     per_image = max(map(len, wanted.values()), default=1)
     images = max(1, _CHUNK // per_image)  # per task
     gathered = Views()
+    large = _are_large(manifest, rows)
+    kind = kind or ("threads" if large else None)
     with open_executor(len(rows), workers=workers, kind=kind) as executor:
         ahead = executor.workers + 2 * -(-batch_size // (images * per_image))
         make = partial(_make_views, spec=spec, max_pixels=max_pixels)
@@ -82,6 +88,8 @@ def read_views(
                 yield batch
         if gathered.rows or gathered.problems:
             yield gathered
+    if large:
+        trim_heap()
 
 
 class _Item(NamedTuple):
@@ -117,8 +125,20 @@ def _read(item: _Item, spec: InputSpec, max_pixels: int) -> Views:
         key = content_hash(content) if expected is not None or max(numbers) > 0 else ""
         if expected not in (None, key):
             return Views(problems=[(row, "it changed after it was inspected")])
-        decoded = decode(content, max_pixels=max_pixels, min_side=min_source_side(spec))
+        with decoded(
+            content, max_pixels=max_pixels, min_side=min_source_side(spec), value_ranges=spec.value_ranges
+        ) as pixels:
+            made = [make_view(pixels, spec, number, key) for number in numbers]
     except ImageProblem as problem:
         return Views(problems=[(row, problem.reason)])
-    made = [make_view(decoded, spec, number, key) for number in numbers]
     return Views([row] * len(made), list(numbers), made)
+
+
+def _are_large(manifest: Manifest, rows: Sequence[int]) -> bool:
+    """Whether the images are so large that decoding them takes all the time, and threads do as well as processes.
+
+    The threads of a process share its budget of memory (:mod:`headstart.data.budget`), which processes do not.
+    """
+    table = manifest.table.select(["width", "height"]).take(pa.array(rows, pa.int64()))
+    pixels = pc.mean(pc.multiply(table["width"].cast(pa.int64()), table["height"].cast(pa.int64()))).as_py()
+    return pixels is not None and pixels > _LARGE

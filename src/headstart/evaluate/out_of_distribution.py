@@ -109,11 +109,15 @@ class OODDetector:
         if missing:
             raise RunError(f"OOD detector: damaged: {', '.join(missing)} missing. Fit the classifier again.")
         means, directions, gains, numbers = (arrays[name] for name in names)
-        dimension, rank = means.shape[-1], len(directions)
+        dimension, rank = means.shape[-1] if means.ndim else 0, len(directions) if directions.ndim else 0
         if means.ndim != 2 or directions.shape != (rank, dimension) or gains.shape != (rank,) or numbers.shape != (3,):
             shapes = ", ".join(f"{name} {arrays[name].shape}" for name in names)
             raise RunError(f"OOD detector: damaged: inconsistent shapes: {shapes}. Fit the classifier again.")
         precision, threshold, inlier_rate = numbers.tolist()
+        infinite = [name for name in names if not np.isfinite(arrays[name]).all()]
+        if infinite or precision < 0 or not 0 < inlier_rate <= 1:
+            wrong = ", ".join(infinite) or "numbers"
+            raise RunError(f"OOD detector: damaged: {wrong} out of range. Fit the classifier again.")
         return cls(means, directions, gains, precision, threshold, inlier_rate)
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from headstart.documents import csv_cell
 from headstart.evaluate.schema import Evaluation, Interval
 
 __all__ = ["ClassErrors", "per_class_csv", "worst_classes"]
@@ -58,7 +59,8 @@ def per_class_csv(evaluation: Evaluation) -> str:
         recall = (row.recall.value, row.recall.low, row.recall.high) if row.recall else (None, None, None)
         cells = ["" if value is None else f"{value:.6f}" for value in (*recall, row.precision, row.f1)]
         other, images = next(iter(_confused_with(evaluation, number)), ("", ""))
-        writer.writerow([row.name, row.images, evaluation.confusion_matrix[number][number], *cells, other, images])
+        correct = evaluation.confusion_matrix[number][number]
+        writer.writerow([csv_cell(row.name), row.images, correct, *cells, csv_cell(other), images])
     return text.getvalue()
 
 

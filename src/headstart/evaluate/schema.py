@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from headstart.description import DataDescription
 from headstart.documents import read_document, read_lines, write_document, write_lines
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "Evaluation",
     "HistogramBin",
     "Interval",
+    "LeakedImages",
     "OutOfDistributionMetrics",
     "PredictionSetMetrics",
     "ReliabilityBin",
@@ -211,6 +213,25 @@ class Summary:
 
 
 @dataclass(frozen=True)
+class LeakedImages:
+    """Images that the classifier was fitted to and that are left out of the metrics; ``top1`` includes them."""
+
+    images: int
+    top1: Interval
+
+    def note(self) -> str:
+        """The sentence that states both figures.
+
+        >>> LeakedImages(60, Interval(0.967, 0.92, 0.99)).note()
+        '60 more images were used to fit the classifier and are left out; with them, the accuracy would be 96.7%.'
+        """
+        return (
+            f"{self.images:,} more images were used to fit the classifier and are left out; "
+            f"with them, the accuracy would be {self.top1.value:.1%}."
+        )
+
+
+@dataclass(frozen=True)
 class Evaluation:
     """The evaluation of a classifier on one split: the content of ``evaluation.json``."""
 
@@ -232,6 +253,7 @@ class Evaluation:
     prediction_sets: PredictionSetMetrics | None = None
     out_of_distribution: OutOfDistributionMetrics | None = None
     trials: tuple[TrialRecord, ...] = ()
+    leaks: LeakedImages | None = None
     seeds: SeedSpread | None = None
     summary: Summary | None = None
     notes: tuple[str, ...] = ()  # needed to interpret the metrics
@@ -268,6 +290,8 @@ class RunInfo:
     arguments: tuple[str, ...] = ()  # as typed, for example ("headstart", "fit", "photos")
     seeds: tuple[int, ...] = ()
     versions: dict[str, str] = field(default_factory=dict)  # of the packages that decide the result
+    data: DataDescription | None = None  # how the images and labels were read; None for arrays in memory
+    files: dict[str, str] = field(default_factory=dict)  # BLAKE2b of the files of the run that are read back
 
 
 def write_evaluation(path: Path, evaluation: Evaluation) -> None:

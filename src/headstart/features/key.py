@@ -52,7 +52,10 @@ class FeatureSpace:
     @property
     def key(self) -> str:
         """32 hexadecimal digits: the name of the space's table in the store."""
-        text = json.dumps({"format": _FORMAT, **asdict(self)}, sort_keys=True)
+        values = asdict(self)
+        if not self.spec.value_ranges:  # images of 8 bits, whose features have been stored under a key without them
+            del values["spec"]["value_ranges"]
+        text = json.dumps({"format": _FORMAT, **values}, sort_keys=True)
         return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
     def as_dict(self) -> dict[str, object]:

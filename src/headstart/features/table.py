@@ -28,14 +28,17 @@ from numpy.typing import NDArray
 from headstart.documents import decode
 from headstart.errors import RunError, StoreError
 from headstart.features.key import FeatureSpace, stored_view
+from headstart.features.usage import use
 from headstart.features.values import to_stored_dtype
-from headstart.files import write_json
+from headstart.files import clear_remains, write_json
 
 __all__ = ["FeatureRows", "FeatureStore", "FeatureTable"]
 
 _ARROW = {"float16": pa.float16(), "float32": pa.float32(), "uint8": pa.uint8()}
 _MAX_FRAGMENTS = 64  # each commit adds one; beyond this number, reading them costs more than joining them
 _READ_ROWS = 1024  # rows per read
+_KEEP = timedelta(hours=1)  # age of the versions that another run may still read
+_REMOVED = ".removed"  # folder of tables that are being removed
 _REMEDY = "headstart cache prune --model NAME removes a model's features; the next run computes them again"
 
 
@@ -64,6 +67,7 @@ class FeatureStore:
         table = FeatureTable(self.folder / f"{space.key}.lance", space)
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
+            use(self.folder)
             table.create()
             if not table.space_file.exists():
                 write_json(table.space_file, space.as_dict())
@@ -78,7 +82,21 @@ class FeatureStore:
 
         :raises StoreError: the description of a table is damaged.
         """
-        yield from map(_read_table, sorted(self.folder.glob("*.json")))
+        yield from map(_read_table, sorted(self.folder.glob("[!.]*.json")))
+
+    def clear(self, *, everything: bool = False) -> None:
+        """Remove what killed processes left: datasets without a description, and parts of removed ones.
+
+        No other process may use the store.
+
+        :param everything: remove all tables, readable or not.
+        """
+        clear_remains(self.folder)
+        for path in {each.with_suffix(".lance") for end in ("json", "lance") for each in self.folder.glob(f"*.{end}")}:
+            if everything or not path.with_suffix(".json").exists():
+                path.with_suffix(".json").unlink(missing_ok=True)
+                _remove_dataset(path)
+        shutil.rmtree(self.folder / _REMOVED, ignore_errors=True)
 
 
 @dataclass(frozen=True)
@@ -193,14 +211,17 @@ class FeatureTable:
             if len(dataset.get_fragments()) > _MAX_FRAGMENTS:
                 dataset.optimize.compact_files()
 
-    def prune(self, keep_versions: timedelta = timedelta(hours=1)) -> None:
-        """Remove duplicate rows, older versions, and the remains of killed writers.
+    def prune(self, *, alone: bool = False) -> None:
+        """Remove older versions, duplicate rows, and what killed writers left.
 
-        :param keep_versions: age up to which older versions are kept, since another run may still read them.
+        :param alone: no other process uses the store. Otherwise the versions of the last hour are kept, since another
+            run may still read them, and small fragments are not joined, which would need space without freeing any.
         :raises StoreError: another process changes the same rows, or the rows cannot be read.
         """
         with _store_errors(self.path, "cannot be pruned", "if another process is changing it, try again later"):
             dataset = self._dataset()
+            old = {"older_than": timedelta(0) if alone else _KEEP, "delete_unverified": alone}
+            dataset.cleanup_old_versions(**old)  # first, since it needs no space on a full disk
             keys = dataset.to_table(columns=["image", "view"], with_row_id=True)
             first: dict[tuple[bytes, int], int] = {}
             columns = (keys[name].to_pylist() for name in ("image", "view", "_rowid"))
@@ -209,18 +230,14 @@ class FeatureTable:
             ]
             if duplicates:
                 dataset.delete(f"_rowid IN ({', '.join(map(str, duplicates))})")
-            dataset.optimize.compact_files()
-            dataset.cleanup_old_versions(older_than=keep_versions)
+            if alone:
+                dataset.optimize.compact_files()
+            dataset.cleanup_old_versions(**old)
 
     def remove(self) -> None:
         """Delete the table."""
         self.space_file.unlink(missing_ok=True)
-        # Renamed first: if this is interrupted, a part of the dataset must not keep the name of a complete one.
-        removed = self.path.with_name(".removed")
-        removed.mkdir(exist_ok=True)
-        with suppress(FileNotFoundError):
-            self.path.rename(removed / uuid4().hex)
-        shutil.rmtree(removed)
+        _remove_dataset(self.path)
 
     @property
     def _schema(self) -> pa.Schema:
@@ -281,7 +298,19 @@ def _store_errors(path: Path, what: str, remedy: str = "") -> Iterator[None]:
         # A panic of Rust code reaches Python as a BaseException of a type that cannot be imported.
         if not isinstance(failure, Exception) and type(failure).__name__ != "PanicException":
             raise
-        raise StoreError(f"{path}: {what} ({failure})" + f"; {remedy}" * bool(remedy)) from failure
+        reason = str(failure)
+        if "No space left on device" in reason:
+            reason, remedy = "the disk is full", "free some space, or choose another disk with --cache-dir"
+        raise StoreError(f"{path}: {what} ({reason})" + f"; {remedy}" * bool(remedy)) from failure
+
+
+def _remove_dataset(path: Path) -> None:
+    # Renamed first: if this is interrupted, a part of the dataset must not keep the name of a complete one.
+    removed = path.with_name(_REMOVED)
+    removed.mkdir(exist_ok=True)
+    with suppress(FileNotFoundError):
+        path.rename(removed / uuid4().hex)
+    shutil.rmtree(removed)
 
 
 def _read_table(space_file: Path) -> FeatureTable:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 from contextlib import suppress
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,7 @@ _SUFFIXES = (".xml", ".bin")
 def cache_path(folder: Path, name: str, module: nn.Module, spec: InputSpec, batch_size: int) -> Path:
     """The path, without suffix, for a network of this name with these weights and this input."""
     versions = [__version__, *map(_version, ("torch", "timm", "openvino"))]
+    spec = replace(spec, value_ranges=())  # decoding applies them, not the network
     identity = [_FORMAT, name, digest(module), repr(module), repr(spec), batch_size, versions]
     return folder / hashlib.blake2b(json.dumps(identity).encode(), digest_size=16).hexdigest()
 

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from headstart.data.spec import InputSpec
 from headstart.errors import ModelError, SettingsError
 from headstart.inference import openvino_engine
+from headstart.inference.forked import adapt_to_fork
 from headstart.inference.quantization import Calibration, require_nncf
 from headstart.models.importers.graphs import FrozenGraph
 
@@ -92,6 +93,7 @@ def open_engine(
     >>> run(np.zeros((3, 32, 32, 3), np.uint8)).shape
     (3, 3072)
     """
+    adapt_to_fork()
     chosen = choose_device(device)
     resolved = choose_precision(precision, chosen)
     network = Normalized(module, spec).eval()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,13 +11,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from headstart.execution.forks import new_lock
 from headstart.features.sources import FeatureSource
 from headstart.inference.memory_format import prefers_channels_last, to_channels_last
 
 __all__ = ["NetworkOutputs", "autocast", "logits", "mean_outputs", "network_outputs", "to_tensor"]
 
 _BATCH_SIZE = 64  # feature maps have many channels: with 256 images they take hundreds of megabytes
-_HOOK = threading.Lock()  # the hook of one thread must not see the images of another
+_HOOK = new_lock()  # the hook of one thread must not see the images of another
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,8 @@ from headstart.execution import available_cores
 from headstart.inference.compiled_cache import load, save, variant_path
 from headstart.inference.quantization import BATCH_SIZE, Calibration, quantize
 from headstart.models.importers.graphs import FrozenGraph
-from headstart.models.openvino_library import openvino
+from headstart.models.openvino_library import core, openvino
+from headstart.models.trace import TRACING
 
 __all__ = ["compile_network"]
 
@@ -103,7 +104,7 @@ def _convert(module: nn.Module, spec: InputSpec, batch_size: int) -> Any:
     if isinstance(module.module, FrozenGraph):  # already an OpenVINO graph
         return module.module.with_normalization(module, batch_size)
     example = torch.zeros((2, spec.height, spec.width, 3), dtype=torch.uint8)  # traced with 2, converted for a batch
-    with warnings.catch_warnings():
+    with TRACING, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about the converter's own use of torch.jit
         return openvino().convert_model(module, example_input=example, input=[(batch_size, *example.shape[1:])])
 
@@ -112,7 +113,7 @@ def _compile(model: Any, precision: str, requests: int) -> Forward:
     """A function of any number of the model's batches, of which ``requests`` run at the same time."""
     kind = "bf16" if precision == "bfloat16" else "f32"
     hints = {"INFERENCE_PRECISION_HINT": kind, "PERFORMANCE_HINT": "THROUGHPUT", "NUM_STREAMS": str(requests)}
-    compiled, size = openvino().Core().compile_model(model, "CPU", hints), model.input(0).shape[0]
+    compiled, size = core().compile_model(model, "CPU", hints), model.input(0).shape[0]
     queue = openvino().AsyncInferQueue(compiled, requests)
     outputs: dict[int, NDArray[np.float32]] = {}  # by the index of the first image
     queue.set_callback(

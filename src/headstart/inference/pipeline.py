@@ -6,7 +6,7 @@ evaluation of a fit uses as well.
 
 from __future__ import annotations
 
-import threading
+import os
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, fields, replace
@@ -24,10 +24,12 @@ from headstart.data.spec import InputSpec
 from headstart.data.views import read_views
 from headstart.evaluate import OODDetector
 from headstart.events import Events
+from headstart.execution.forks import new_lock
 from headstart.features.sources import InMemoryFeatures
 from headstart.features.values import to_stored_dtype
 from headstart.inference.compiled_cache import cache_path
 from headstart.inference.engine import Engine, check_int8, choose_batch_size, open_engine
+from headstart.inference.forked import adapt_to_fork
 from headstart.inference.network import NetworkOutputs, mean_outputs, network_outputs
 from headstart.inference.quantization import Calibration, choose_calibration
 from headstart.inference.results import InferenceResult, PredictionSetRule, softmax
@@ -37,7 +39,7 @@ __all__ = ["Decision", "InferencePipeline"]
 
 _SMALL_JOB = 256  # images; for fewer, preparing OpenVINO (2 s) takes longer than it saves
 _MAX_ENGINES = 2  # some hundred megabytes each; a server needs one for single images and one for many
-_PREPARING = threading.Lock()  # two engines prepared at once would compete for the cores, and one be thrown away
+_PREPARING = new_lock()  # two engines prepared at once would compete for the cores, and one be thrown away
 
 Run: TypeAlias = Callable[[NDArray[np.uint8]], NetworkOutputs]
 """A function from images (B, H, W, 3) to the outputs of the network."""
@@ -96,13 +98,15 @@ class InferencePipeline:
         """
         settings = settings or EngineSettings()
         settings.check()
-        run = self._open(settings, manifest)
+        adapt_to_fork()
+        spec = self.spec.with_value_range(settings.value_range)
+        run = self._open(settings, manifest, spec)
         results: list[InferenceResult] = []
         problems: list[tuple[int, str]] = []
         batches = read_views(
             manifest,
             range(len(manifest)),
-            self.spec,
+            spec,
             batch_size=choose_batch_size(settings.extract_batch_size, settings.device),
             max_pixels=settings.max_pixels,
             workers=settings.workers,
@@ -122,13 +126,11 @@ class InferencePipeline:
         """The network, cut where training started."""
         return cut(self.network, self.train, input_shape=(3, self.spec.height, self.spec.width))
 
-    def _open(self, settings: EngineSettings, manifest: Manifest) -> Run:
+    def _open(self, settings: EngineSettings, manifest: Manifest, spec: InputSpec) -> Run:
         calibration = None
         if settings.precision == "int8":
             check_int8(settings.device, settings.engine)
-            calibration = choose_calibration(
-                manifest, self.spec, max_pixels=settings.max_pixels, workers=settings.workers
-            )
+            calibration = choose_calibration(manifest, spec, max_pixels=settings.max_pixels, workers=settings.workers)
         elif len(manifest) < _SMALL_JOB and settings.engine == "auto":
             largest = choose_batch_size(settings.extract_batch_size, settings.device)
             settings = replace(settings, engine="torch", extract_batch_size=min(largest, max(len(manifest), 1)))
@@ -160,7 +162,7 @@ class InferencePipeline:
         """
         precision = precision if settings.precision == "auto" else settings.precision
         batch_size = choose_batch_size(settings.extract_batch_size, settings.device)
-        key = (batch_size, settings.device, precision, settings.engine, calibration and calibration.name)
+        key = (os.getpid(), batch_size, settings.device, precision, settings.engine, calibration and calibration.name)
         with _PREPARING:
             engine = self._engines.pop(key, None) or open_engine(
                 module,
@@ -175,8 +177,10 @@ class InferencePipeline:
                 calibration=calibration,
             )
             self._engines[key] = engine  # as the last one: the least recently used engine is dropped first
-            while len(self._engines) > _MAX_ENGINES:
-                del self._engines[next(iter(self._engines))]
+            # Those of a process that forked stay: they would wait for their threads before they end.
+            own = [each for each in self._engines if each[0] == os.getpid()]
+            for each in own[:-_MAX_ENGINES]:
+                del self._engines[each]
         return engine
 
     @cached_property

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
+from annotated_types import Ge, Gt, Le
 from numpy.typing import NDArray
 
 from headstart.evaluate import prediction_sets
@@ -17,8 +19,8 @@ __all__ = ["InferenceResult", "PredictionSetRule", "set_names", "softmax"]
 class PredictionSetRule:
     """The rule of prediction sets that contain the true class with the probability ``coverage``."""
 
-    threshold: float  # see headstart.evaluate.conformal_threshold
-    coverage: float
+    threshold: Annotated[float, Ge(0), Le(1)]  # see headstart.evaluate.conformal_threshold
+    coverage: Annotated[float, Gt(0), Le(1)]
 
     def apply(self, probabilities: NDArray[np.float32]) -> NDArray[np.bool_]:
         """Which classes belong to the prediction set of each image, (N, C), by their probabilities (N, C).

@@ -14,12 +14,15 @@ import torch
 from torch import Tensor, nn
 
 from headstart.data.spec import InputSpec
+from headstart.description import Guess
 from headstart.errors import ModelError
 from headstart.events import Events
 from headstart.models import catalog
+from headstart.models.class_names import own_class_names
 from headstart.models.downloads import fetch_published, is_hub_handle
 from headstart.models.imagenet import imagenet_subset_names
-from headstart.models.importers.graphs import import_network, is_onnx_file
+from headstart.models.importers.graphs import import_isolated, is_onnx_file
+from headstart.models.importers.isolation import read_isolated
 from headstart.models.importers.keras import (
     ARCHITECTURES,
     UnsupportedNetwork,
@@ -27,7 +30,9 @@ from headstart.models.importers.keras import (
     is_keras_file,
     load_keras,
 )
-from headstart.models.trainable import init_head_glorot
+from headstart.models.importers.keras.files import is_saved_model
+from headstart.models.seeding import seeded
+from headstart.models.trainable import head_parameter_names, init_head_glorot
 from headstart.models.weights import load_weights
 
 __all__ = ["Backbone", "build", "digest", "is_network_file", "load_backbone"]
@@ -48,6 +53,9 @@ class Backbone:
     source: str  # where the weights came from, in words
     licence: str
     pretrained_head: nn.Module | None = None  # the head that :meth:`with_new_head` replaced
+    has_head: bool = True  # False: the weights have none, and the head is random
+    facts: tuple[str, ...] = ()  # how a file was read, for people
+    guesses: tuple[Guess, ...] = ()  # readings that the file does not settle
 
     @property
     def head(self) -> Any:
@@ -60,8 +68,17 @@ class Backbone:
         return 3, self.spec.height, self.spec.width
 
     def with_input(self, **changes: Any) -> Backbone:
-        """The same network with another :class:`InputSpec`; ``changes`` are those of :meth:`InputSpec.changed`."""
-        return replace(self, spec=self.spec.changed(**changes))
+        """The same network with another :class:`InputSpec`; ``changes`` are those of :meth:`InputSpec.changed`.
+
+        The guesses that they settle are no longer guesses.
+        """
+        given = {f"--{name.replace('_', '-')}" for name in changes}
+        open_guesses = tuple(each for each in self.guesses if not given & set(each.option.split()))
+        return replace(self, spec=self.spec.changed(**changes), guesses=open_guesses)
+
+    def reading(self) -> list[str]:
+        """How the file was read, and what was guessed, one line each."""
+        return [f"{self.name}: {each}" for each in (*self.facts, *self.guesses)]
 
     def with_new_head(self, classes: int, *, seed: int, initialization: str = "network") -> Backbone:
         """Replace the head of the module by one for ``classes`` classes; the old one is kept as ``pretrained_head``.
@@ -69,8 +86,7 @@ class Backbone:
         :param initialization: "network", as the code of the network does it, or "glorot", as Keras does.
         """
         old = self.head
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+        with seeded(seed):
             self.module.reset_classifier(classes)  # type: ignore[operator]
             if initialization == "glorot":
                 init_head_glorot(self.module)
@@ -115,12 +131,18 @@ def build(name: str, *, classes: int) -> nn.Module:
     if name in ARCHITECTURES:
         return build_keras(name, classes=classes)
     catalog.model_info(name)
-    network: nn.Module = timm.create_model(name, pretrained=False, num_classes=classes)
+    with seeded():
+        network: nn.Module = timm.create_model(name, pretrained=False, num_classes=classes)
     return network.eval()
 
 
 def load_backbone(
-    name: str, *, weights_file: str | None = None, seed: int = 0, events: Events | None = None
+    name: str,
+    *,
+    weights_file: str | None = None,
+    class_names: str | None = None,
+    seed: int = 0,
+    events: Events | None = None,
 ) -> Backbone:
     """Build a network and load its pretrained weights.
 
@@ -128,27 +150,48 @@ def load_backbone(
         model, "keras:MobileNetV2"; a TF Hub handle; or the path of a whole network: ONNX, SavedModel or Keras.
     :param weights_file: a ``.safetensors`` or ``.pth`` file; "random" for random weights; by default, the published
         weights of the model.
+    :param class_names: of its own classes: "imagenet", "none", or a file with one name per line; by default, those that
+        the file or its publisher states.
     :param seed: of the values that stay random.
     :raises ModelError: unknown model, or the file does not fit it.
     :raises WeightsNotFound: not on this machine and cannot be downloaded; the message says where to place the file.
     """
     if is_hub_handle(name) or (name in ARCHITECTURES and weights_file is None):
         path, source = fetch_published(name, events=events)
-        return replace(_from_keras(name if name in ARCHITECTURES else str(path), str(path), seed), source=source)
-    file = name if is_network_file(name) else weights_file
-    if file is not None and is_network_file(file):
-        return _from_file(name, file, seed)
+        loaded = _from_keras(name if name in ARCHITECTURES else str(path), str(path), seed)
+        backbone = replace(loaded, source=source, guesses=())
+    else:
+        file = name if is_network_file(name) else weights_file
+        if file is not None and is_network_file(file):
+            backbone = _from_file(name, file, seed)
+        else:
+            backbone = _from_timm(catalog.canonical_name(name), weights_file, seed)
+    size = int(backbone.module.num_classes) if backbone.has_head else 0  # type: ignore[arg-type]
+    if weights_file == "random" and class_names is None:
+        return backbone
+    by_number = backbone.name not in ARCHITECTURES  # such a file has another head where its classes are others
+    names, guesses = own_class_names(size, class_names, backbone.classes, by_number=by_number)
+    return replace(backbone, classes=names, guesses=(*backbone.guesses, *guesses))
+
+
+def _from_timm(name: str, weights_file: str | None, seed: int) -> Backbone:
     info = catalog.model_info(name)
-    loaded = load_weights(name, weights_file)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        classes = _head_size(loaded.state, info) or info.classes
-        network = build(name, classes=classes)
+
+    def built(classes: int) -> nn.Module:
+        with seeded(seed):
+            return build(name, classes=classes)
+
+    network = built(info.classes)
+    loaded = load_weights(name, weights_file, network.state_dict().keys())
+    if (classes := _head_size(loaded.state, info) or info.classes) != info.classes:
+        network = built(classes)
+    has_head, names = True, None
     if loaded.state is not None:
-        _load_state(network, loaded.state, source=loaded.source)
-    network.eval()
-    names = None if loaded.state is None else imagenet_subset_names(int(network.num_classes))  # type: ignore[arg-type]
-    return Backbone(name, network, info.spec, names, loaded.source, info.licence)
+        has_head = _load_state(network, loaded.state, source=loaded.source)
+        if weights_file is None and has_head:
+            names = imagenet_subset_names(classes)  # the publisher's own
+    facts = () if has_head else ("its weights have no head; a fit adds one",)
+    return Backbone(name, network.eval(), info.spec, names, loaded.source, info.licence, has_head=has_head, facts=facts)
 
 
 def digest(module: nn.Module) -> str:
@@ -181,27 +224,47 @@ def _from_file(name: str, file: str, seed: int) -> Backbone:
     if name != file:
         raise ModelError(f"{file}: contains a whole network, not weights for {name}; use --model {file}")
     try:
-        model = import_network(file)
+        model = import_isolated(file)
     except ModelError as failure:
         if not not_mobilenet:
             raise
         raise ModelError(
             f"{failure}. It is not MobileNetV2 either, which is read directly: {not_mobilenet}"
         ) from failure
-    return Backbone(model.name, model.network, model.spec, model.classes, model.source, "not stated")
+    return Backbone(
+        model.name,
+        model.network,
+        model.spec,
+        None,  # the names of the classes are not in such files
+        model.source,
+        "not stated",
+        facts=model.facts,
+        guesses=model.guesses,
+    )
 
 
 def _from_keras(name: str, file: str, seed: int) -> Backbone:
+    _check_readable(Path(file))
     model = load_keras(file)
     if name not in (file, model.name):
         raise ModelError(f"{file}: contains {model.name}, not {name}; use --model {model.name}")
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed):
         network = build_keras(model.name, classes=model.classes)
     network.load_state_dict(model.state)
     # An ImageNet head marks the published weights; the licence of any other file is unknown.
     licence = catalog.model_info(model.name).licence if model.class_names else "not stated"
-    return Backbone(model.name, network, model.spec, model.class_names, model.source, licence)
+    return Backbone(model.name, network, model.spec, model.class_names, model.source, licence, guesses=model.guesses)
+
+
+def _check_readable(path: Path) -> None:
+    """Check in a process of its own that HDF5 reads a file; the variables of a SavedModel are read by headstart."""
+    if not path.is_file() or is_saved_model(path):
+        return
+    try:
+        with read_isolated("layers", path):
+            pass
+    except ModelError as failure:
+        raise type(failure)(f"{path}: {failure}") from failure
 
 
 def _head_size(state: Mapping[str, Tensor] | None, info: catalog.ModelInfo) -> int | None:
@@ -210,17 +273,31 @@ def _head_size(state: Mapping[str, Tensor] | None, info: catalog.ModelInfo) -> i
     return None if weight is None else weight.shape[0]
 
 
-def _load_state(network: nn.Module, state: Mapping[str, Tensor], *, source: str) -> None:
+def _load_state(network: nn.Module, state: Mapping[str, Tensor], *, source: str) -> bool:
+    """Load the weights; return whether the head is among them.
+
+    :raises ModelError: a name is missing, a shape is another, or a value is not finite; the message names the tensor.
+    """
     expected = network.state_dict()
+    missing = {name for name in expected if name not in state}
+    has_head = not (missing and missing <= set(head_parameter_names(network)))
     wrong = [
         f"{name} is {_shape(state.get(name))}, must be {tuple(value.shape)}"
         for name, value in expected.items()
-        if name not in state or state[name].shape != value.shape
+        if (name in missing and has_head) or (name in state and state[name].shape != value.shape)
     ]
     if wrong:
         more = f"; and {len(wrong) - 3} more" if len(wrong) > 3 else ""
         raise ModelError(f"{source}: the weights do not fit the model: {'; '.join(wrong[:3])}{more}")
-    network.load_state_dict({name: state[name] for name in expected})
+    loaded = {name: state[name] for name in expected if name in state}
+    if broken := [name for name, value in loaded.items() if not bool(value.isfinite().all())]:
+        which = f"{broken[0]} and {len(broken) - 1} more tensors contain" if broken[1:] else f"{broken[0]} contains"
+        raise ModelError(
+            f"{source}: {which} values that are NaN or infinite, as after a training that diverged; "
+            "use an earlier checkpoint"
+        )
+    network.load_state_dict(loaded, strict=has_head)
+    return has_head
 
 
 def _shape(value: Tensor | None) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import fnmatch
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -13,7 +14,7 @@ from headstart.data.spec import InputSpec
 from headstart.errors import ModelError
 from headstart.models.importers.keras import ARCHITECTURES, SPEC
 
-__all__ = ["ModelInfo", "list_models", "model_info"]
+__all__ = ["ModelInfo", "canonical_name", "list_models", "model_info"]
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,15 @@ class ModelInfo:
     head: str  # name of the last layer; the first head's if there are two; "" if there is none
 
 
+def canonical_name(name: str) -> str:
+    """The name of a model without the prefix that it has on the Hugging Face Hub.
+
+    >>> canonical_name("timm/resnet50.a1_in1k"), canonical_name("hf_hub:timm/resnet50"), canonical_name("resnet50")
+    ('resnet50.a1_in1k', 'resnet50', 'resnet50')
+    """
+    return re.sub(r"^(hf[_-]hub:)?timm/", "", name)
+
+
 def model_info(name: str) -> ModelInfo:
     """Look up a model by name, with or without a tag ("resnet50", "resnet50.a1_in1k").
 
@@ -38,6 +48,12 @@ def model_info(name: str) -> ModelInfo:
     """
     if name in ARCHITECTURES:
         return ModelInfo(name, SPEC, 1000, "apache-2.0", None, "classifier")
+    name = canonical_name(name)
+    if re.match(r"hf[_-]hub:", name):
+        raise ModelError(
+            f"{name}: of the Hugging Face Hub only the models of timm are loaded, hf_hub:timm/NAME; for another one, "
+            "download its weights and use --model NAME --weights FILE"
+        )
     architecture, dot, _ = name.partition(".")
     known = timm.list_models()
     if architecture not in known:

@@ -1,14 +1,77 @@
-"""Matching the labels of a data set with the classes of a pretrained head, by name."""
+"""The names of the classes of a pretrained head, and matching them with the labels of a data set."""
 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 
-from headstart.errors import DataError
-from headstart.models.imagenet import imagenet_identifiers, imagenet_names
+from headstart.description import Guess
+from headstart.errors import DataError, ModelError
+from headstart.models.imagenet import (
+    imagenet_1k_names,
+    imagenet_identifiers,
+    imagenet_names,
+    imagenet_subset_names,
+)
 
-__all__ = ["align", "match"]
+__all__ = ["align", "match", "own_class_names"]
+
+ClassNames = tuple[str, ...] | None
+
+
+def own_class_names(
+    classes: int, asked: str | None, stated: Sequence[str] | None = None, *, by_number: bool = True
+) -> tuple[ClassNames, tuple[Guess, ...]]:
+    """The names of the classes that a pretrained network has, and whether they are a guess.
+
+    :param classes: the number of its outputs.
+    :param asked: "imagenet", "none", or the path of a text file with one name per line; None to take what is stated.
+    :param stated: the names that the file or its publisher states.
+    :param by_number: whether to guess the names from the number of classes where none are stated.
+    :returns: None for the names if nobody states them and ``classes`` is not the number of an ImageNet subset.
+    :raises ModelError: the names that are asked for do not exist, or their number is another.
+
+    >>> own_class_names(7, None)
+    (None, ())
+    >>> names, guesses = own_class_names(1000, None)
+    >>> names[0], guesses[0].what
+    ('tench, Tinca tinca', 'its 1,000 classes are those of ImageNet, by their number')
+    """
+    if asked == "none":
+        return None, ()
+    imagenet = imagenet_1k_names(classes) or imagenet_subset_names(classes)
+    if asked == "imagenet":
+        if imagenet is None:
+            raise ModelError(
+                f"--class-names imagenet: the network has {classes:,} classes, which is no ImageNet subset"
+            )
+        return imagenet, ()
+    if asked is not None:
+        return _read_names(Path(asked), classes), ()
+    if stated is not None:
+        return tuple(stated), ()
+    if imagenet is None or not by_number:
+        return None, ()
+    guess = Guess(f"its {classes:,} classes are those of ImageNet, by their number", "--class-names")
+    return imagenet, (guess,)
+
+
+def _read_names(path: Path, classes: int) -> tuple[str, ...]:
+    try:
+        names = tuple(line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip())
+    except (OSError, UnicodeDecodeError) as failure:
+        reason = getattr(failure, "strerror", None) or failure
+        raise ModelError(
+            f"--class-names {path}: cannot be read ({reason}); must be imagenet, none, or a text file with one name "
+            "per line"
+        ) from failure
+    if len(names) != classes:
+        raise ModelError(f"--class-names {path}: has {len(names):,} names, but the network has {classes:,} classes")
+    if twice := [name for name, count in Counter(names).items() if count > 1]:
+        raise ModelError(f"--class-names {path}: the name {twice[0]!r} is there more than once")
+    return names
 
 
 def match(labels: Sequence[str], pretrained: Sequence[str]) -> dict[int, list[int]]:

@@ -8,7 +8,8 @@ another.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from typing import Any
@@ -16,7 +17,12 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
-__all__ = ["Trace", "TracingError", "remove_unused", "trace"]
+from headstart.execution.forks import new_lock
+
+__all__ = ["TRACING", "Trace", "TracingError", "remove_unused", "trace"]
+
+TRACING = new_lock()
+"""Held while a network is traced, here or in torch.jit: for that time torch's modules are patched in all threads."""
 
 
 class TracingError(Exception):
@@ -119,9 +125,22 @@ class _Tracer(fx.Tracer):
 
         super().__init__(autowrap_functions=tuple(get_notrace_functions()))
         self.leaf_types = (*get_notrace_modules(), nn.modules.batchnorm._BatchNorm)
+        self.thread = threading.get_ident()
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         return isinstance(m, self.leaf_types) or super().is_leaf_module(m, module_qualified_name)
+
+    def call_module(self, m: nn.Module, forward: Callable[..., Any], args: tuple[Any, ...], kwargs: Any) -> Any:
+        """A call of any module in any thread gets here, but only those of this thread are traced."""
+        if threading.get_ident() != self.thread:
+            return forward(*args, **kwargs)
+        return super().call_module(m, forward, args, kwargs)
+
+    def getattr(self, attr: str, attr_val: Any, parameter_proxy_cache: dict[str, fx.Proxy]) -> Any:
+        """As :meth:`call_module`, for attributes of modules."""
+        if threading.get_ident() != self.thread:
+            return attr_val
+        return super().getattr(attr, attr_val, parameter_proxy_cache)
 
 
 def _count_layers(module: nn.Module) -> int:
@@ -134,7 +153,8 @@ def _count_layers(module: nn.Module) -> int:
 def _trace_graph(network: nn.Module) -> fx.Graph:
     arguments = list(inspect.signature(network.forward).parameters.values())[1:]
     options = {each.name: each.default for each in arguments if each.default is not inspect.Parameter.empty}
-    graph = _Tracer().trace(network, concrete_args=options)
+    with TRACING:
+        graph = _Tracer().trace(network, concrete_args=options)
     for node in reversed(graph.nodes):
         # The InputSpec fixes the input size: an assertion on it would be one more dependency across the cut.
         if node.op == "call_function" and getattr(node.target, "__name__", "").startswith("_assert"):

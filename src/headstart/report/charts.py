@@ -13,6 +13,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from headstart.data.decode import decode
+from headstart.data.formats import PLOT_SOFTWARE
 from headstart.evaluate.schema import EpochRecord, Interval
 from headstart.files import atomic_write
 from headstart.report.history import one_trial
@@ -202,5 +203,5 @@ def _characters(path: str) -> frozenset[str]:
 
 def _save(figure: Figure, path: Path) -> Path:
     with atomic_write(path) as temporary:
-        figure.savefig(temporary, format="png")
+        figure.savefig(temporary, format="png", metadata={"Software": PLOT_SOFTWARE})
     return path

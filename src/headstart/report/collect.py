@@ -11,6 +11,8 @@ import numpy as np
 
 from headstart.artifacts.run_folder import Predictions, Run
 from headstart.data.manifest import Manifest
+from headstart.data.spec import InputSpec
+from headstart.data.value_range import choose_ranges
 from headstart.evaluate.schema import Evaluation
 from headstart.report.thumbnails import Thumbnails
 
@@ -52,7 +54,9 @@ def collect(run: Run, *, seed: int = 0) -> ReportData:
     rng = np.random.default_rng(seed)
     samples = sample(run.manifest.usable.labels, most=SAMPLES, rng=rng)
     random = rng.permutation(len(run.predictions.uris))[:RANDOM].tolist()
-    return ReportData(run, samples=tuple(samples), random=tuple(random))
+    given = InputSpec().with_value_range(run.info.settings.get("value_range")).value_ranges
+    ranges = given or choose_ranges(run.manifest.usable.values).ranges
+    return ReportData(run, samples=tuple(samples), random=tuple(random), thumbnails=Thumbnails(ranges))
 
 
 def sample(labels: Sequence[str | None], *, most: int, rng: np.random.Generator) -> list[int]:

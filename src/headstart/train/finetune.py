@@ -19,6 +19,7 @@ from headstart.evaluate.schema import EpochRecord
 from headstart.features.sources import FeatureDataset
 from headstart.inference.memory_format import channels_last_gradients, prefers_channels_last, to_channels_last
 from headstart.inference.network import autocast, logits
+from headstart.models.seeding import seeded
 from headstart.train.batches import Batch, add_noise, draw_views, gather, mixup, split_batches
 from headstart.train.class_balance import Balance
 from headstart.train.metrics import EpochMetrics, epoch_metrics
@@ -97,8 +98,7 @@ def finetune(
     def criterion(record: EpochRecord) -> float:
         return record.val_loss if record.val_balanced_loss is None else record.val_balanced_loss
 
-    with torch.random.fork_rng(devices=[]), channels_last_gradients(tail):
-        torch.manual_seed(config.seed)
+    with seeded(config.seed), channels_last_gradients(tail):
         for epoch in range(1, config.epochs + 1):
             start = time.monotonic()
             metrics, lr = trainer.epoch(epoch)

@@ -23,7 +23,8 @@ from headstart.evaluate import (
     ood_metrics,
     prediction_set_metrics,
 )
-from headstart.evaluate.schema import Evaluation, OutOfDistributionMetrics, Summary
+from headstart.evaluate.intervals import wilson
+from headstart.evaluate.schema import Evaluation, LeakedImages, OutOfDistributionMetrics, Summary
 from headstart.events import Events
 from headstart.inference.network import NetworkOutputs
 from headstart.inference.pipeline import Decision
@@ -91,18 +92,34 @@ def assess(trial: Trial, decision: Decision, search: Search, *, events: Events) 
     probabilities: NDArray[np.floating] = (
         cross_fitted_probabilities(logits, targets) if cross_fitted else result.probabilities
     )
+    measured = _measured(logits, probabilities, targets, dataset, split, decision, cross_fitted=cross_fitted)
     evaluation = replace(
-        _measured(logits, probabilities, targets, dataset, split, decision, cross_fitted=cross_fitted),
+        measured,
+        leaks=None if dataset.leaked is None else _leaks(trial, dataset.leaked, measured, events=events),
         out_of_distribution=_ood_metrics(detector, result.ood_score, cross_fitted=cross_fitted),
         trials=search.records(),
         notes=tuple(filter(None, [_NOTES[split], _contamination(dataset, extractor.backbone)])),
         summary=_summary(trial, dataset),
     )
+    if evaluation.leaks is not None:
+        evaluation = replace(evaluation, notes=(*evaluation.notes, evaluation.leaks.note()))
     classifier = _pack(trial, dataset, decision)
     if settings.precision == "int8" and not extractor.cut.at_image:
         note = _int8_cost(classifier, dataset, split, outputs.logits, trial, events)
         evaluation = replace(evaluation, notes=(*evaluation.notes, note))
     return Assessment(classifier, dataset, split, probabilities.astype(np.float32), evaluation)
+
+
+def _leaks(trial: Trial, leaked: Manifest, measured: Evaluation, *, events: Events) -> LeakedImages:
+    """What the accuracy would be with the test images that were also trained on."""
+    extractor = trial.extractor
+    extractor.compute(leaked, events=events)
+    with extractor.backbone.applied(trial.state):
+        predicted = extractor.outputs(leaked).logits.argmax(1)
+    known = {name: number for number, name in enumerate(measured.classes)}
+    targets = np.array([known.get(str(label), -1) for label in leaked.labels])
+    correct = round(measured.top1.value * measured.images) + int((predicted == targets).sum())
+    return LeakedImages(len(leaked), wilson(correct, measured.images + len(leaked)))
 
 
 def _measured(
@@ -183,9 +200,9 @@ def _pack(trial: Trial, dataset: Dataset, decision: Decision) -> Classifier:
         metadata=ModelMetadata(
             backbone.source,
             backbone.licence,
-            feature_dtype=settings.feature_dtype,
+            feature_dtype=settings.feature_dtype,  # type: ignore[arg-type]  # one of the setting's choices
             # 8-bit ranges fit the images of the fit; prediction uses the float32 values that they stand for.
-            precision="float32" if settings.precision == "int8" else settings.precision,
+            precision="float32" if settings.precision == "int8" else settings.precision,  # type: ignore[arg-type]
             cut=trial.extractor.cut.name,
         ),
         tta_flip=settings.tta_flip,

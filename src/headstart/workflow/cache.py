@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
 
 from headstart import paths
 from headstart.errors import StoreError
 from headstart.features.table import FeatureStore, FeatureTable
+from headstart.features.usage import only_user
+from headstart.files import clear_remains
 
 __all__ = ["list_tables", "prune", "verify_tables"]
+
+_WRITING = 3600  # seconds after which an incomplete network is not being written any more
 
 
 def list_tables(cache_dir: str | None) -> Iterator[str]:
@@ -55,24 +62,44 @@ def prune(cache_dir: str | None, *, model: str | None, everything: bool) -> str:
     :param everything: remove all features, and everything else that headstart has written there. Weights that users
         provide are kept.
     """
-    before = _size(cache_dir)
-    for table in FeatureStore(paths.features(cache_dir)).tables():
-        if everything or model == table.space.model:
-            table.remove()
-        elif model is None:
-            table.prune()
+    before, store = _size(cache_dir), FeatureStore(paths.features(cache_dir))
+    with only_user(store.folder) as alone:
+        if everything or (alone and model is None):
+            store.clear(everything=everything)
+        for table in store.tables():
+            if model == table.space.model:
+                table.remove()
+            elif model is None:
+                table.prune(alone=alone)
+    clear_remains(paths.root(cache_dir), paths.prepared(cache_dir))
+    _remove_incomplete(paths.prepared(cache_dir))
     if everything:
         shutil.rmtree(paths.prepared(cache_dir), ignore_errors=True)
+        shutil.rmtree(paths.imported(cache_dir), ignore_errors=True)
         paths.inspections(cache_dir).unlink(missing_ok=True)
     after = _size(cache_dir)
-    return f"{paths.root(cache_dir)}: {(before - after) / 1e6:,.1f} MB freed, {after / 1e6:,.1f} MB kept"
+    text = f"{paths.root(cache_dir)}: {max(before - after, 0) / 1e6:,.1f} MB freed, {after / 1e6:,.1f} MB kept"
+    waits = not alone and not everything and model is None
+    return text + "; another process uses it, so that what it may need was kept" * waits
+
+
+def _remove_incomplete(prepared: Path) -> None:
+    """Remove networks whose JSON file, which is written last, was not written by a process that was killed."""
+    for path in (*prepared.glob("*.xml"), *prepared.glob("*.bin")):
+        with suppress(FileNotFoundError):
+            if not path.with_suffix(".json").exists() and time.time() - path.stat().st_mtime > _WRITING:
+                path.unlink()
 
 
 def _size(cache_dir: str | None) -> int:
     """Bytes of everything that headstart writes into the cache folder, without weights that users provide."""
-    written = (paths.features(cache_dir), paths.prepared(cache_dir), paths.inspections(cache_dir))
-    files = [file for path in written for file in ([path] if path.is_file() else path.rglob("*"))]
-    return sum(file.stat().st_size for file in files if file.is_file())
+    folders = (paths.features(cache_dir), paths.prepared(cache_dir), paths.imported(cache_dir))
+    written = (*folders, paths.inspections(cache_dir))
+    total = 0
+    for file in (file for path in written for file in ([path] if path.is_file() else path.rglob("*"))):
+        with suppress(FileNotFoundError):  # another process may be pruning
+            total += file.stat().st_size if file.is_file() else 0
+    return total
 
 
 def _describe(table: FeatureTable) -> str:

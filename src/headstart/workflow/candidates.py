@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from headstart.config import FitSettings
 from headstart.data.manifest import Manifest
+from headstart.data.value_range import ValueRange
 from headstart.data.views import read_views
 from headstart.errors import DataError, ModelError, SettingsError
 from headstart.events import Events
@@ -119,16 +120,28 @@ class Candidate:
         return 1000 * statistics.median(seconds)
 
 
-def open_candidate(name: str, settings: FitSettings, *, classes: int, events: Events | None = None) -> Candidate:
+def open_candidate(
+    name: str,
+    settings: FitSettings,
+    *,
+    classes: int,
+    value_ranges: tuple[ValueRange, ...] = (),
+    events: Events | None = None,
+) -> Candidate:
     """Load a network, give it a new head as a fit does, and open the table of its features.
 
+    :param value_ranges: of the data set, for its pixels that are not 8-bit.
     :raises ModelError: there is no such network, its weights are not available, or its head is not one linear layer.
     :raises SettingsError: the precision is int8.
     """
     if settings.precision == "int8":
         raise SettingsError("precision int8 is for fit and predict; choose another one for ranking")
-    backbone = load_backbone(name, weights_file=settings.weights, seed=settings.seed, events=events)
-    backbone = backbone.with_input(**settings.input_changes())
+    backbone = load_backbone(
+        name, weights_file=settings.weights, class_names=settings.class_names, seed=settings.seed, events=events
+    )
+    backbone = backbone.with_input(**settings.input_changes(), value_ranges=value_ranges)
+    for line in backbone.reading():
+        (events or Events()).notice(line)
     backbone = backbone.with_new_head(classes, seed=settings.seed)
     extractor = open_extractor(backbone, "head", settings, device=choose_device(settings.device))
     if not extractor.is_linear:

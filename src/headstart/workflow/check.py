@@ -14,28 +14,26 @@ from headstart.data.inspection import check_problem_share, inspect_all
 from headstart.data.inspection_cache import InspectionCache
 from headstart.data.manifest import Manifest
 from headstart.data.sources.read import read_images
-from headstart.errors import DataError
-from headstart.events import Events
+from headstart.errors import AmbiguousFolders, DataError
+from headstart.events import DataDescribed, Events
+from headstart.workflow.value_ranges import given_ranges, tell
 
 __all__ = ["check", "inspect_images", "read", "read_all", "require_labels"]
 
 
-def read(photos: str | Path, settings: ReadSettings | None = None) -> Manifest:
+def read(photos: str | Path, settings: ReadSettings | None = None, *, events: Events | None = None) -> Manifest:
     """Read a folder of images, with its table of labels if there is one, as a manifest.
+
+    What it was taken to be is emitted as :class:`headstart.events.DataDescribed`.
 
     :raises DataError: there are no images, or a table cannot be used.
     """
-    settings = settings or ReadSettings()
-    return read_images(
-        photos,
-        labels=settings.labels,
-        id_column=settings.id_column,
-        label_column=settings.label_column,
-        split_column=settings.split_column,
-    )
+    return _described(read_images(photos, **(settings or ReadSettings()).values()), events)
 
 
-def read_all(images: Sequence[str | Path], settings: ReadSettings | None = None) -> Manifest:
+def read_all(
+    images: Sequence[str | Path], settings: ReadSettings | None = None, *, events: Events | None = None
+) -> Manifest:
     """Read files and folders of images as one manifest; with a table of labels, a single folder.
 
     :raises DataError: there are no images, or a table is given with more than one folder.
@@ -43,10 +41,23 @@ def read_all(images: Sequence[str | Path], settings: ReadSettings | None = None)
     if settings is not None and settings.labels is not None:
         if len(images) != 1:
             raise DataError(f"--labels {settings.labels} must be used with one folder of images, got {len(images)}")
-        return read(images[0], settings)
+        return read(images[0], settings, events=events)
     # labels=False: an old table of predictions next to the images does not list them.
-    manifests = [read_images(image, labels=False) for image in images]
+    manifests = [_described(_read_for_prediction(image), events) for image in images]
     return manifests[0] if len(manifests) == 1 else Manifest(pa.concat_tables([each.table for each in manifests]))
+
+
+def _read_for_prediction(images: str | Path) -> Manifest:
+    try:
+        return read_images(images, labels=False)
+    except AmbiguousFolders:  # nobody needs the labels
+        return read_images(images, labels=False, folder_levels="none")
+
+
+def _described(manifest: Manifest, events: Events | None) -> Manifest:
+    if events is not None and manifest.description is not None:
+        events.emit(DataDescribed(manifest.description))
+    return manifest
 
 
 def require_labels(manifest: Manifest) -> Manifest:
@@ -69,7 +80,12 @@ def inspect_images(manifest: Manifest, settings: EngineSettings, *, events: Even
     """
     cache = InspectionCache(paths.inspections(settings.cache_dir)) if isinstance(settings, FitSettings) else None
     inspected = inspect_all(
-        manifest, max_pixels=settings.max_pixels, workers=settings.workers, cache=cache, events=events
+        manifest,
+        max_pixels=settings.max_pixels,
+        value_ranges=given_ranges(settings),
+        workers=settings.workers,
+        cache=cache,
+        events=events,
     )
     check_problem_share(inspected, max_share=settings.max_problems)
     if unusable := len(inspected.unusable):
@@ -79,7 +95,14 @@ def inspect_images(manifest: Manifest, settings: EngineSettings, *, events: Even
 
 def check(manifest: Manifest, out: Path, settings: EngineSettings, *, events: Events | None = None) -> Manifest:
     """Inspect the images and write ``manifest.parquet`` and ``problems.csv``, however many have a problem."""
-    inspected = inspect_all(manifest, max_pixels=settings.max_pixels, workers=settings.workers, events=events)
+    inspected = inspect_all(
+        manifest,
+        max_pixels=settings.max_pixels,
+        value_ranges=given_ranges(settings),
+        workers=settings.workers,
+        events=events,
+    )
+    tell(inspected, settings, events=events or Events())
     inspected.write(out / "manifest.parquet")
     inspected.write_problems(out / "problems.csv")
     return inspected

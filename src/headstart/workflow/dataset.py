@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from headstart.config import FitSettings
+from headstart.data.duplicates import find_contradictions, find_shared
 from headstart.data.inspection import check_problem_share
 from headstart.data.manifest import Manifest
 from headstart.data.splitting import DEFAULT_VALIDATION_SHARE, assign_split, split_by_order
+from headstart.data.uri import display_name
+from headstart.data.value_range import ValueRange
 from headstart.errors import DataError
 from headstart.events import Events
 from headstart.workflow.check import inspect_images, require_labels
+from headstart.workflow.value_ranges import tell
 
 __all__ = ["MIN_IMAGES_PER_CLASS", "SPLITS", "Dataset", "prepare_dataset"]
 
@@ -32,6 +36,8 @@ class Dataset:
     manifest: Manifest
     classes: tuple[str, ...]
     cross_validated: bool  # too few images for a validation split
+    value_ranges: tuple[ValueRange, ...] = ()  # black and white of pixels that are not 8-bit
+    leaked: Manifest | None = None  # images of the test split that are also trained on; they are in no split now
 
     @property
     def selection_split(self) -> str:
@@ -78,9 +84,17 @@ class Dataset:
         return left
 
 
-def prepare_dataset(manifest: Manifest, settings: FitSettings, *, solvable: bool, events: Events) -> Dataset:
+def prepare_dataset(
+    manifest: Manifest,
+    settings: FitSettings,
+    *,
+    solvable: bool,
+    events: Events,
+    class_order: Sequence[str] | None = None,
+) -> Dataset:
     """Inspect the images, assign them to splits, and check that a classifier can be learned from them.
 
+    :param class_order: all labels, in the order that the classes shall have; by default that of the settings.
     :param solvable: whether the head is one linear layer; any other head is trained, and needs a validation split to
         choose the epoch.
     :raises DataError: the images or labels cannot be used as they are.
@@ -88,13 +102,17 @@ def prepare_dataset(manifest: Manifest, settings: FitSettings, *, solvable: bool
     labeled = require_labels(manifest)
     if unlabeled := len(manifest) - len(labeled):
         events.warn(f"{unlabeled:,} images have no label and are left out")
-    inspected_images = inspect_images(labeled, settings, events=events)
+    inspected_images = _without_contradictions(inspect_images(labeled, settings, events=events), settings, events)
     assigned, cross_validated = _assign_splits(inspected_images, settings, solvable=solvable)
+    assigned, leaked = _without_leaks(assigned, events)
     classes = assigned.usable.in_split("train").classes
-    if settings.class_order == "appearance":
+    if class_order is None and settings.class_order == "appearance":
+        class_order = [label for label in dict.fromkeys(assigned.labels) if label is not None]
+    if class_order is not None:
         known = set(classes)
-        classes = tuple(label for label in dict.fromkeys(assigned.labels) if label in known)
-    dataset = Dataset(assigned, classes, cross_validated)
+        classes = tuple(name for name in class_order if name in known)
+    ranges = tell(inspected_images, settings, events=events)
+    dataset = Dataset(assigned, classes, cross_validated, ranges, leaked)
     check_splits(dataset)
     return dataset
 
@@ -105,6 +123,8 @@ def check_splits(dataset: Dataset) -> None:
     :raises DataError: there are not.
     """
     classes = dataset.classes
+    if "" in classes:
+        raise DataError("a label is an empty text: name the class, or give these images no label")
     if len(classes) < 2:
         found = f"1 class, {classes[0]!r}" if classes else "none"
         raise DataError(f"a classifier needs training images of at least 2 classes, got {found}")
@@ -119,6 +139,51 @@ def check_splits(dataset: Dataset) -> None:
                 f"the {name} split has classes without training images: {', '.join(unknown[:3])}; "
                 "add training images of each"
             )
+
+
+def _without_contradictions(manifest: Manifest, settings: FitSettings, events: Events) -> Manifest:
+    """Set aside the images whose content has two labels in the splits that are learned from; no one can tell which is
+    right.
+
+    :raises TooManyProblems: there are too many.
+    """
+    learned = np.flatnonzero([split != "test" for split in manifest.splits])
+    found = find_contradictions(manifest.select(learned))
+    if not found:
+        return manifest
+    reasons = list(manifest.problems)
+    for row, reason in found:
+        reasons[learned[row]] = reason
+    events.warn(f"{len(found):,} images are set aside because the same image has another label: {found[0][1]}")
+    left = manifest.with_column("problem", reasons)
+    check_problem_share(left, max_share=settings.max_problems)
+    return left
+
+
+def _without_leaks(manifest: Manifest, events: Events) -> tuple[Manifest, Manifest | None]:
+    """Take images out of validation and test that are also in a split they must be independent of.
+
+    :returns: the manifest, in which they are in no split, and those of the test split.
+    :raises DataError: no image of a split is left.
+    """
+    leaked: Manifest | None = None
+    for split, others in (("validation", ("train",)), ("test", ("train", "validation"))):
+        rows = find_shared(manifest, split, others)
+        if not len(rows):
+            continue
+        count = len(manifest.usable.in_split(split))
+        if len(rows) == count:
+            raise DataError(f"every {split} image is also in the {' or '.join(others)} split: give other images")
+        events.warn(
+            f"{len(rows):,} of the {count:,} {split} images are also in the {' or '.join(others)} split and are left "
+            f"out of the evaluation, for example {display_name(manifest.uris[int(rows[0])])}"
+        )
+        leaked = manifest.select(rows) if split == "test" else leaked
+        splits = list(manifest.splits)
+        for row in rows:
+            splits[row] = None
+        manifest = manifest.with_column("split", splits)
+    return manifest, leaked
 
 
 def _assign_splits(manifest: Manifest, settings: FitSettings, *, solvable: bool) -> tuple[Manifest, bool]:

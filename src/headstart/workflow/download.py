@@ -15,7 +15,7 @@ from headstart.data.download import RemoteFile, fetch, fetch_from_kaggle, verify
 from headstart.data.unpack import Limits, check_free_space, unpack
 from headstart.errors import DataError, DownloadError
 from headstart.events import Events
-from headstart.files import write_json
+from headstart.files import check_writable, write_json
 
 __all__ = ["RECORD", "download_dataset", "download_dog_breeds", "download_imagenet_v2"]
 
@@ -51,8 +51,11 @@ def download_dataset(
     :param archive: the published file, if it was downloaded by hand; it is left in place.
     :raises DownloadError: the file cannot be downloaded, or is not the published one.
     :raises DataError: it cannot be unpacked, is not complete, or was changed since.
+    :raises OutputError: ``out`` cannot be written.
     """
     out, events = out or Path(dataset.name), events or Events()
+    if not out.exists():
+        check_writable(out, folder=True)
     try:
         if out.exists() and not _is_empty(out):
             text = f"{out} exists already: {_verify_folder(dataset, out, events)}"

@@ -3,26 +3,43 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from headstart.artifacts.classifier import Classifier
 from headstart.artifacts.run_folder import run_info, write_run
 from headstart.config import EngineSettings
 from headstart.data.manifest import Manifest
+from headstart.errors import RunError
 from headstart.evaluate import evaluate as compute_metrics
 from headstart.evaluate import worst_classes
-from headstart.evaluate.schema import Evaluation, Summary
+from headstart.evaluate.schema import Evaluation, LeakedImages, Summary
 from headstart.events import Events
 from headstart.models.class_names import align
 from headstart.workflow.check import inspect_images, require_labels
 from headstart.workflow.predict import Predictions, predict
+from headstart.workflow.value_ranges import warn_of_other_ranges
 
-__all__ = ["evaluate", "evaluation_folder", "evaluation_lines", "save_evaluation", "select_labeled"]
+__all__ = [
+    "check_folder",
+    "evaluate",
+    "evaluation_folder",
+    "evaluation_lines",
+    "images_of_run",
+    "save_evaluation",
+    "select_labeled",
+]
 
-_NOTE = "headstart cannot know whether these images were used in training; if they were, the figures are too good."
+_UNKNOWN = "headstart cannot know whether these images were used in training; if they were, the figures are too good."
+_UNSEEN = (
+    "None of these images was used to fit the classifier: their content was compared with that of the run's images."
+)
+_SEEN = "The classifier was fitted to every one of these images, so the figures say nothing about other images."
 
 
 def evaluate(
@@ -30,10 +47,15 @@ def evaluate(
     manifest: Manifest,
     settings: EngineSettings | None = None,
     *,
+    fitted_to: Collection[str] | None = None,
     events: Events | None = None,
 ) -> tuple[Predictions, Evaluation]:
-    """Evaluate a classifier on labeled images that it has not been trained on.
+    """Evaluate a classifier on labeled images.
 
+    Images that it was fitted to are left out of the metrics, unless there are no others.
+
+    :param fitted_to: content hashes of the images that the classifier was fitted to, as :func:`images_of_run` gives
+        them; None: unknown.
     :raises DataError: no image has a label, or a label is none of the classifier's classes.
     :raises SettingsError: a setting is invalid, or the device or engine is not available.
     """
@@ -41,6 +63,7 @@ def evaluate(
     settings.check()
     labeled = select_labeled(manifest, classifier.classes)
     inspected = inspect_images(labeled, settings, events=events).with_column("split", ["test"] * len(labeled))
+    warn_of_other_ranges(inspected, classifier.spec, settings, events=events)
     usable = inspected.usable
     start = time.monotonic()
     predictions = predict(classifier, usable, settings, events=events, targets=usable.targets(classifier.classes))
@@ -48,17 +71,56 @@ def evaluate(
     problems = iter(predictions.manifest.problems)
     inspected = inspected.with_column("problem", [problem or next(problems) for problem in inspected.problems])
     usable = inspected.usable
-    evaluation = compute_metrics(
-        usable.targets(classifier.classes), predictions.probabilities, classifier.classes, split="test"
-    )
+    predictions = replace(predictions, manifest=inspected)
+    seen = np.array([content in (fitted_to or ()) for content in inspected.usable.hashes], bool)
+    leaks, notes = None, [_UNKNOWN if fitted_to is None else _SEEN if seen.all() else _UNSEEN]
+    if seen.any() and not seen.all():
+        leaks = LeakedImages(int(seen.sum()), _metrics(predictions, classifier).top1)
+        notes = [leaks.note(), *notes]
+        predictions = _without(predictions, seen)
+        events.warn(notes[0])
+    evaluation = _metrics(predictions, classifier, split="train" if seen.all() else "test")
     summary = Summary(
         model=classifier.model,
-        images={"test": len(usable)},
-        problems=len(labeled) - len(usable),
+        images={evaluation.split: evaluation.images},
+        problems=len(inspected.unusable),
         seconds={"predicting": round(seconds, 2)},
-        images_per_second=round(len(usable) / max(seconds, 1e-9), 1),
+        images_per_second=round(len(seen) / max(seconds, 1e-9), 1),
     )
-    return replace(predictions, manifest=inspected), replace(evaluation, summary=summary, notes=(_NOTE,))
+    return predictions, replace(evaluation, leaks=leaks, summary=summary, notes=tuple(notes))
+
+
+def images_of_run(classifier: str | Path) -> frozenset[str] | None:
+    """The content hashes of the images to which a run's classifier was fitted; None where there is no run.
+
+    :raises RunError: the manifest of the run is damaged.
+    """
+    manifest = Path(classifier) / "manifest.parquet"
+    if not (Path(classifier) / "classifier").is_dir() or not manifest.is_file():
+        return None
+    usable = Manifest.read(manifest).usable
+    rows = zip(usable.hashes, usable.splits, strict=True)
+    return frozenset(content for content, split in rows if content and split in ("train", "validation"))
+
+
+def _metrics(predictions: Predictions, classifier: Classifier, split: str = "test") -> Evaluation:
+    targets = predictions.manifest.usable.targets(classifier.classes)
+    return compute_metrics(targets, predictions.probabilities, classifier.classes, split=split)
+
+
+def _without(predictions: Predictions, seen: NDArray[np.bool_]) -> Predictions:
+    """The predictions without some of the usable images."""
+    usable = np.flatnonzero([problem is None for problem in predictions.manifest.problems])
+    kept = np.ones(len(predictions.manifest), bool)
+    kept[usable[seen]] = False
+    sets, unknown = predictions.prediction_sets, predictions.out_of_distribution
+    return replace(
+        predictions,
+        manifest=predictions.manifest.select(kept),
+        probabilities=predictions.probabilities[~seen],
+        prediction_sets=None if sets is None else sets[~seen],
+        out_of_distribution=None if unknown is None else unknown[~seen],
+    )
 
 
 def select_labeled(manifest: Manifest, classes: Sequence[str]) -> Manifest:
@@ -83,10 +145,12 @@ def save_evaluation(
 
     :param settings: by name, as plain JSON values.
     :param arguments: the command line as typed.
+    :raises RunError: the folder holds a fit.
     """
+    check_folder(folder)
     write_run(
         folder,
-        info=run_info("evaluate", settings, arguments=arguments),
+        info=run_info("evaluate", settings, arguments=arguments, data=predictions.manifest.description),
         evaluation=evaluation,
         history=(),
         manifest=predictions.manifest,
@@ -95,6 +159,18 @@ def save_evaluation(
         classes=predictions.classes,
     )
     return folder
+
+
+def check_folder(folder: Path) -> None:
+    """Check that an evaluation may be written into a folder.
+
+    :raises RunError: it holds a fit, whose classifier would then stand beside the evaluation of another one.
+    """
+    if (folder / "classifier").exists() or (folder / "model.json").exists():
+        raise RunError(
+            f"{folder}: holds a classifier, and an evaluation would replace the documents of its fit; give "
+            "another folder as --out"
+        )
 
 
 def evaluation_folder(classifier: str, photos: str) -> Path:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from headstart import paths
 from headstart.config import FitSettings
+from headstart.data.inspection_cache import InspectionCache
 from headstart.data.manifest import Manifest
 from headstart.data.transforms import FLIPPED_VIEW
 from headstart.evaluate.out_of_distribution import MAX_FIT_IMAGES
@@ -196,9 +197,13 @@ def extract(
     settings = extractor.settings
     rows = dataset.rows(splits)
     rows = rows[sample_rows(len(rows), limit, settings.seed)]
-    problems = extractor.compute(dataset.manifest.select(rows), views=views, events=events)
+    images = dataset.manifest.select(rows)
+    problems = extractor.compute(images, views=views, events=events)
     if not problems:
         return dataset
+    events.warn(f"{len(problems):,} images vanished or changed after they were inspected, and are left out")
+    # Should the cache be wrong about them, the next fit does not repeat it.
+    InspectionCache(paths.inspections(settings.cache_dir)).forget([images.uris[row] for row, _ in problems])
     return dataset.without(((int(rows[row]), reason) for row, reason in problems), max_problems=settings.max_problems)
 
 

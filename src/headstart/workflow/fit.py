@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -44,10 +45,17 @@ class FitResult:
     seconds: float = 0.0
 
 
-def fit(manifest: Manifest, settings: FitSettings, *, events: Events | None = None) -> FitResult:
+def fit(
+    manifest: Manifest,
+    settings: FitSettings,
+    *,
+    class_order: Sequence[str] | None = None,
+    events: Events | None = None,
+) -> FitResult:
     """Fit a classifier to labeled images.
 
     :param manifest: images with labels; those without a label are left out.
+    :param class_order: all labels, in the order that the classes shall have; by default that of the settings.
     :raises SettingsError: a setting is invalid; nothing has been done.
     :raises DataError: the images or labels cannot be used as they are.
     :raises ModelError: the network or its weights are not available, or it cannot be cut as requested.
@@ -55,7 +63,7 @@ def fit(manifest: Manifest, settings: FitSettings, *, events: Events | None = No
     settings.check()
     events, watch = events or Events(), Stopwatch()
     with retain_heap():
-        dataset, extractor = prepare(manifest, settings, events, watch)
+        dataset, extractor = prepare(manifest, settings, events, watch, class_order=class_order)
         with watch.stage("features"):
             dataset = extract(extractor, dataset, SPLITS, events=events)
             extractor.release()
@@ -74,11 +82,16 @@ def fit(manifest: Manifest, settings: FitSettings, *, events: Events | None = No
         search.history(),
         time.monotonic() - watch.start,
     )
-    return result if settings.seeds == 1 else _with_seed_spread(result, manifest, events)
+    return result if settings.seeds == 1 else _with_seed_spread(result, manifest, class_order, events)
 
 
 def prepare(
-    manifest: Manifest, settings: FitSettings, events: Events, watch: Stopwatch
+    manifest: Manifest,
+    settings: FitSettings,
+    events: Events,
+    watch: Stopwatch,
+    *,
+    class_order: Sequence[str] | None = None,
 ) -> tuple[Dataset, FeatureExtractor]:
     """Load the backbone, inspect and split the images, and cut the backbone where the first trial starts to train.
 
@@ -87,8 +100,10 @@ def prepare(
     with watch.stage("loading"):
         device, backbone = _load(settings, events)
     with watch.stage("reading"):
-        dataset = prepare_dataset(manifest, settings, solvable=isinstance(backbone.head, nn.Linear), events=events)
+        solvable = isinstance(backbone.head, nn.Linear)
+        dataset = prepare_dataset(manifest, settings, solvable=solvable, class_order=class_order, events=events)
     with watch.stage("cutting"):
+        backbone = backbone.with_input(value_ranges=dataset.value_ranges)
         backbone = backbone.with_new_head(len(dataset.classes), seed=settings.seed, initialization=settings.head_init)
         ranges = None
         if settings.precision == "int8":
@@ -104,19 +119,32 @@ def _load(settings: FitSettings, events: Events) -> tuple[str, Backbone]:
     head_solver(settings.head_solver)  # exists
     if settings.precision == "int8":
         check_int8(settings.device, settings.engine)
-    backbone = load_backbone(settings.model, weights_file=settings.weights, seed=settings.seed, events=events)
+    backbone = load_backbone(
+        settings.model,
+        weights_file=settings.weights,
+        class_names=settings.class_names,
+        seed=settings.seed,
+        events=events,
+    )
     backbone = backbone.with_input(**settings.input_changes())
+    for line in backbone.reading():
+        events.notice(line)
     if settings.train not in ("auto", "head"):  # which every network has
         cut(backbone.module, settings.train, input_shape=backbone.input_shape)
     return device, backbone
 
 
-def _with_seed_spread(first: FitResult, manifest: Manifest, events: Events) -> FitResult:
+def _with_seed_spread(
+    first: FitResult, manifest: Manifest, class_order: Sequence[str] | None, events: Events
+) -> FitResult:
     """The first fit with the figures of all seeds: split, new head and order of training differ, features do not."""
     settings, accuracy, log_loss = first.settings, [], []
     seeds = tuple(range(settings.seed, settings.seed + settings.seeds))
     for seed in seeds:
-        result = first if seed == settings.seed else fit(manifest, replace(settings, seed=seed, seeds=1), events=events)
+        result = first
+        if seed != settings.seed:
+            one = replace(settings, seed=seed, seeds=1)
+            result = fit(manifest, one, class_order=class_order, events=events)
         accuracy.append(result.evaluation.top1.value)
         log_loss.append(result.evaluation.log_loss.value)
         events.notice(f"seed {seed}: accuracy {accuracy[-1]:.1%}, log-loss {log_loss[-1]:.3f}")

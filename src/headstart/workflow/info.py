@@ -16,7 +16,7 @@ from headstart.config import ReadSettings
 from headstart.data.decode import header_size
 from headstart.data.manifest import Manifest
 from headstart.data.sources import ImageReference
-from headstart.data.sources.read import read_with_table
+from headstart.data.sources.read import read_images
 from headstart.data.sources.tables import read_columns
 from headstart.data.uri import display_name
 from headstart.errors import ImageProblem
@@ -35,10 +35,12 @@ def describe(photos: str | Path, settings: ReadSettings | None = None) -> list[s
 
     :raises DataError: there are no images, or the table cannot be used.
     """
-    manifest, table = read_with_table(photos, **(settings or ReadSettings()).values())
+    manifest = read_images(photos, **(settings or ReadSettings()).values())
+    description = manifest.description
+    assert description is not None
     sections = [
-        [f"{photos}: {len(manifest):,} images, {len(manifest.classes):,} classes"],
-        _table_file_lines(table) if table else image_lines(manifest),
+        [f"{photos}: {len(manifest):,} images, {len(manifest.classes):,} classes", *description.reading_lines()],
+        _table_file_lines(Path(description.table)) if description.table else image_lines(manifest),
         class_lines(manifest),
         size_lines(manifest),
         file_lines(manifest),

@@ -39,7 +39,7 @@ def list_models(pattern: str) -> Iterator[str]:
 
 
 def summarize_model(model: str, *, weights_file: str | None, train: str, classes: int | None) -> list[str]:
-    """Return a table of the layers of a model, with the cut for ``train``.
+    """Return a table of the layers of a model, with the cut for ``train``, and how its file was read.
 
     :param classes: size of a new head; None for the pretrained head.
     """
@@ -47,7 +47,8 @@ def summarize_model(model: str, *, weights_file: str | None, train: str, classes
     network, spec = backbone.module, backbone.spec
     if classes is not None:
         network.reset_classifier(classes)  # type: ignore[operator]
-    return summarize(network, cut(network, train, input_shape=backbone.input_shape), spec).lines()
+    table = summarize(network, cut(network, train, input_shape=backbone.input_shape), spec).lines()
+    return [*table, *backbone.reading()]
 
 
 def _weights_location(info: catalog.ModelInfo) -> str:

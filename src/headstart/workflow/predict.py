@@ -16,11 +16,14 @@ from headstart.artifacts.classifier import Classifier, load
 from headstart.config import EngineSettings, InputSettings
 from headstart.data.manifest import Manifest
 from headstart.data.uri import display_name
+from headstart.documents import csv_cell
+from headstart.errors import SettingsError
 from headstart.events import Events
 from headstart.execution.memory import retain_heap
 from headstart.files import write_bytes
 from headstart.inference.results import InferenceResult, set_names
 from headstart.models.backbone import is_network_file
+from headstart.models.catalog import canonical_name
 from headstart.models.downloads import is_hub_handle
 from headstart.workflow.int8 import int8_cost, int8_sample
 
@@ -37,9 +40,14 @@ def open_classifier(
     :param input_settings: changes to the input that the network's own configuration states.
     :raises RunError: the folder has no classifier, or it is damaged.
     :raises ModelError: there is no such network.
+    :raises SettingsError: class names are given for a run, which has its own.
     """
-    is_pretrained = is_network_file(name) or is_hub_handle(name) or not (Path(name).exists() or "/" in name)
-    classifier = Classifier.pretrained(name, events=events) if is_pretrained else load(name)
+    path = name if Path(name).exists() else canonical_name(name)
+    if is_network_file(path) or is_hub_handle(path) or not (Path(path).exists() or "/" in path):
+        return Classifier.pretrained(path, input_settings=input_settings, events=events)
+    classifier = load(name)
+    if input_settings and input_settings.class_names is not None:
+        raise SettingsError(f"class_names is for pretrained networks; the classifier {name} has its own")
     changes = input_settings.input_changes() if input_settings else {}
     return replace(classifier, spec=classifier.spec.changed(**changes)) if changes else classifier
 
@@ -96,7 +104,7 @@ class Predictions:
         rows = self._rows(k)
         for uri, problem in zip(self.manifest.uris, self.manifest.problems, strict=True):
             cells = [""] * (len(top) + len(extra)) if problem else next(rows).cells()
-            writer.writerow([display_name(uri), *cells, problem or ""])
+            writer.writerow(map(csv_cell, [display_name(uri), *cells, problem or ""]))
         # Names that are not UTF-8 are written as the bytes that they are.
         write_bytes(path, text.getvalue().encode(errors="surrogateescape"))
 

@@ -23,6 +23,7 @@ from headstart.workflow.candidates import Candidate, expand_models, open_candida
 from headstart.workflow.check import inspect_images, require_labels
 from headstart.workflow.dataset import Dataset
 from headstart.workflow.ranking import Ranking, Row
+from headstart.workflow.value_ranges import tell
 
 __all__ = ["rank"]
 
@@ -91,7 +92,8 @@ def _prepare(manifest: Manifest, settings: FitSettings, events: Events) -> Datas
     validation = DEFAULT_VALIDATION_SHARE if settings.validation_share is None else settings.validation_share
     test = settings.test_share or 0.0
     assigned = assign_split(images, validation_share=validation, test_share=test, seed=settings.seed).usable
-    dataset = Dataset(assigned, assigned.in_split("train").classes, cross_validated=False)
+    ranges = tell(images, settings, events=events)
+    dataset = Dataset(assigned, assigned.in_split("train").classes, cross_validated=False, value_ranges=ranges)
     checks = dataset.split("validation")
     if len(dataset.classes) < 2 or not len(checks):
         raise DataError(
@@ -155,7 +157,9 @@ def _first_round(
             skipped[name] = "not reached within the budget"
         else:
             try:
-                candidate = open_candidate(name, settings, classes=len(sample.classes), events=events)
+                candidate = open_candidate(
+                    name, settings, classes=len(sample.classes), value_ranges=sample.value_ranges, events=events
+                )
                 entries.append(_measure(candidate, sample, 1, events))
             except (ModelError, StoreError) as error:
                 skipped[name] = str(error).removeprefix(f"{name}: ")

@@ -5,34 +5,54 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from headstart.artifacts.run_folder import run_info, write_run
+from headstart.artifacts.run_folder import remove_evaluations, run_info, write_run
+from headstart.events import Events
+from headstart.files import replace_together, write_or_keep
 from headstart.workflow.fit import FitResult
+from headstart.workflow.report import report
 
-__all__ = ["save_run"]
+__all__ = ["finish_run", "save_run"]
 
 
-def save_run(result: FitResult, folder: Path, *, arguments: Sequence[str] = ()) -> Path:
+def finish_run(result: FitResult, folder: Path, *, arguments: Sequence[str] = (), events: Events | None = None) -> Path:
+    """Write the run folder of a fit with its report, and return the path of the report.
+
+    :param arguments: the command line as typed.
+    :raises OutputError: the folder cannot be written; the run is in a temporary one, which the message names.
+    """
+    return write_or_keep(folder, lambda place: report(save_run(result, place, arguments=arguments, events=events)))
+
+
+def save_run(result: FitResult, folder: Path, *, arguments: Sequence[str] = (), events: Events | None = None) -> Path:
     """Write everything but the report: the classifier, its evaluation, the history and the settings.
+
+    The files of an earlier run in the folder are replaced together, and what was made from its classifier is removed:
+    its report and evaluations.
 
     :param arguments: the command line as typed.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    result.classifier.save(folder / "classifier")
     settings = result.settings
-    write_run(
-        folder,
-        info=run_info(
-            "fit",
-            settings.values(),
-            arguments=arguments,
-            seeds=range(settings.seed, settings.seed + settings.seeds),
-            seconds=round(result.seconds, 2),
-        ),
-        evaluation=result.evaluation,
-        history=result.history,
-        manifest=result.manifest,
-        split=result.manifest.usable.in_split(result.split),
-        probabilities=result.probabilities,
-        classes=result.classifier.classes,
-    )
+    with replace_together(folder) as new:
+        result.classifier.save(new / "classifier")
+        write_run(
+            new,
+            info=run_info(
+                "fit",
+                settings.values(),
+                arguments=arguments,
+                seeds=range(settings.seed, settings.seed + settings.seeds),
+                seconds=round(result.seconds, 2),
+                data=result.manifest.description,
+            ),
+            evaluation=result.evaluation,
+            history=result.history,
+            manifest=result.manifest,
+            split=result.manifest.usable.in_split(result.split),
+            probabilities=result.probabilities,
+            classes=result.classifier.classes,
+        )
+        if removed := remove_evaluations(folder):
+            (events or Events()).notice(
+                f"removed {removed:,} evaluation{'s' * (removed > 1)} of the classifier that was in {folder}"
+            )
     return folder

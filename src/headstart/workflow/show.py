@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -9,12 +10,16 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from headstart.data.decode import decode
+from headstart.data.decode import decoded, inspect
 from headstart.data.manifest import Manifest
-from headstart.errors import DataError, ImageProblem
+from headstart.data.sources.base import ImageReference
+from headstart.data.value_range import PixelValues, ValueRange, choose_ranges
+from headstart.errors import DataError
 from headstart.report import sheet, top_k_plot
 
 __all__ = ["TopPredictions", "draw_sheet", "plot"]
+
+_SIDE = 600  # pixels; the largest picture is drawn with fewer
 
 
 class TopPredictions(Protocol):
@@ -37,24 +42,33 @@ def draw_sheet(manifest: Manifest, path: Path, *, count: int, seed: int = 0) -> 
 
     :raises DataError: no image can be read.
     """
-    images: list[Image.Image] = []
-    labels: list[str] = []
-    for row in np.random.default_rng(seed).permutation(len(manifest)):
-        if len(images) == count:
+    rows: list[int] = []
+    values: list[PixelValues | None] = []
+    for row in np.random.default_rng(seed).permutation(len(manifest)).tolist():
+        if len(rows) == count:
             break
-        try:
-            images.append(decode(manifest.source(int(row))))
-        except ImageProblem:
-            continue
-        labels.append(manifest.labels[row] or "")
-    if not images:
+        seen = inspect(manifest.source(row))
+        if seen.problem is None:
+            rows.append(row)
+            values.append(seen.values)
+    if not rows:
         raise DataError("none of the images can be read; run `headstart check PHOTOS` for the reasons")
-    return sheet(images, labels, path)
+    ranges = choose_ranges(values).ranges
+    labels = manifest.labels
+    return sheet([_small(manifest.source(row), ranges) for row in rows], [labels[row] or "" for row in rows], path)
 
 
-def plot(predictions: TopPredictions, path: Path, *, k: int, label: str | None = None) -> Path:
+def plot(
+    predictions: TopPredictions,
+    path: Path,
+    *,
+    k: int,
+    label: str | None = None,
+    value_ranges: Sequence[ValueRange] = (),
+) -> Path:
     """Write a PNG of one image beside its ``k`` most probable classes; the true class is green if ``label`` is given.
 
+    :param value_ranges: of the classifier, for pixels that are not 8-bit.
     :raises DataError: there is more than one image, or it cannot be read.
     """
     manifest = predictions.manifest
@@ -62,4 +76,14 @@ def plot(predictions: TopPredictions, path: Path, *, k: int, label: str | None =
         problem = next(iter(manifest.problems), None)
         raise DataError(f"--plot draws one image, got {len(manifest)}" if problem is None else f"--plot: {problem}")
     names, probabilities = zip(*predictions.top(k)[0], strict=True)
-    return top_k_plot(decode(manifest.source(0)), names, probabilities, path=path, true=label, k=k)
+    image = _small(manifest.source(0), value_ranges)
+    return top_k_plot(image, names, probabilities, path=path, true=label, k=k)
+
+
+def _small(image: ImageReference, value_ranges: Sequence[ValueRange]) -> Image.Image:
+    """An image no larger than it is drawn."""
+    with decoded(image, min_side=_SIDE, value_ranges=value_ranges) as pixels:
+        if min(pixels.size) <= 2 * _SIDE:
+            return pixels
+        factor = _SIDE / min(pixels.size)
+        return pixels.resize((round(factor * pixels.width), round(factor * pixels.height)), reducing_gap=3.0)

@@ -11,8 +11,12 @@ import numpy as np
 import pyarrow as pa
 
 from headstart.artifacts.model_document import read_model_document
+from headstart.artifacts.run_folder import check_files
 from headstart.config import FitSettings, options_of
 from headstart.data.manifest import Manifest
+from headstart.data.sources import source_of
+from headstart.data.sources.arrays import ArraySource
+from headstart.data.sources.local import LocalFiles
 from headstart.data.splitting import DEFAULT_VALIDATION_SHARE, assign_split
 from headstart.errors import DataError, RunError, SettingsError
 from headstart.evaluate.schema import read_history, read_run_info
@@ -35,10 +39,14 @@ def settings_of(run: Path, given: Mapping[str, Any]) -> FitSettings:
     :raises SettingsError: a network is given that is not the one of the run.
     """
     info = read_run_info(run / "settings.json")
+    check_files(run, info)
     if info.command != "fit":
         raise RunError(f"{run / 'settings.json'}: written by headstart {info.command}; {_REMEDY}")
-    known = {option.name for option in options_of(FitSettings)}
+    known = {option.name: option for option in options_of(FitSettings)}
     kept = {name: value for name, value in info.settings.items() if name in known}
+    mistakes = [mistake for name, value in kept.items() if (mistake := known[name].mistake(value))]
+    if mistakes:
+        raise RunError(f"{run / 'settings.json'}: damaged: {'; '.join(mistakes)}; {_REMEDY}")
     new = {name: value for name, value in given.items() if value is not None and name in known}
     for name in ("model", "weights"):
         if name in new and new[name] != kept.get(name):
@@ -69,6 +77,7 @@ def extended(run: Path, new: Manifest, settings: FitSettings, *, events: Events 
     old = Manifest.read(path)
     again = set(new.uris)
     old = old.select(np.array([uri not in again for uri in old.uris], bool))
+    _check_present(old, run, settings.max_problems)
     # A problem of an image may have been fixed in the meantime: all images are inspected again.
     old = old.with_column("problem", [None] * len(old))
     added = inspect_images(new, settings, events=events or Events())
@@ -88,7 +97,26 @@ def extended(run: Path, new: Manifest, settings: FitSettings, *, events: Events 
     split_of = {content: split for content, split in zip(old.hashes, old.splits, strict=True) if content and split}
     own = zip(added.hashes, added.splits, strict=True)
     added = added.with_column("split", [split_of.get(content or "", split) for content, split in own])
-    return Manifest(pa.concat_tables([old.table, added.table]))
+    return Manifest(pa.concat_tables([old.table, added.table]), description=new.description)
+
+
+def _check_present(images: Manifest, run: Path, max_share: float) -> None:
+    """Check that the images of a run are still where they were, but for as many as may be unusable.
+
+    :raises RunError: more are missing; the message names the first.
+    """
+    uris = images.uris
+    schemes = [source_of(uri).scheme for uri in uris]
+    if ArraySource.scheme in schemes:
+        raise RunError(f"{run}: was fitted to images in memory, which a run does not keep: fit all images again")
+    files = [row for row, scheme in enumerate(schemes) if scheme == LocalFiles.scheme]
+    missing = [uris[row] for row in files if images.source(row).stamp() is None]
+    if len(missing) > max_share * len(images):
+        raise RunError(
+            f"{missing[0]}: no such file, as {len(missing):,} of the {len(images):,} images of {run}. If they were "
+            "moved, move them back, or fit all images where they are now, without --update. If they were deleted, "
+            "--max-problems SHARE allows for more of them"
+        )
 
 
 def _chosen_l2(run: Path) -> float | None:

@@ -73,8 +73,9 @@ def test_splits_next_to_other_folders_are_refused(tmp_path: Path, photo: Photo) 
     for name in ("train/cat", "test/cat", "extra"):
         photo(f"{name}/1.jpg")
     assert _refused(tmp_path) == (
-        f"{tmp_path} has folders named like splits (test, train) next to other folders (extra): "
-        "move the others away, or name a table of labels with --labels"
+        f"{tmp_path} has folders named like splits (test, train) next to other folders (extra): move the others away, "
+        "leave them out (--split-folders extra=none,test=test,train=train), or read all as classes "
+        "(--folder-levels class)"
     )
     (tmp_path / "extra/1.jpg").unlink()  # a folder without images does not count
     assert read_images(tmp_path).splits == ["test", "train"]
@@ -204,9 +205,15 @@ def test_kaggles_layout_needs_no_options(tmp_path: Path, photo: Photo) -> None:
 def test_unrelated_tables_do_not_hide_the_class_folders(tmp_path: Path, photo: Photo) -> None:
     photo("cat/1.jpg")
     _table(tmp_path, "name,count\nsomething,3\n", "stats.csv")
-    _table(tmp_path, "id,when,where\n1,2,3\n", "journal.csv")
-    (tmp_path / "broken.parquet").write_bytes(b"no")
+    _table(tmp_path, "id,when,where\n77,2,3\n", "journal.csv")
     assert _rows(tmp_path, read_images(tmp_path)) == [("cat/1.jpg", "cat", None)]
+
+
+def test_a_damaged_table_stops(tmp_path: Path, photo: Photo) -> None:
+    photo("cat/1.jpg")
+    (tmp_path / "broken.parquet").write_bytes(b"no")
+    assert "broken.parquet is beside the images, but cannot be used as a table of labels" in _refused(tmp_path)
+    assert read_images(tmp_path, False).labels == ["cat"]
 
 
 def test_two_usable_tables_are_refused(tmp_path: Path, photo: Photo) -> None:

@@ -18,7 +18,7 @@ from headstart.data.inspection import inspect_all
 from headstart.data.inspection_cache import InspectionCache
 from headstart.data.manifest import Manifest
 from headstart.data.sources import ImageReference, Stamp, base, image_uri, reference, register_source, source_of
-from headstart.data.sources.read import read_images, read_with_table
+from headstart.data.sources.read import read_images
 from headstart.data.spec import InputSpec
 from headstart.data.views import read_views
 from headstart.errors import DataError, ImageProblem
@@ -117,7 +117,9 @@ def test_third_party_images_in_lists_decode_and_headers(archive: str, photo: Pho
     assert len(manifest) == 11
     assert decode(f"{archive}!/cats/1.jpg").size == header_size(f"{archive}!/cats/1.jpg") == (11, 9)
     assert image_uri(f"{archive}!/cats/1.jpg") == f"{archive}!/cats/1.jpg"
-    assert read_with_table(archive)[1] is None
+    description = read_images(archive).description
+    assert description is not None
+    assert (description.source, description.table, len(description.classes)) == ("zip", None, len(manifest.classes))
     with pytest.raises(DataError) as caught:
         read_images(archive, "labels.csv")
     assert str(caught.value) == f"--labels must be used with a folder of image files, got {archive}"

@@ -1,12 +1,10 @@
-"""The image source of NumPy arrays in memory, whose URIs are ``array:0``, ``array:1`` and so on."""
+"""The image source of images in memory, arrays or encoded bytes, whose URIs are ``array:0``, ``array:1`` and so on."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
-
-import numpy.typing as npt
+from typing import ClassVar
 
 from headstart.data.sources.base import Content, FoundImage, Stamp
 from headstart.errors import DataError, ImageProblem
@@ -19,7 +17,7 @@ class ArraySource:
     """Arrays by URI. A reference has a source of its own array alone, so that no other travels to a worker process."""
 
     scheme: ClassVar[str] = "array"
-    arrays: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
+    arrays: Mapping[str, Content] = field(default_factory=dict)
 
     def list(self, root: str) -> Iterable[FoundImage]:
         """Arrays cannot be listed: :meth:`headstart.data.manifest.Manifest.from_arrays` takes them."""

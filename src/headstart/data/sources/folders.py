@@ -4,71 +4,108 @@ from __future__ import annotations
 
 import os
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from headstart.data.formats import begins_like_image, is_image_name, is_other_name
 from headstart.data.sources.base import FoundImage
+from headstart.data.sources.folder_levels import (
+    FolderLevels,
+    detect_levels,
+    given_levels,
+    parse_levels,
+    parse_split_folders,
+)
 from headstart.data.uri import to_uri
+from headstart.description import LeftOut
 from headstart.errors import DataError
 
-__all__ = ["find_images", "parse_split", "read_folder"]
+__all__ = ["FolderReading", "Tree", "find_images", "is_own_folder", "list_tree", "read_folder"]
 
-_SPLITS = {
-    "train": "train",
-    "training": "train",
-    "val": "validation",
-    "valid": "validation",
-    "validation": "validation",
-    "test": "test",
-    "testing": "test",
-}
+_OWN_FOLDERS = (
+    frozenset({"settings.json", "evaluation.json"}),  # a run
+    frozenset({"model.json", "model.safetensors"}),  # a classifier
+    frozenset({"manifest.parquet", "problems.csv"}),  # a check
+)
 _SYSTEM_FOLDERS = frozenset({"__macosx", "@eadir", "$recycle.bin", "system volume information", "lost+found"})
 
 
-def read_folder(root: Path) -> list[FoundImage]:
-    """List all images below a folder, sorted by path; the label is the name of the first folder below ``root``.
+@dataclass(frozen=True)
+class Tree:
+    """What lies below a folder, as paths relative to it, sorted."""
 
-    Top-level folders named like splits (train, val, test ...) are splits, and their subfolders are the classes. If only
-    one of several top-level folders is named like a split, it is a class (*train* next to *bus* and *car*).
+    images: list[str]
+    own: list[str]  # folders that headstart wrote
 
-    :raises DataError: a folder that cannot be listed, or two or more folders named like splits next to others.
+
+@dataclass(frozen=True)
+class FolderReading:
+    """The images below a folder, and how the folders between were read."""
+
+    images: list[FoundImage]
+    levels: FolderLevels
+    left_out: tuple[LeftOut, ...] = ()
+
+
+def read_folder(
+    root: Path, *, levels: str | None = None, split_folders: str | None = None, tree: Tree | None = None
+) -> FolderReading:
+    """List all images below a folder, sorted by path, with label and split from the names of the folders between.
+
+    :param levels: what the folders are, from the top, for example ``split/class``; None: detected, by
+        :func:`headstart.data.sources.folder_levels.detect_levels`.
+    :param split_folders: ``NAME=SPLIT,...``; None: recognized by their names.
+    :param tree: of the folder, where it is known already.
+    :raises SettingsError: ``levels`` or ``split_folders`` is not of its form.
+    :raises DataError: a folder cannot be listed, or two readings fit.
     """
-    images = [Path(relative).parts for relative in find_images(root)]
-    tops = {parts[0] for parts in images if len(parts) > 1}
-    splits = {top for top in tops if parse_split(top)}
-    others = sorted(tops - splits)
-    if len({parse_split(top) for top in splits}) > 1 and others:
-        named, other = ", ".join(sorted(splits)), ", ".join(map(_text, others[:5]))
-        text = f"{root} has folders named like splits ({named}) next to other folders ({other})"
-        raise DataError(f"{text}: move the others away, or name a table of labels with --labels")
-    if others:
-        splits = set()
-    return [_found(root, parts, parts[0] in splits) for parts in images]
+    given = None if levels is None else parse_levels(levels)
+    splits = None if split_folders is None else parse_split_folders(split_folders)
+    tree = list_tree(root) if tree is None else tree
+    images = [Path(relative).parts for relative in tree.images]
+    folders = [tuple(map(_text, parts[:-1])) for parts in images]
+    if given is not None or splits is not None:
+        found = given_levels(folders, given, splits, str(root))
+    else:
+        found = detect_levels(folders, str(root))
+    rows = [
+        FoundImage(to_uri(root.joinpath(*parts)), found.label(above), found.split(above))
+        for parts, above in zip(images, folders, strict=True)
+    ]
+    written = tuple(LeftOut(name, "written by headstart") for name in tree.own)
+    return FolderReading(rows, found, (*found.left_out, *written))
 
 
 def find_images(root: Path) -> list[str]:
-    """Return the paths of all images below a folder, relative to it, sorted.
+    """Return the paths of all images below a folder, relative to it, sorted; see :func:`list_tree`."""
+    return list_tree(root).images
+
+
+def list_tree(root: Path) -> Tree:
+    """List the images below a folder.
 
     A file is an image if its suffix is that of an image format, or if it has no known suffix and its content begins
-    like an image. Hidden files and folders that operating systems create are skipped. Links to folders are followed,
-    once around a loop.
+    like an image. Hidden files, and folders that operating systems create or that headstart wrote, are skipped. Links
+    to folders are followed, once around a loop.
 
     :raises DataError: a folder that cannot be listed.
     """
-    return sorted(_walk(str(root), "", frozenset()), key=lambda path: path.split(os.sep))  # noqa: PTH206
+    own: list[str] = []
+    images = sorted(_walk(str(root), "", frozenset(), own), key=lambda path: path.split(os.sep))  # noqa: PTH206
+    return Tree(images, sorted(own))
 
 
-def parse_split(name: str) -> str | None:
-    """Return the split that the name of a folder, or a cell of a table, stands for; None if it is no split.
+def is_own_folder(names: Collection[str]) -> bool:
+    """Whether the files in a folder are those of a run, a classifier, a check or a feature store.
 
-    >>> parse_split("Valid"), parse_split("cats")
-    ('validation', None)
+    >>> is_own_folder({"settings.json", "evaluation.json", "report.html"}), is_own_folder({"1.jpg", "settings.json"})
+    (True, False)
     """
-    return _SPLITS.get(name.strip().lower())
+    return any(marks <= set(names) for marks in _OWN_FOLDERS)
 
 
-def _walk(root: str, below: str, above: frozenset[tuple[int, int]]) -> Iterator[str]:
+def _walk(root: str, below: str, above: frozenset[tuple[int, int]], own: list[str]) -> Iterator[str]:
     folder = os.path.join(root, below) if below else root  # noqa: PTH118
     try:
         status = os.stat(folder)  # noqa: PTH116
@@ -78,13 +115,16 @@ def _walk(root: str, below: str, above: frozenset[tuple[int, int]]) -> Iterator[
             entries = list(listing)
     except OSError as error:
         raise DataError(f"{_text(folder)} cannot be listed: {error.strerror}") from error
+    if below and is_own_folder({entry.name for entry in entries}):
+        own.append(below)
+        return
     for entry in entries:
         relative = os.path.join(below, entry.name) if below else entry.name  # noqa: PTH118
         if entry.name.startswith("."):
             continue
         if _is_folder(entry):
             if entry.name.lower() not in _SYSTEM_FOLDERS:
-                yield from _walk(root, relative, above | {(status.st_dev, status.st_ino)})
+                yield from _walk(root, relative, above | {(status.st_dev, status.st_ino)}, own)
         elif _is_image(entry):
             yield relative
     if below and not entries and is_image_name(below):  # an empty folder x.jpg stands for an image that is missing
@@ -110,12 +150,6 @@ def _is_image(entry: os.DirEntry[str]) -> bool:
             return begins_like_image(file.read(16))
     except OSError:  # neither its name nor its content is that of an image
         return False
-
-
-def _found(root: Path, parts: tuple[str, ...], in_split: bool) -> FoundImage:
-    split = parse_split(parts[0]) if in_split else None
-    classes = parts[1:-1] if in_split else parts[:-1]
-    return FoundImage(to_uri(root.joinpath(*parts)), _text(classes[0]) if classes else None, split)
 
 
 def _text(name: str) -> str:

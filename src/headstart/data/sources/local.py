@@ -45,7 +45,7 @@ class LocalFiles:
         """
         path = to_path(root)
         if path.is_dir():
-            return read_folder(path)
+            return read_folder(path).images
         if not path.is_file():
             raise DataError(f"{root}: no such folder or file")
         return [FoundImage(to_uri(path))]

@@ -1,23 +1,45 @@
-"""Folders, tables, files and other image sources -> a manifest that is not yet inspected."""
+"""Find images, with labels and splits from a table or from the names of folders."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from headstart.data.label_checks import check_class_names
 from headstart.data.manifest import Manifest
 from headstart.data.sources.base import FoundImage, source_of
-from headstart.data.sources.folders import parse_split, read_folder
+from headstart.data.sources.folders import FolderReading, Tree, read_folder
 from headstart.data.sources.lookup import ImageLookup
+from headstart.data.sources.other_tables import read_split_tables, split_tables
+from headstart.data.sources.split_names import SplitNames, recognize_splits
+from headstart.data.sources.table_choice import NO_TABLE, TableChoice, choose_table
 from headstart.data.sources.tables import SUFFIXES, Labels, read_labels
-from headstart.data.uri import to_uri
+from headstart.data.uri import to_path, to_uri
+from headstart.description import DataDescription, Guess, LeftOut, SplitCount
 from headstart.errors import DataError
 
-__all__ = ["read_images", "read_with_table"]
+__all__ = ["read_images"]
 
 PathLike = str | os.PathLike[str]
+
+
+@dataclass(frozen=True)
+class _Options:
+    """What a person said of tables and folders."""
+
+    columns: dict[str, str | None] = field(default_factory=dict)
+    levels: str | None = None
+    split_folders: str | None = None
+
+    def folders(self, root: Path, tree: Tree | None = None) -> FolderReading:
+        return read_folder(root, levels=self.levels, split_folders=self.split_folders, tree=tree)
+
+    def labels(self, path: Path, lookup: ImageLookup) -> Labels:
+        return read_labels(path, **self.columns, lookup=lookup)
 
 
 def read_images(
@@ -27,44 +49,43 @@ def read_images(
     id_column: str | None = None,
     label_column: str | None = None,
     split_column: str | None = None,
+    folder_levels: str | None = None,
+    split_folders: str | None = None,
 ) -> Manifest:
     """Find images with their labels and splits.
+
+    The manifest's ``description`` states how they were read, and what was guessed.
 
     :param root: a folder with one subfolder per class (also below train, val, test), a flat folder, a folder that
         contains a table of labels, a table next to its images, one image, a list of images and folders, or
         ``SCHEME:...`` of an image source (:func:`headstart.data.sources.register_source`).
     :param labels: a CSV, TSV or Parquet table, as a path or relative to ``root``. Only the images that it names are
         read; one that does not exist becomes a row as well, so that it is reported by name. With None, a table
-        directly in ``root`` is used if it is the only one whose columns can be detected and whose ids are images found
-        there; with False no table is looked for.
-    :raises DataError: nothing there, no images, a table that cannot be used, or an image with two labels.
+        directly in ``root`` is used if its columns can be detected and its ids are images found there; with False or
+        "none" no table is looked for.
+    :param folder_levels: what the folders below ``root`` are, from the top: ``split/class``, ``any/class``, ``class``
+        ...; None: detected.
+    :param split_folders: ``NAME=SPLIT,...``, for folders whose names do not say which split they are.
+    :raises DataError: nothing there, no images, a table that cannot be used, an image with two labels, or two readings
+        that fit; the message names the options that choose.
     """
-    columns = {"id_column": id_column, "label_column": label_column, "split_column": split_column}
+    options = _Options(
+        {"id_column": id_column, "label_column": label_column, "split_column": split_column},
+        folder_levels,
+        split_folders,
+    )
     if not isinstance(root, str | os.PathLike):
-        return _manifest(_read_several([os.fspath(item) for item in root]))
-    return _read(os.fspath(root), labels, columns)[0]
+        items = [os.fspath(item) for item in root]
+        return _manifest(_read_several(items, options), _named(items), "images")
+    return _read(os.fspath(root), labels, options)
 
 
-def read_with_table(
-    root: PathLike,
-    labels: PathLike | None = None,
-    *,
-    id_column: str | None = None,
-    label_column: str | None = None,
-    split_column: str | None = None,
-) -> tuple[Manifest, Path | None]:
-    """As :func:`read_images`, with the table that the labels come from; None if they do not come from a table."""
-    columns = {"id_column": id_column, "label_column": label_column, "split_column": split_column}
-    return _read(os.fspath(root), labels, columns)
-
-
-def _read(
-    root: str, labels: PathLike | Literal[False] | None, columns: dict[str, str | None]
-) -> tuple[Manifest, Path | None]:
+def _read(root: str, labels: PathLike | Literal[False] | None, options: _Options) -> Manifest:
+    labels = False if labels == NO_TABLE else labels
     if source_of(root).scheme != "file":
         if labels:
             raise DataError(f"--labels must be used with a folder of image files, got {root}")
-        return _manifest(_listed(root)), None
+        return _manifest(_listed(root), root, source_of(root).scheme)
     folder = Path(root)
     if folder.suffix.lower() in SUFFIXES and folder.is_file() and labels is None:
         folder, labels = folder.parent, folder.absolute()
@@ -72,39 +93,72 @@ def _read(
         if not folder.is_dir():
             raise DataError(f"{folder} must be the folder of the images that {labels} names")
         table = Path(labels) if Path(labels).exists() else folder / labels
-        return _labeled(ImageLookup(folder), read_labels(table, **columns)), table
+        lookup = ImageLookup(folder)
+        return _labeled(lookup, options.labels(table, lookup), TableChoice(None), str(folder))
     if folder.is_file():
-        return _manifest([FoundImage(to_uri(folder))]), None
+        return _manifest([FoundImage(to_uri(folder))], root, "images")
     if not folder.is_dir():
         scheme = root.partition("://")[0] if "://" in root else None
         more = f", and no image source is registered for {scheme}://" if scheme else ""
         raise DataError(f"{root}: no such folder or file{more}")
-    found = None if labels is False else _table_in(folder, columns)
-    if found is None and any(columns.values()):
-        given = ", ".join(f"--{name.replace('_', '-')}" for name, value in columns.items() if value)
+    return _read_folder(folder, options, look_for_table=labels is None)
+
+
+def _read_folder(folder: Path, options: _Options, *, look_for_table: bool) -> Manifest:
+    left_out: tuple[LeftOut, ...] = ()
+    lookup = ImageLookup(folder)
+    if look_for_table:
+        choice = choose_table(
+            lookup, lambda path: options.labels(path, lookup), lambda: options.folders(folder, lookup.tree)
+        )
+        if choice.table is not None:
+            return _labeled(lookup, choice.table, choice, str(folder))
+        if paths := split_tables(folder):
+            return _labeled(lookup, read_split_tables(folder, paths, **options.columns), choice, str(folder))
+        left_out = choice.left_out
+    if any(options.columns.values()):
+        given = ", ".join(f"--{name.replace('_', '-')}" for name, value in options.columns.items() if value)
         raise DataError(f"{given} is given, but no table in {folder} has labels of its images: name one with --labels")
-    return (_manifest(_images_in(folder)), None) if found is None else found
+    return _from_folders(folder, options.folders(folder, lookup.tree), left_out)
 
 
-def _read_several(items: list[str]) -> list[FoundImage]:
+def _read_several(items: list[str], options: _Options) -> list[FoundImage]:
     if not items:
         raise DataError("the list of images is empty")
-    rows = [row for item in items for row in _read_item(item)]
+    rows = [row for item in items for row in _read_item(item, options)]
     return list({row.uri: row for row in rows}.values())
 
 
-def _read_item(item: str) -> Iterable[FoundImage]:
+def _read_item(item: str, options: _Options) -> Iterable[FoundImage]:
     if source_of(item).scheme != "file":
         return _listed(item)
     path = Path(item)  # a file that does not exist becomes a row, too
-    return _images_in(path) if path.is_dir() else [FoundImage(to_uri(path))]
+    return _images_in(path, options.folders(path)) if path.is_dir() else [FoundImage(to_uri(path))]
 
 
-def _images_in(folder: Path) -> list[FoundImage]:
-    rows = read_folder(folder)
-    if not rows:
+def _from_folders(folder: Path, reading: FolderReading, left_out: tuple[LeftOut, ...]) -> Manifest:
+    rows = _images_in(folder, reading)
+    check_class_names({row.label for row in rows if row.label is not None})
+    levels = reading.levels
+    names: dict[str, set[str]] = {}
+    for name, split in levels.splits.items():
+        names.setdefault(split or "", set()).add(name)
+    labeled = any(row.label is not None for row in rows)
+    return _manifest(
+        rows,
+        str(folder),
+        "class folders" if labeled else "folder without labels",
+        folders=levels.levels if labeled else (),
+        names=names,
+        left_out=(*left_out, *reading.left_out),
+        guesses=levels.guesses,
+    )
+
+
+def _images_in(folder: Path, reading: FolderReading) -> list[FoundImage]:
+    if not reading.images:
         raise DataError(f"{folder} has no images: no file in it, at any depth, ends in .jpg, .png, .webp or similar")
-    return rows
+    return reading.images
 
 
 def _listed(root: str) -> list[FoundImage]:
@@ -114,37 +168,59 @@ def _listed(root: str) -> list[FoundImage]:
     return rows
 
 
-def _manifest(rows: list[FoundImage]) -> Manifest:
+def _named(items: Sequence[str]) -> str:
+    return items[0] if len(items) == 1 else f"{items[0]} and {len(items) - 1:,} more" if items else ""
+
+
+def _manifest(
+    rows: list[FoundImage],
+    root: str,
+    source: str,
+    *,
+    table: Labels | None = None,
+    folders: tuple[str, ...] = (),
+    names: Mapping[str, Iterable[str]] | None = None,
+    left_out: tuple[LeftOut, ...] = (),
+    guesses: tuple[Guess, ...] = (),
+) -> Manifest:
+    """The manifest of the rows, with its description."""
+    counts = Counter(row.label for row in rows if row.label is not None)
+    splits = Counter(row.split for row in rows if row.split is not None)
+    description = DataDescription(
+        root=root,
+        source=source,
+        images=len(rows),
+        unlabeled=len(rows) - counts.total(),
+        table=None if table is None else str(table.path),
+        columns=() if table is None else table.roles(),
+        folders=folders,
+        splits=tuple(
+            SplitCount(split, tuple(sorted((names or {}).get(split, ()))), splits[split])
+            for split in ("train", "validation", "test")
+            if splits[split]
+        ),
+        classes=tuple(sorted(counts.items())),
+        left_out=left_out,
+        guesses=(*guesses, *(() if table is None else table.guesses)),
+        notes=() if table is None else table.notes,
+    )
     return Manifest.from_rows(
         [row.uri for row in rows], labels=[row.label for row in rows], splits=[row.split for row in rows]
-    )
+    ).described(description)
 
 
-def _table_in(folder: Path, columns: dict[str, str | None]) -> tuple[Manifest, Path] | None:
-    """The rows of the one table in a folder that labels its images, and the table; None if there is none."""
-    lookup = ImageLookup(folder)
-    usable: dict[str, tuple[Manifest, Path]] = {}
-    for path in sorted(folder.iterdir()):
-        # Kaggle's sample_submission.csv names the test images, with a made-up label.
-        if path.suffix.lower() not in SUFFIXES or path.name.startswith(".") or "submission" in path.name.lower():
-            continue
-        try:
-            table = read_labels(path, **columns)
-        except DataError:
-            continue
-        if any(lookup.matches(name) for name in table.ids):
-            usable[path.name] = _labeled(lookup, table), path
-    if len(usable) > 1:
-        raise DataError(f"{folder} has more than one table of labels ({', '.join(usable)}): name one with --labels")
-    return next(iter(usable.values()), None)
-
-
-def _labeled(lookup: ImageLookup, table: Labels) -> Manifest:
+def _labeled(lookup: ImageLookup, table: Labels, choice: TableChoice, root: str) -> Manifest:
+    matches = lookup.match_all(table.ids)
+    left_out, guesses = choice.left_out, (*choice.guesses, *matches.guesses)
     rows: dict[str, FoundImage] = {}
     splits = table.splits or [None] * len(table.ids)
-    for name, label, split in zip(table.ids, table.labels, splits, strict=True):
-        path = _only_match(lookup, name, table) or lookup.root / name
-        row = FoundImage(to_uri(path), label, split if table.splits else _split_of(lookup.root, path))
+    paths = [
+        _only_match(lookup, name, files, table) or lookup.root / name
+        for name, files in zip(table.ids, matches.files, strict=True)
+    ]
+    folders = _split_folders(lookup.root, paths)
+    for name, label, split, path in zip(table.ids, table.labels, splits, paths, strict=True):
+        row = FoundImage(to_uri(path), label, split if table.splits else folders.splits.get(_top(lookup.root, path)))
         before = rows.setdefault(row.uri, row)
         if before.label is None:
             rows[row.uri] = row
@@ -152,17 +228,32 @@ def _labeled(lookup: ImageLookup, table: Labels) -> Manifest:
             raise DataError(f"{table.path} gives {name!r} two labels: {before.label!r} and {label!r}")
         if row.split != before.split:
             raise DataError(f"{table.path} puts {name!r} into two splits: {before.split!r} and {row.split!r}")
-    return _manifest(list(rows.values()))
+    names: dict[str, set[str]] = {}
+    if not table.splits:
+        for name, split in folders.splits.items():
+            names.setdefault(split, set()).add(name)
+        if folders.guessed:
+            reading = ", ".join(f"{name}: {folders.splits[name]}" for name in sorted(folders.guessed))
+            guesses = (*guesses, Guess(f"the folders are splits ({reading})", "--split-column"))
+    if others := len({str(lookup.root / path) for path in lookup.tree.images} - {str(to_path(uri)) for uri in rows}):
+        left_out = (*left_out, LeftOut(f"{others:,} image{'s' * (others != 1)}", f"not named by {table.path.name}"))
+    return _manifest(list(rows.values()), root, "table", table=table, names=names, left_out=left_out, guesses=guesses)
 
 
-def _only_match(lookup: ImageLookup, name: str, table: Labels) -> Path | None:
-    matches = lookup.matches(name)
-    if len(matches) > 1:
-        text = f"{table.path}: {name!r} may be {matches[0]} or {matches[1]}"
+def _only_match(lookup: ImageLookup, name: str, files: list[Path], table: Labels) -> Path | None:
+    if len(files) > 1:
+        text = f"{table.path}: {name!r} may be {files[0]} or {files[1]}"
         raise DataError(f"{text}: write the path below {lookup.root} into the table")
-    return matches[0] if matches else None
+    return files[0] if files else None
 
 
-def _split_of(root: Path, path: Path) -> str | None:
+def _split_folders(root: Path, paths: Sequence[Path]) -> SplitNames:
+    """The splits that the topmost folders of the images stand for; a single one next to other folders is none."""
+    tops = {top for path in paths if (top := _top(root, path))}
+    found = recognize_splits(tops)
+    return found if len(found.splits) == len(tops) or len(found.distinct) > 1 else SplitNames({})
+
+
+def _top(root: Path, path: Path) -> str:
     parts = path.relative_to(root).parts if path.is_relative_to(root) else ()
-    return parse_split(parts[0]) if len(parts) > 1 else None
+    return parts[0] if len(parts) > 1 else ""

@@ -18,6 +18,7 @@ class Provenance:
     title = "How this run was made"
     template = """\
 <pre><code>{{ command }}</code></pre>
+{% if read %}<pre class="read">{{ read }}</pre>{% endif %}
 <div class="provenance">
 <table><caption>Settings</caption><tbody>
 {% for key, value in run.info.settings|items %}
@@ -48,6 +49,7 @@ class Provenance:
         if info.seconds is not None:
             durations["total"] = info.seconds
         return {
+            "read": "\n".join(info.data.lines()) if info.data is not None else "",
             "command": shlex.join(info.arguments) or f"headstart {info.command}",
             "versions": {"headstart": info.headstart, **info.versions},
             "durations": durations,

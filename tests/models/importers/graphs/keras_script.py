@@ -52,6 +52,32 @@ with h5py.File(folder / "scaled.h5", "r+") as file:  # as written by Keras 2
             layer["config"]["groups"] = 1
     file.attrs["model_config"] = json.dumps(config)
 save(keras.Sequential(body()), "map", images / 255, ".keras")
+first = [
+    keras.Sequential(
+        [
+            *(
+                layers.RandomFlip(),
+                layers.RandomRotation(0.2),
+                layers.RandomZoom(0.2),
+                layers.RandomTranslation(0.2, 0.2),
+            ),
+            *(
+                layers.RandomContrast(0.3),
+                layers.RandomBrightness(0.3),
+                layers.GaussianNoise(0.9),
+                layers.RandomCrop(32, 40),
+            ),
+        ]
+    ),
+    *(layers.Resizing(30, 36), layers.CenterCrop(28, 32), layers.ZeroPadding2D(2)),
+]
+augmented = keras.Sequential([*body(*first, layers.Rescaling(1 / 127.5, offset=-1)), *end[:2], layers.Dense(5)])
+save(augmented, "augmented", images, ".keras")
+adapted = layers.Normalization()
+adapted.adapt(images)
+save(
+    keras.Sequential([*body(layers.RandomFlip(), adapted), layers.Flatten(), layers.Dense(4)]), "adapted", images, ".h5"
+)
 x = start = keras.Input((32, 40, 3))
 x = layers.Conv2D(8, 3, activation="swish")(x)
 gate = layers.Conv2D(8, 1, activation="sigmoid")(layers.Reshape((1, 1, 8))(layers.GlobalAveragePooling2D()(x)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 
 from headstart import Classifier, load
+from headstart.artifacts.model_document import read_model_document, write_model_document
 from headstart.errors import RunError
 
 Run = Callable[..., tuple[int, str, str]]
@@ -66,7 +68,8 @@ def test_damaged_saved_classifier(photos: Path, tmp_path: Path, exported: Callab
     (saved / "frozen.bin").unlink()
     with pytest.raises(RunError, match=r"\(frozen\.bin is missing\)"):
         load(saved)
-    (saved / "model.json").write_text(json.dumps({**document, "files": {"../frozen.xml": "0"}}))
+    path = saved / "model.json"
+    write_model_document(path, replace(read_model_document(path), files={"../frozen.xml": "0"}))
     with pytest.raises(RunError, match=r"must be frozen\.xml and frozen\.bin"):
         load(saved)
 

@@ -145,7 +145,8 @@ def test_probabilities_become_logits(write: Callable[..., Path]) -> None:
 
 def test_networks_without_classes(write: Callable[..., Path], tmp_path: Path) -> None:
     network = loaded(write([], "pool", 4))
-    assert (network.num_classes, import_network(tmp_path / "net.onnx").classes) == (0, None)
+    assert network.num_classes == 0
+    assert load_backbone(str(tmp_path / "net.onnx")).classes is None
     with pytest.raises(ModelError, match=r"^this network ends in features and has no head to train; "):
         cut(network, "head", input_shape=(3, 8, 8))
     network.reset_classifier(2)
@@ -164,12 +165,31 @@ def test_feature_map_is_averaged(writer: ModuleType, tmp_path: Path) -> None:
     assert close(loaded(path)(X), pooled(X))
 
 
-@pytest.mark.parametrize(("classes", "first"), [(1000, "tench, Tinca tinca"), (1001, "background")])
-def test_imagenet_classes_by_number_of_outputs(write: Callable[..., Path], classes: int, first: str) -> None:
-    dense = np.zeros((4, classes), np.float32)
-    read = import_network(write([("MatMul", ["pool", "dense"], ["y"], {})], "y", classes, dense=dense))
-    assert read.classes is not None
-    assert (read.classes[0], read.classes[-1], len(read.classes)) == (first, imagenet_names()[-1], classes)
+def test_names_of_a_thousand_classes_are_a_guess(write: Callable[..., Path]) -> None:
+    dense = np.zeros((4, 1001), np.float32)
+    path = str(write([("MatMul", ["pool", "dense"], ["y"], {})], "y", 1001, dense=dense))
+    guessed = load_backbone(path)
+    assert guessed.classes == ("background", *imagenet_names())
+    assert guessed.reading()[-1] == (
+        "net.onnx: its 1,001 classes are those of ImageNet, by their number (guessed; --class-names settles it)"
+    )
+    for asked, names in (("imagenet", guessed.classes), ("none", None)):
+        told = load_backbone(path, class_names=asked)
+        assert told.classes == names
+        assert not any("classes are" in line for line in told.reading())
+
+
+def test_reading_is_told(write: Callable[..., Path]) -> None:
+    path = str(write([("MatMul", ["pool", "dense"], ["y"], {}), ("Softmax", ["y"], ["p"], {})], "p", 6, dense=DENSE))
+    backbone = load_backbone(path)
+    fact = "net.onnx: input images [?,3,8,8], channels first; output p [?,6], probabilities of the classes"
+    guess = (
+        "net.onnx: pixels are shown as RGB, normalized with the mean and standard deviation of ImageNet (guessed; "
+        "--range or --channels settles it)"
+    )
+    assert backbone.reading() == [fact, guess]
+    assert backbone.with_input(range="0:1").reading() == [fact]
+    assert backbone.with_input(crop=1.0).reading() == [fact, guess]
 
 
 def test_fixed_batch_size_in_reshapes(write: Callable[..., Path]) -> None:
@@ -237,7 +257,7 @@ def test_unsupported_networks(writer: ModuleType, write: Callable[..., Path], tm
     two = {"relu": ["n", 4, 6, 6], "conv": ["n", 4, 6, 6]}
     writer.write_onnx(path, *CONV, inputs={"images": ["n", 3, 8, 8]}, outputs=two, kernel=KERNEL)
     assert rejected(path) == (
-        "must have exactly one output with a row of values per image; its outputs are: relu [1,4,6,6], conv [1,4,6,6]"
+        "must have exactly one output with a row of values per image; its outputs are: relu [?,4,6,6], conv [?,4,6,6]"
     )
     writer.write_onnx(
         path, *CONV, inputs={"images": [1, 1, 8, 8]}, outputs={"relu": [1, 4, 6, 6]}, kernel=KERNEL[:, :1]

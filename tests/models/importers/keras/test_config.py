@@ -67,6 +67,17 @@ def test_second_rescaling_is_rejected(writer: ModuleType) -> None:
             "its configuration is damaged (ZeroDivisionError: float division by zero)",
         ),
         ("InputLayer", {"batch_shape": [None, "a", "b", 3]}, "its configuration is damaged (ValueError: "),
+        (
+            "InputLayer",
+            {"batch_shape": [None, 10**9, 64, 3]},
+            "its input has 1000000000x64 pixels, must have 1",
+        ),
+        ("InputLayer", {"batch_shape": [None, float("inf"), 64, 3]}, "its configuration is damaged (OverflowError: "),
+        (
+            "Rescaling",
+            {"scale": float("nan"), "offset": 1},
+            "its configuration is damaged (ValueError: rescaling by ",
+        ),
         ("InputLayer", {"batch_shape": 7}, "its configuration is damaged (TypeError: "),
     ],
 )

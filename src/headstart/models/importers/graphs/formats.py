@@ -18,15 +18,17 @@ from typing import Any
 
 from headstart.data.spec import InputSpec
 from headstart.errors import ModelError
-from headstart.models.importers.graphs import keras_files
-from headstart.models.importers.graphs.frozen import file_digest
+from headstart.models.importers.graphs import keras_files, keras_process
+from headstart.models.importers.graphs.graph_files import file_digest
 from headstart.models.importers.keras.archives import read_tar
 from headstart.models.openvino_library import read_model
 
-__all__ = ["GraphSource", "is_onnx_file", "read_source"]
+__all__ = ["GraphSource", "is_onnx_file", "openvino_message", "read_source"]
 
 _IMAGENET = InputSpec(crop=0.875, interpolation="bilinear")  # as torchvision, whose networks are exported most often
 _UNIT_RANGE = replace(_IMAGENET, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))  # RGB in [0, 1], TF Hub's convention
+_AS_TORCHVISION = "RGB, normalized with the mean and standard deviation of ImageNet"
+_AS_TF_HUB = "RGB from 0 to 1"
 _ARCHIVES = (".tar.gz", ".tgz", ".tar")
 _INFORMATIVE = ("[TensorFlow Frontend]", "[ONNX Frontend]", "Conversion is failed", "No conversion rule")
 _MAX_UNPACKED = 4 << 30  # bytes
@@ -41,6 +43,7 @@ class GraphSource:
     kind: str  # name of the format, for messages
     channels_first: bool
     spec: InputSpec  # the usual input of such networks; the size comes from the graph
+    usual: str  # what ``spec`` makes of the pixels, in words
 
 
 def is_onnx_file(name: str) -> bool:
@@ -68,7 +71,8 @@ def _read_onnx(path: Path) -> GraphSource:
     graph = _read_graph(path, "the ONNX file")
     # Large networks store their weights in separate files: the digest must cover them.
     constants = (each.get_data().tobytes() for each in graph.get_ordered_ops() if each.get_type_name() == "Constant")
-    return GraphSource(graph, file_digest(path, *constants), "ONNX", channels_first=True, spec=_IMAGENET)
+    digest = file_digest(path, *constants)
+    return GraphSource(graph, digest, "ONNX", channels_first=True, spec=_IMAGENET, usual=_AS_TORCHVISION)
 
 
 def _read_saved_model(path: Path) -> GraphSource:
@@ -90,7 +94,9 @@ def _read_saved_model_folder(folder: Path) -> GraphSource:
     total = hashlib.blake2b(digest_size=16)
     for each in sorted(file for file in folder.rglob("*") if file.is_file() and _is_saved_model_member(str(file))):
         total.update(f"{each.relative_to(folder).as_posix()} {file_digest(each)}\n".encode())
-    return GraphSource(graph, total.hexdigest(), "TensorFlow SavedModel", channels_first=False, spec=_UNIT_RANGE)
+    return GraphSource(
+        graph, total.hexdigest(), "TensorFlow SavedModel", channels_first=False, spec=_UNIT_RANGE, usual=_AS_TF_HUB
+    )
 
 
 def _is_saved_model_member(name: str) -> bool:
@@ -100,9 +106,11 @@ def _is_saved_model_member(name: str) -> bool:
 def _read_keras(path: Path) -> GraphSource:
     config = keras_files.read_config(path)
     with tempfile.TemporaryDirectory(prefix="headstart-") as folder:
-        graph = _read_graph(keras_files.convert(path, Path(folder)), "the graph that Keras exported")
-    spec = keras_files.input_spec(config, _UNIT_RANGE)
-    return GraphSource(graph, file_digest(path), "Keras", channels_first=False, spec=spec)
+        exported = keras_process.convert(path, Path(folder))
+        graph = _read_graph(exported, "the graph that Keras exported")
+        keras_process.check_answers(graph, path, Path(folder))
+    spec, usual = keras_files.input_spec(config) or (_UNIT_RANGE, _AS_TF_HUB)
+    return GraphSource(graph, file_digest(path), "Keras", channels_first=False, spec=spec, usual=usual)
 
 
 def _read_graph(path: Path, what: str) -> Any:
@@ -114,13 +122,23 @@ def _read_graph(path: Path, what: str) -> Any:
 def _openvino_errors(what: str) -> Iterator[None]:
     try:
         yield
-    except RuntimeError as failure:  # the only type that OpenVINO raises
-        raise ModelError(f"OpenVINO cannot read {what} ({_reason(failure)})") from failure
+    except (
+        RuntimeError,
+        UnicodeDecodeError,
+    ) as failure:  # the only type that OpenVINO raises, or its message is not text
+        raise ModelError(f"OpenVINO cannot read {what} ({_reason(openvino_message(failure))})") from failure
 
 
-def _reason(failure: RuntimeError) -> str:
+def openvino_message(failure: RuntimeError | UnicodeDecodeError) -> str:
+    """The message of an error of OpenVINO, which quotes names in a file that need not be UTF-8."""
+    if isinstance(failure, UnicodeDecodeError):
+        return failure.object.decode(errors="replace")
+    return str(failure)
+
+
+def _reason(message: str) -> str:
     """The informative lines of a message that fills a page."""
-    lines = [line.strip().removeprefix("-- ") for line in str(failure).splitlines() if line.strip()]
+    lines = [line.strip().removeprefix("-- ") for line in message.splitlines() if line.strip()]
     informative = [line for line in lines if line.startswith(_INFORMATIVE)]
     others = [line for line in lines if not line.startswith(("Exception from", "Check ", "Summary", "FrontEnd API"))]
     return "; ".join(dict.fromkeys(informative[-2:] or others[:1] or ["no reason given"]))[:300]

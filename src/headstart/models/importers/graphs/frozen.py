@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
+import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -14,13 +14,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from headstart.errors import ModelError
-from headstart.files import atomic_write
 from headstart.models.importers.graphs.graph import compile_graph
+from headstart.models.importers.graphs.graph_files import GRAPH_FILES, read_graph, save_graph
 from headstart.models.openvino_library import openvino, read_model
 
-__all__ = ["FrozenGraph", "file_digest", "load_frozen_graph"]
-
-_FILES = ("frozen.xml", "frozen.bin")  # OpenVINO's own format: operations, and their constants
+__all__ = ["FrozenGraph", "load_frozen_graph"]
 
 
 class FrozenGraph(nn.Module):
@@ -37,7 +35,7 @@ class FrozenGraph(nn.Module):
         self.features = features  # D
         self.register_buffer("source_digest", torch.tensor(list(source_digest), dtype=torch.uint8))
         self.num_values = _count_constants(graph)  # the counterpart of parameters in a summary
-        self._programs: dict[str, Callable[[NDArray[Any]], NDArray[np.float32]]] = {}
+        self._programs: dict[tuple[int, str], Callable[[NDArray[Any]], NDArray[np.float32]]] = {}
 
     @property
     def single_image_only(self) -> bool:
@@ -77,10 +75,7 @@ class FrozenGraph(nn.Module):
 
     def save(self, folder: Path) -> dict[str, str]:
         """Write the graph into a folder; return the file names, each with its digest."""
-        with atomic_write(folder / _FILES[0]) as operations, atomic_write(folder / _FILES[1]) as constants:
-            openvino().serialize(self.graph, str(operations), str(constants))
-            digests = [file_digest(each) for each in (operations, constants)]
-        return dict(zip(_FILES, digests, strict=True))
+        return save_graph(self.graph, folder)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> FrozenGraph:
         """Share the graph with the copy: nothing changes it."""
@@ -98,9 +93,10 @@ class FrozenGraph(nn.Module):
         return f"features={self.features}, values={self.num_values:,}"
 
     def _program(self, precision: str) -> Callable[[NDArray[Any]], NDArray[np.float32]]:
-        if precision not in self._programs:
-            self._programs[precision] = compile_graph(self.graph, precision)
-        return self._programs[precision]
+        key = os.getpid(), precision  # a program waits in a child for the threads of the process that forked it
+        if key not in self._programs:
+            self._programs[key] = compile_graph(self.graph, precision)
+        return self._programs[key]
 
 
 def load_frozen_graph(folder: Path, files: dict[str, str]) -> FrozenGraph:
@@ -109,14 +105,7 @@ def load_frozen_graph(folder: Path, files: dict[str, str]) -> FrozenGraph:
     :param files: file names and digests, as returned by ``save``.
     :raises ModelError: a file is missing, or its digest differs.
     """
-    if sorted(files) != sorted(_FILES):
-        raise ModelError(f"its files are {', '.join(files) or 'none'}, must be {' and '.join(_FILES)}")
-    for name, digest in files.items():
-        if not (folder / name).is_file():
-            raise ModelError(f"{name} is missing")
-        if file_digest(folder / name) != digest:
-            raise ModelError(f"{name} is damaged, or belongs to another classifier")
-    graph = read_model(folder / _FILES[0])
+    graph = read_graph(folder, files)
     features = int(graph.output(0).get_partial_shape()[1].get_length())
     return FrozenGraph(graph, source_digest=bytes(16), features=features)  # the real digest is in the state dict
 
@@ -125,18 +114,7 @@ def _unpickle(contents: dict[str, bytes], source_digest: bytes, features: int) -
     with tempfile.TemporaryDirectory(prefix="headstart-") as folder:
         for name, data in contents.items():
             Path(folder, name).write_bytes(data)
-        return FrozenGraph(read_model(Path(folder, _FILES[0])), source_digest=source_digest, features=features)
-
-
-def file_digest(path: Path, *more: bytes) -> str:
-    """Return 32 hexadecimal digits of BLAKE2b over the bytes of a file and over ``more``."""
-    total = hashlib.blake2b(digest_size=16)
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            total.update(block)
-    for each in more:
-        total.update(each)
-    return total.hexdigest()
+        return FrozenGraph(read_model(Path(folder, GRAPH_FILES[0])), source_digest=source_digest, features=features)
 
 
 def _count_constants(graph: Any) -> int:

@@ -8,7 +8,7 @@ Error messages raised here do not name the file; the caller adds it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,8 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.errors import ModelError
-from headstart.models.importers.graphs.image_input import standardize_input
-from headstart.models.openvino_library import openvino
+from headstart.models.importers.graphs.image_input import ImageInput, standardize_input
+from headstart.models.importers.graphs.inference_form import check_inference_form
+from headstart.models.openvino_library import core, openvino
 
 __all__ = ["LinearLayer", "SplitGraph", "compile_graph", "split_graph"]
 
@@ -44,8 +45,8 @@ class SplitGraph:
     prefix: Any  # OpenVINO model; with a fixed batch size of 1 if it accepts only one image at a time
     features: int  # D
     head: LinearLayer | None  # None: the outputs are features, and no classes are known
-    size: tuple[int, int]  # height and width, pixels
-    takes_pixel_values: bool  # 0 to 255: its first operation scales the pixels
+    image: ImageInput
+    output: str  # the name and shape of the original output, and what its values are
 
 
 def split_graph(model: Any, *, channels_first: bool) -> SplitGraph:
@@ -53,10 +54,16 @@ def split_graph(model: Any, *, channels_first: bool) -> SplitGraph:
 
     :param model: an OpenVINO model; it is modified.
     :param channels_first: the layout to assume where the input shape is ambiguous.
-    :raises ModelError: the input is not an image, or no output has the shape (B, D); the message lists what there is.
+    :raises ModelError: the input is not an image, no output has the shape (B, D) (the message lists what there is), or
+        the graph is random or has a state.
     """
+    outputs = [_described(result) for result in model.get_results()]
     image = standardize_input(model, channels_first=channels_first)
-    graph = _Graph(model, _select_output(model, channels_first=image.channels_first)).with_any_batch(image.size)
+    output, described = _select_output(model, outputs, channels_first=image.channels_first)
+    graph = _Graph(model, output)
+    graph.model.reshape([1, 3, *image.size])
+    check_inference_form(graph.model, _noise(2, image.size))
+    graph = graph.with_any_batch(image.size)
     kind = graph.output.get_node().get_type_name()
     ends_in_activation = kind in (*_SOFTMAX_OPS, "Sigmoid")
     logits = graph.until(graph.output.get_node().input_value(0)) if ends_in_activation else graph
@@ -64,14 +71,25 @@ def split_graph(model: Any, *, channels_first: bool) -> SplitGraph:
         prefix, linear = found
         # After a sigmoid, each class is a separate binary decision: that is no head of the kind trained here.
         head = linear if kind != "Sigmoid" and len(linear.bias) > 1 else None
-        return SplitGraph(prefix.model, prefix.columns, head, image.size, image.takes_pixel_values)
+        meaning = _meaning(kind, gives_scores=head is not None)
+        return SplitGraph(prefix.model, prefix.columns, head, image, f"{described}, {meaning}")
     gives_scores = kind in _SOFTMAX_OPS or graph.columns in _IMAGENET_OUTPUTS
     if kind not in _SOFTMAX_OPS and _gives_probabilities(graph, image.size):
         logits, gives_scores = graph.until(_logarithm(graph.output)), True
     prefix = graph if kind == "Sigmoid" else logits
     identity = LinearLayer(np.eye(graph.columns, dtype=np.float32), np.zeros(graph.columns, np.float32))
     head = identity if gives_scores else None
-    return SplitGraph(prefix.model, graph.columns, head, image.size, image.takes_pixel_values)
+    meaning = _meaning("Softmax" if logits is not graph else kind, gives_scores=gives_scores)
+    return SplitGraph(prefix.model, graph.columns, head, image, f"{described}, {meaning}")
+
+
+def _meaning(kind: str, *, gives_scores: bool) -> str:
+    """What the values of an output are, in words; ``kind`` is the last operation."""
+    if kind == "Sigmoid":
+        return "a sigmoid, which is no choice between classes: the values before it are features"
+    if not gives_scores:
+        return "features without classes"
+    return "probabilities of the classes" if kind in _SOFTMAX_OPS else "logits of the classes"
 
 
 def compile_graph(model: Any, precision: str) -> Callable[[NDArray[Any]], NDArray[np.float32]]:
@@ -80,7 +98,7 @@ def compile_graph(model: Any, precision: str) -> Callable[[NDArray[Any]], NDArra
     :param precision: "float32" or "bfloat16".
     """
     kind = "bf16" if precision == "bfloat16" else "f32"
-    program = openvino().Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": kind})
+    program = core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": kind})
 
     def run(images: NDArray[Any]) -> NDArray[np.float32]:
         # A new request for each call: threads must not share one.
@@ -179,8 +197,11 @@ def _broadcast_constants(graph: _Graph) -> None:
                 node.input(index).replace_source_output(opset.broadcast(source, shape).output(0))
 
 
-def _select_output(model: Any, *, channels_first: bool) -> Any:
-    """The output with one row of values per image; a feature map is averaged over its positions."""
+def _select_output(model: Any, described: Sequence[str], *, channels_first: bool) -> tuple[Any, str]:
+    """The output with one row of values per image, and its description; a feature map is averaged over its positions.
+
+    :param described: name and shape of each output, as in the file.
+    """
     outputs = [each.input_value(0) for each in model.get_results()]
     ranks = [each.get_partial_shape().rank for each in outputs]
     for wanted in (2, 4):
@@ -188,16 +209,21 @@ def _select_output(model: Any, *, channels_first: bool) -> Any:
             each for each, rank in zip(outputs, ranks, strict=True) if rank.is_static and rank.get_length() == wanted
         ]
         if len(fitting) == 1:
-            return _as_float(fitting[0] if wanted == 2 else _global_average(fitting[0], channels_first=channels_first))
+            name = described[outputs.index(fitting[0])]
+            value = fitting[0] if wanted == 2 else _global_average(fitting[0], channels_first=channels_first)
+            return _as_float(value), name if wanted == 2 else f"{name}, averaged over its positions"
         if fitting:
             break
-    described = ", ".join(f"{_name(result)} {result.get_output_partial_shape(0)}" for result in model.get_results())
-    raise ModelError(f"must have exactly one output with a row of values per image; its outputs are: {described}")
+    raise ModelError(
+        f"must have exactly one output with a row of values per image; its outputs are: {', '.join(described)}"
+    )
 
 
-def _name(result: Any) -> str:
-    names = result.input_value(0).get_names()
-    return min(names, key=len) if names else str(result.get_friendly_name())
+def _described(result: Any) -> str:
+    # OpenVINO's own names have numbers that say nothing.
+    names = [name for name in result.input_value(0).get_names() if not name.startswith("Result_")]
+    named = f"{min(names, key=len)} " if names else ""
+    return f"{named}{result.get_output_partial_shape(0)}"
 
 
 def _global_average(output: Any, *, channels_first: bool) -> Any:

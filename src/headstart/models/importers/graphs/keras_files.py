@@ -1,7 +1,4 @@
-"""Whole networks in Keras files (``.keras``, ``.h5``): the configuration is checked first, then Keras loads the file.
-
-Keras runs in a separate process with its OpenVINO backend: the backend is fixed when Keras is first imported, and the
-calling program may use another one.
+"""The configuration of a whole network in a Keras file (``.keras``, ``.h5``), which is checked before Keras loads it.
 
 Error messages raised here do not name the file; the caller adds it.
 """
@@ -9,13 +6,9 @@ Error messages raised here do not name the file; the caller adds it.
 from __future__ import annotations
 
 import json
-import os
 import re
-import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +18,10 @@ from headstart.data.spec import InputSpec
 from headstart.errors import ModelError
 from headstart.models.importers.keras.archives import read_zip
 
-__all__ = ["check_no_code", "convert", "input_spec", "read_config"]
+__all__ = ["check_no_code", "input_spec", "read_config"]
 
 _MAX_UNPACKED = 8 << 30  # bytes
-_MIN_KERAS = (3, 12)  # the first version that exports OpenVINO graphs
-_NOT_LOADED = frozenset(["compile_config", "build_config"])  # loss and optimizer
+_NOT_LOADED = "compile_config"  # of the whole model: loss and optimizer; Keras does load those of nested models
 _SAFE_MODULE = re.compile(
     r"keras(\.src)?(\.(layers|models|initializers|regularizers|constraints|activations|dtype_policies|ops|backend|"
     r"legacy|applications)(\..*)?)?"
@@ -45,8 +37,6 @@ _APPLICATIONS: tuple[tuple[str, InputSpec], ...] = (
     (r"densenet(121|169|201)", InputSpec()),
 )
 
-_WORKER = Path(__file__).with_name("keras_worker.py")
-
 
 def read_config(path: Path) -> Mapping[str, Any]:
     """Read the configuration of a whole model, and check that it names no code.
@@ -61,7 +51,7 @@ def read_config(path: Path) -> Mapping[str, Any]:
     if not isinstance(config, Mapping):
         raise ModelError("its configuration is damaged (not a JSON object)")
     try:
-        check_no_code(config)
+        check_no_code({key: each for key, each in config.items() if key != _NOT_LOADED})
     except RecursionError as failure:
         raise ModelError("its configuration is damaged (nested too deeply)") from failure
     return config
@@ -112,18 +102,18 @@ def check_no_code(config: object) -> None:
             f"it refers to {module}.{name}, which is not part of Keras, and custom code is never run; export the model "
             "as ONNX (model.export('FILE.onnx', format='onnx')) and use that file"
         )
-    for key, each in config.items():
-        if key not in _NOT_LOADED:
-            check_no_code(each)
+    for each in config.values():
+        check_no_code(each)
 
 
-def input_spec(config: Mapping[str, Any], default: InputSpec) -> InputSpec:
-    """The input of a network that is or contains a model of ``keras.applications``; else ``default``."""
+def input_spec(config: Mapping[str, Any]) -> tuple[InputSpec, str] | None:
+    """The input of a network that is or contains a model of ``keras.applications``, by its name, and what it is."""
     for name in _model_names(config):
         for pattern, spec in _APPLICATIONS:
             if re.fullmatch(pattern, name):
-                return replace(spec, crop=0.875, interpolation="bilinear")
-    return default
+                usual = f"keras.applications shows them to {name}, after which a model in the file is named"
+                return replace(spec, crop=0.875, interpolation="bilinear"), usual
+    return None
 
 
 def _model_names(config: object) -> Iterator[str]:
@@ -136,44 +126,3 @@ def _model_names(config: object) -> Iterator[str]:
             yield str(inner.get("name", ""))
         for each in config.values():
             yield from _model_names(each)
-
-
-def convert(path: Path, folder: Path) -> Path:
-    """Convert a Keras file to an OpenVINO graph in ``folder``; return the path of the graph.
-
-    :raises ModelError: Keras is not installed, or cannot load or export the network.
-    """
-    _require_keras()
-    target = folder / "graph.xml"
-    environment = {
-        **os.environ,
-        "KERAS_BACKEND": "openvino",
-        "KERAS_HOME": str(folder),  # Keras writes its settings there
-        "PYTHONPATH": os.pathsep.join(each for each in sys.path if each),
-        "PYTHONWARNINGS": "ignore",
-    }
-    command = [sys.executable, str(_WORKER), str(path.resolve()), str(target)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    if done.returncode or not target.is_file():
-        lines = [line.strip() for line in (done.stderr or done.stdout).splitlines() if line.strip()]
-        reason = (lines or ["no reason given"])[-1][:300]
-        raise ModelError(
-            f"Keras cannot load it or export it to OpenVINO ({reason}); "
-            "export it as ONNX (model.export('FILE.onnx', format='onnx')) and use that file"
-        )
-    return target
-
-
-def _require_keras() -> None:
-    try:
-        installed = version("keras")
-    except PackageNotFoundError as failure:
-        raise ModelError(
-            'networks other than MobileNetV2 need Keras, which is not installed; run "pip install headstart[keras]"'
-        ) from failure
-    if tuple(int(part) for part in re.findall(r"\d+", installed)[:2]) < _MIN_KERAS:
-        required = ".".join(map(str, _MIN_KERAS))
-        raise ModelError(
-            f"networks other than MobileNetV2 need Keras {required} or later, installed is {installed}; run "
-            '"pip install --upgrade headstart[keras]"'
-        )

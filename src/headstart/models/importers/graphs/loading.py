@@ -1,22 +1,29 @@
-"""Importing a network file of another framework, with its input and its class names."""
+"""Importing a network file of another framework, with its input."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import nn
 
 from headstart.data.spec import InputSpec
-from headstart.errors import ModelError, WeightsNotFound
-from headstart.models.imagenet import imagenet_1k_names
-from headstart.models.importers.graphs.formats import read_source
+from headstart.description import Guess
+from headstart.errors import ModelError, RunError, WeightsNotFound
+from headstart.models.importers.graphs.conversion import convert, read_conversion, read_head
+from headstart.models.importers.graphs.formats import is_onnx_file
 from headstart.models.importers.graphs.frozen import FrozenGraph
-from headstart.models.importers.graphs.graph import LinearLayer, split_graph
+from headstart.models.importers.graphs.graph import LinearLayer
+from headstart.models.importers.graphs.graph_files import read_graph
+from headstart.models.importers.graphs.keras_process import require_keras
 from headstart.models.importers.graphs.network import ImportedNetwork
+from headstart.models.importers.isolation import Limits, forget, read_isolated
+from headstart.models.importers.keras.files import is_saved_model
+from headstart.models.seeding import seeded
 
-__all__ = ["ImportedModel", "import_network"]
+__all__ = ["ImportedModel", "import_isolated", "import_network"]
 
 
 @dataclass(frozen=True)
@@ -26,47 +33,76 @@ class ImportedModel:
     name: str  # the file name
     network: ImportedNetwork
     spec: InputSpec
-    classes: tuple[str, ...] | None
     source: str
+    facts: tuple[str, ...]  # how the file was read, for people
+    guesses: tuple[Guess, ...]  # readings that the file does not settle
+
+
+def import_isolated(path: str | Path, limits: Limits | None = None) -> ImportedModel:
+    """As :func:`import_network`, but the file is read in a process of its own, and only once.
+
+    :param limits: on that process; by default, they follow from the size of the file.
+    """
+    path = _existing(path)
+    try:
+        if not (is_onnx_file(path.name) or is_saved_model(path)):
+            require_keras()
+        with read_isolated("graph", path, limits) as folder:
+            try:
+                return _load(folder, path)
+            except (RunError, ModelError, OSError, ValueError, KeyError, RuntimeError):
+                forget(folder)  # damaged in the cache, or just removed by another process
+        with read_isolated("graph", path, limits) as folder:
+            return _load(folder, path)
+    except OSError as failure:
+        raise ModelError(f"{path}: cannot be read ({failure.strerror or failure})") from failure
+    except ModelError as failure:
+        raise ModelError(f"{path}: {failure}") from failure
 
 
 def import_network(path: str | Path) -> ImportedModel:
     """Import a network; if it ends in a linear layer, that layer becomes the head.
 
+    The file is read in this process, which a damaged one may crash: for files of unknown origin there is
+    :func:`import_isolated`.
+
     :param path: an ONNX file, a TensorFlow SavedModel (its folder or ``.tar.gz``), or a whole Keras model.
     :raises WeightsNotFound: no such file.
     :raises ModelError: the file is damaged or unsafe, or the network cannot be used; the message has the reason.
     """
-    path = Path(path)
-    if not path.exists():
+    path = _existing(path)
+    with tempfile.TemporaryDirectory(prefix="headstart-") as folder:
+        try:
+            convert(path, Path(folder))
+        except OSError as failure:
+            raise ModelError(f"{path}: cannot be read ({failure.strerror or failure})") from failure
+        except ModelError as failure:
+            raise ModelError(f"{path}: {failure}") from failure
+        return _load(Path(folder), path)
+
+
+def _existing(path: str | Path) -> Path:
+    if not Path(path).exists():
         raise WeightsNotFound(f"{path}: no such file; expected an ONNX file, a Keras file or a TensorFlow SavedModel")
-    try:
-        return _import(path)
-    except OSError as failure:
-        raise ModelError(f"{path}: cannot be read ({failure.strerror or failure})") from failure
-    except RuntimeError as failure:  # the only type that OpenVINO raises
-        reason = str(failure).strip().split("\n")[-1]
-        raise ModelError(f"{path}: OpenVINO cannot run it ({reason})") from failure
-    except ModelError as failure:
-        raise ModelError(f"{path}: {failure}") from failure
+    return Path(path)
 
 
-def _import(path: Path) -> ImportedModel:
-    source = read_source(path)
-    parts = split_graph(source.graph, channels_first=source.channels_first)
-    prefix = FrozenGraph(parts.prefix, source_digest=bytes.fromhex(source.digest), features=parts.features)
-    network = ImportedNetwork(prefix, 0)
-    if parts.head is not None:
-        _set_head(network, parts.head)
-    spec = replace(source.spec, height=parts.size[0], width=parts.size[1])
-    if parts.takes_pixel_values:
-        spec = replace(spec, mean=(0.0,) * 3, std=(1 / 255,) * 3, channels="RGB")
-    names = imagenet_1k_names(network.num_classes)  # by the number of classes: the file contains no names
-    return ImportedModel(path.resolve().name, network.eval(), spec, names, f"{path} ({source.kind})")
+def _load(folder: Path, path: Path) -> ImportedModel:
+    """Load what :func:`headstart.models.importers.graphs.conversion.convert` made of the file ``path``."""
+    converted = read_conversion(folder)
+    graph = read_graph(folder, converted.files)
+    digest = bytes.fromhex(converted.digest)
+    network = ImportedNetwork(FrozenGraph(graph, source_digest=digest, features=converted.features), 0)
+    if converted.classes:
+        _set_head(network, read_head(folder))
+    source = f"{path} ({converted.kind})"
+    return ImportedModel(
+        path.resolve().name, network.eval(), converted.spec, source, converted.facts, converted.guesses
+    )
 
 
 def _set_head(network: ImportedNetwork, layer: LinearLayer) -> None:
-    with torch.random.fork_rng(devices=[]):
+    with seeded():
         network.reset_classifier(len(layer.bias))
     head = network.get_classifier()
     assert isinstance(head, nn.Linear)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import torch
 from torch import Tensor, nn
 
 from headstart.models.importers.graphs.frozen import FrozenGraph, load_frozen_graph
+from headstart.models.seeding import seeded
 
 __all__ = ["ImportedNetwork", "build_imported"]
 
@@ -48,5 +48,5 @@ def build_imported(folder: Path, files: dict[str, str], *, classes: int) -> Impo
 
     :raises ModelError: a file is missing or damaged.
     """
-    with torch.random.fork_rng(devices=[]):
+    with seeded():
         return ImportedNetwork(load_frozen_graph(folder, files), classes).eval()

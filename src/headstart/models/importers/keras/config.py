@@ -8,15 +8,17 @@ Error messages raised here do not name the file; the caller adds it.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
 from headstart.data.spec import InputSpec
+from headstart.description import Guess
 from headstart.errors import ModelError
 
-__all__ = ["check_no_lambda", "input_spec"]
+__all__ = ["check_no_lambda", "input_guesses", "input_spec"]
 
 _UNCHECKED_LAYERS = frozenset(
     [
@@ -31,6 +33,7 @@ _UNCHECKED_LAYERS = frozenset(
     ]
 )
 _MODELS = frozenset(["Functional", "Model", "Sequential"])
+_MAX_SIZE = 4096  # pixels, as in the settings
 _STRIDE_2 = frozenset(["Conv1", *(f"block_{number}_depthwise" for number in (1, 3, 6, 13))])
 
 
@@ -67,11 +70,19 @@ def input_spec(config: Mapping[str, Any], default: InputSpec) -> InputSpec:
     return spec
 
 
+def input_guesses(config: Mapping[str, Any]) -> tuple[Guess, ...]:
+    """What the configuration of a whole model leaves open about its input."""
+    with _damage_as_model_error():
+        if any(kind == "Rescaling" for kind, _, _ in _layers(config)):
+            return ()
+    return (Guess("pixels are shown as RGB from -1 to 1, as keras.applications does", "--range or --channels"),)
+
+
 @contextmanager
 def _damage_as_model_error() -> Iterator[None]:
     try:
         yield
-    except (KeyError, TypeError, ValueError, AttributeError, ZeroDivisionError, RecursionError) as failure:
+    except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError) as failure:
         raise ModelError(f"its configuration is damaged ({type(failure).__name__}: {failure})") from failure
 
 
@@ -106,10 +117,16 @@ def _check_layer(kind: str, name: str, settings: Mapping[str, Any]) -> None:
 
 def _with_size(spec: InputSpec, shape: list[int | None] | None) -> InputSpec:
     height, width = (shape or [None] * 4)[1:3]
-    return replace(spec, height=int(height), width=int(width)) if height and width else spec
+    if not (height and width):
+        return spec
+    if not 1 <= min(int(height), int(width)) <= max(int(height), int(width)) <= _MAX_SIZE:
+        raise ModelError(f"its input has {height}x{width} pixels, must have 1 to {_MAX_SIZE} in each direction")
+    return replace(spec, height=int(height), width=int(width))
 
 
 def _with_scale(spec: InputSpec, scale: float, offset: float) -> InputSpec:
     """Express ``value * scale + offset``, which the model applies to pixels of 0 to 255, as mean and std."""
     std = 1 / (255 * scale)
+    if not (math.isfinite(std) and math.isfinite(offset * std)):
+        raise ValueError(f"rescaling by {scale} and {offset}")
     return replace(spec, mean=(-offset * std,) * 3, std=(std,) * 3)

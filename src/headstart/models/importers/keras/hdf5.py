@@ -171,7 +171,7 @@ def _read_values(dataset: h5py.Dataset, name: str) -> NDArray[np.float32]:
     if dataset.external is not None or dataset.is_virtual:
         raise ModelError(f"its variable {name} is in another file, which is not opened")
     if dataset.dtype.kind != "f":
-        raise ModelError(f"its variable {name} has the type {dataset.dtype}, must be floating point")
+        raise UnsupportedNetwork(f"its variable {name} has the type {dataset.dtype}, must be floating point")
     return np.asarray(dataset[()], np.float32)
 
 

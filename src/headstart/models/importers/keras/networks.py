@@ -12,17 +12,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import h5py
 import timm
 import torch
 from torch import Tensor, nn
 
 from headstart.data.spec import InputSpec
+from headstart.description import Guess
 from headstart.errors import ModelError, WeightsNotFound
 from headstart.models.imagenet import imagenet_1k_names
 from headstart.models.importers.keras import config, mobilenet_v2
-from headstart.models.importers.keras.hdf5 import KerasFile, read_hdf5, read_keras
-from headstart.models.importers.keras.saved_model import read_saved_model
+from headstart.models.importers.keras.files import is_keras_file, is_saved_model, read_file
+from headstart.models.importers.keras.hdf5 import KerasFile
 from headstart.models.importers.keras.unsupported import UnsupportedNetwork
 
 __all__ = ["ARCHITECTURES", "BUILD_OPTIONS", "SPEC", "KerasWeights", "build_keras", "is_keras_file", "load_keras"]
@@ -47,7 +47,6 @@ TF Hub modules take [0, 1] and convert it to [-1, 1] themselves, so that their n
 
 _NAMES = dict(zip((1.0, 0.35, 0.5, 0.75, 1.4), ARCHITECTURES, strict=True))
 _IMAGENET_HEADS = ("predictions", "Logits")  # the ImageNet head in Keras ("Logits" in its first versions) and TF Hub
-_ARCHIVES = (".tar.gz", ".tgz", ".tar")
 
 
 @dataclass(frozen=True)
@@ -62,15 +61,7 @@ class KerasWeights:
     spec: InputSpec
     class_names: tuple[str, ...] | None
     source: str
-
-
-def is_keras_file(name: str) -> bool:
-    """Whether ``name`` is a path that :func:`load_keras` reads, by its suffix, or a folder with variables.
-
-    >>> is_keras_file("some/where/model.keras"), is_keras_file("resnet50")
-    (True, False)
-    """
-    return name.endswith((".h5", ".hdf5", ".keras", *_ARCHIVES)) or Path(name, "variables").is_dir()
+    guesses: tuple[Guess, ...] = ()  # readings that the file does not settle
 
 
 def load_keras(path: str | Path) -> KerasWeights:
@@ -85,12 +76,12 @@ def load_keras(path: str | Path) -> KerasWeights:
     if not path.exists():
         raise WeightsNotFound(f"{path}: no such file; expected a .h5 file, a .keras file or a SavedModel")
     try:
-        return _convert(_read(path), str(path))
+        return _convert(read_file(path), str(path))
     except OSError as failure:
         raise ModelError(f"{path}: cannot be read ({failure.strerror or failure})") from failure
     except ModelError as failure:
         # A SavedModel may contain any network; only the variables of MobileNetV2 are read here.
-        kind = UnsupportedNetwork if _is_saved_model(path) else type(failure)
+        kind = UnsupportedNetwork if is_saved_model(path) else type(failure)
         raise kind(f"{path}: {failure}") from failure
 
 
@@ -110,19 +101,6 @@ def build_keras(name: str, *, classes: int) -> nn.Module:
     return network.eval()
 
 
-def _read(path: Path) -> KerasFile:
-    if path.suffix == ".keras" and not h5py.is_hdf5(path):  # TensorFlow up to 2.11 wrote HDF5 with this suffix
-        return read_keras(path)
-    if _is_saved_model(path):
-        return KerasFile(read_saved_model(path))
-    with path.open("rb") as file:
-        return read_hdf5(file)
-
-
-def _is_saved_model(path: Path) -> bool:
-    return path.is_dir() or path.name.endswith(_ARCHIVES)
-
-
 def _convert(file: KerasFile, source: str) -> KerasWeights:
     if file.config is not None:
         config.check_no_lambda(file.config)
@@ -138,6 +116,10 @@ def _convert_mobilenet_v2(file: KerasFile, source: str) -> KerasWeights:
     name = _NAMES[mobilenet_v2.find_alpha(body)]
     head = file.layers[head_name] if head_name else None
     classes = head["kernel"].shape[1] if head else 0
+    spec: InputSpec = SPEC
+    guesses: tuple[Guess, ...] = ()
+    if file.config is not None:
+        spec, guesses = config.input_spec(file.config, SPEC), config.input_guesses(file.config)
     with torch.device("meta"):  # only the shapes are needed
         shapes = {key: value.shape for key, value in build_keras(name, classes=classes).state_dict().items()}
     return KerasWeights(
@@ -146,7 +128,8 @@ def _convert_mobilenet_v2(file: KerasFile, source: str) -> KerasWeights:
         build_options=BUILD_OPTIONS,
         state=mobilenet_v2.to_state_dict(body, head, shapes),
         classes=classes,
-        spec=SPEC if file.config is None else config.input_spec(file.config, SPEC),
+        spec=spec,
         class_names=imagenet_1k_names(classes) if head_name in _IMAGENET_HEADS else None,
         source=source,
+        guesses=guesses,
     )
