@@ -210,7 +210,7 @@ def _manifest(
 
 
 def _labeled(lookup: ImageLookup, table: Labels, choice: TableChoice, root: str) -> Manifest:
-    matches = lookup.match_all(table.ids)
+    matches = choice.matches or lookup.match_all(table.ids)
     left_out, guesses = choice.left_out, (*choice.guesses, *matches.guesses)
     rows: dict[str, FoundImage] = {}
     splits = table.splits or [None] * len(table.ids)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from headstart.data.sources.folders import FolderReading
-from headstart.data.sources.lookup import ImageLookup
+from headstart.data.sources.lookup import ImageLookup, Matches
 from headstart.data.sources.other_tables import unsupported_tables
 from headstart.data.sources.tables import SUFFIXES, Labels, read_columns
 from headstart.data.uri import to_path
@@ -28,6 +28,7 @@ class TableChoice:
     """The table of labels in a folder, or None, and the tables that are not used."""
 
     table: Labels | None
+    matches: Matches | None = None  # the images that the ids of the table name
     left_out: tuple[LeftOut, ...] = ()
     guesses: tuple[Guess, ...] = ()
 
@@ -42,14 +43,14 @@ def choose_table(
     :raises DataError: there is more than one table of labels; a table seems to have labels, but cannot be used; or the
         labels of a table that is not clearly one of labels differ from the names of folders.
     """
-    usable: list[Labels] = []
+    usable: list[tuple[Labels, Matches]] = []
     unusable: list[tuple[Path, DataError]] = []
     left_out: list[LeftOut] = []
     for path in _tables(lookup.root):
+        if reason := _not_for_labels(path):
+            left_out.append(LeftOut(path.name, reason))
+            continue
         try:
-            if reason := _not_for_labels(path):
-                left_out.append(LeftOut(path.name, reason))
-                continue
             table = read(path)
         except DataError as error:
             if reason := _unrelated(path, lookup):
@@ -57,23 +58,25 @@ def choose_table(
             else:
                 unusable.append((path, error))
             continue
-        if any(lookup.match_all(table.ids).files):
-            usable.append(table)
+        matches = lookup.match_all(table.ids)
+        if any(matches.files):
+            usable.append((table, matches))
         else:
             left_out.append(LeftOut(path.name, f"none of the {len(table.ids):,} ids in it is an image found here"))
     if len(usable) > 1:
-        names = ", ".join(table.path.name for table in usable)
+        names = ", ".join(table.path.name for table, _ in usable)
         raise DataError(f"{lookup.root} has more than one table of labels ({names}): name one with --labels")
     if usable:
         left_out += [LeftOut(path.name, str(refusal)) for path, refusal in unusable]
-        return TableChoice(usable[0], tuple(left_out), _compared(usable[0], lookup, read_folders))
+        table, matches = usable[0]
+        return TableChoice(table, matches, tuple(left_out), _compared(table, matches, read_folders))
     if unusable:
         path, refusal = unusable[0]
         raise DataError(
             f"{path.name} is beside the images, but cannot be used as a table of labels: {refusal}. "
             f"Mend it, or leave it aside: --labels {NO_TABLE} reads labels from the names of folders"
         )
-    return TableChoice(None, (*left_out, *unsupported_tables(lookup.root)))
+    return TableChoice(None, left_out=(*left_out, *unsupported_tables(lookup.root)))
 
 
 def _tables(folder: Path) -> list[Path]:
@@ -85,7 +88,8 @@ def _tables(folder: Path) -> list[Path]:
 def _not_for_labels(path: Path) -> str | None:
     if "submission" in path.name.lower():  # Kaggle's sample names the test images, with a made-up label
         return "a sample submission"
-    columns = tuple(read_columns(path))
+    with path.open("rb") as file:  # the header alone: the table may be large
+        columns = tuple(file.readline(1000).decode(errors="replace").strip().split(","))
     return "written by headstart" if any(columns[: len(own)] == own for own in OWN_COLUMNS) else None
 
 
@@ -101,7 +105,7 @@ def _unrelated(path: Path, lookup: ImageLookup) -> str | None:
     return f"it has no column beside {named[0]!r}, so it has no labels" if len(columns) == 1 else None
 
 
-def _compared(table: Labels, lookup: ImageLookup, read_folders: Callable[[], FolderReading]) -> tuple[Guess, ...]:
+def _compared(table: Labels, matches: Matches, read_folders: Callable[[], FolderReading]) -> tuple[Guess, ...]:
     """What is to be told where the names of folders give other labels than the table.
 
     :raises DataError: nothing but its place says that the table is one of labels.
@@ -113,9 +117,10 @@ def _compared(table: Labels, lookup: ImageLookup, read_folders: Callable[[], Fol
     classes = sorted({label for label in folders.values() if label is not None})
     if len(classes) < 2:
         return ()
-    files = lookup.match_all(table.ids).files
     pairs = [
-        (label, folders.get(str(paths[0]))) for paths, label in zip(files, table.labels, strict=True) if len(paths) == 1
+        (label, folders.get(str(paths[0])))
+        for paths, label in zip(matches.files, table.labels, strict=True)
+        if len(paths) == 1
     ]
     if all(label == folder for label, folder in pairs):
         return ()
