@@ -106,11 +106,10 @@ def _file_to_write(layout: str, table: Path | None, plot: Path | None) -> Path |
 
 
 def _write_submission(predictions: Predictions, images: tuple[str, ...], sample: Path | None, out: Path) -> list[str]:
+    from headstart.files import write_or_keep
     from headstart.workflow import submission
 
     submitted = submission.make_submission(predictions, sample or submission.find_sample(images))
-    from headstart.files import write_or_keep
-
     write_or_keep(out, submitted.write)
     return [*submission.summary_lines(submitted, submission.log_loss(predictions)), str(out)]
 

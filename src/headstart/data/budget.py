@@ -37,9 +37,8 @@ class MemoryBudget:
 
     def _reset(self) -> None:
         self._free = threading.Condition()
-        self._waiting: list[
-            object
-        ] = []  # in the order in which they asked, so that small images do not pass large ones
+        # In the order in which they asked, so that small images do not pass large ones.
+        self._waiting: list[object] = []
         self.used = 0
 
     @contextmanager

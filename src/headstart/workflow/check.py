@@ -79,14 +79,7 @@ def inspect_images(manifest: Manifest, settings: EngineSettings, *, events: Even
     :raises TooManyProblems: the share of unusable images is above ``max_problems``.
     """
     cache = InspectionCache(paths.inspections(settings.cache_dir)) if isinstance(settings, FitSettings) else None
-    inspected = inspect_all(
-        manifest,
-        max_pixels=settings.max_pixels,
-        value_ranges=given_ranges(settings),
-        workers=settings.workers,
-        cache=cache,
-        events=events,
-    )
+    inspected = _inspect(manifest, settings, cache, events)
     check_problem_share(inspected, max_share=settings.max_problems)
     if unusable := len(inspected.unusable):
         events.notice(f"{unusable:,} of {len(inspected):,} images cannot be used and are set aside")
@@ -95,14 +88,20 @@ def inspect_images(manifest: Manifest, settings: EngineSettings, *, events: Even
 
 def check(manifest: Manifest, out: Path, settings: EngineSettings, *, events: Events | None = None) -> Manifest:
     """Inspect the images and write ``manifest.parquet`` and ``problems.csv``, however many have a problem."""
-    inspected = inspect_all(
+    events = events or Events()
+    inspected = _inspect(manifest, settings, None, events)
+    tell(inspected, settings, events=events)
+    inspected.write(out / "manifest.parquet")
+    inspected.write_problems(out / "problems.csv")
+    return inspected
+
+
+def _inspect(manifest: Manifest, settings: EngineSettings, cache: InspectionCache | None, events: Events) -> Manifest:
+    return inspect_all(
         manifest,
         max_pixels=settings.max_pixels,
         value_ranges=given_ranges(settings),
         workers=settings.workers,
+        cache=cache,
         events=events,
     )
-    tell(inspected, settings, events=events or Events())
-    inspected.write(out / "manifest.parquet")
-    inspected.write_problems(out / "problems.csv")
-    return inspected
