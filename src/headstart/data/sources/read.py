@@ -18,7 +18,7 @@ from headstart.data.sources.other_tables import read_split_tables, split_tables
 from headstart.data.sources.split_names import SplitNames, recognize_splits
 from headstart.data.sources.table_choice import NO_TABLE, TableChoice, choose_table
 from headstart.data.sources.tables import SUFFIXES, Labels, read_labels
-from headstart.data.uri import to_path, to_uri
+from headstart.data.uri import to_uri
 from headstart.description import DataDescription, Guess, LeftOut, SplitCount
 from headstart.errors import DataError
 
@@ -218,9 +218,10 @@ def _labeled(lookup: ImageLookup, table: Labels, choice: TableChoice, root: str)
         _only_match(lookup, name, files, table) or lookup.root / name
         for name, files in zip(table.ids, matches.files, strict=True)
     ]
-    folders = _split_folders(lookup.root, paths)
-    for name, label, split, path in zip(table.ids, table.labels, splits, paths, strict=True):
-        row = FoundImage(to_uri(path), label, split if table.splits else folders.splits.get(_top(lookup.root, path)))
+    tops = [_top(str(lookup.root), str(path)) for path in paths]
+    folders = _split_folders(tops)
+    for name, label, split, path, top in zip(table.ids, table.labels, splits, paths, tops, strict=True):
+        row = FoundImage(to_uri(path), label, split if table.splits else folders.splits.get(top))
         before = rows.setdefault(row.uri, row)
         if before.label is None:
             rows[row.uri] = row
@@ -235,7 +236,8 @@ def _labeled(lookup: ImageLookup, table: Labels, choice: TableChoice, root: str)
         if folders.guessed:
             reading = ", ".join(f"{name}: {folders.splits[name]}" for name in sorted(folders.guessed))
             guesses = (*guesses, Guess(f"the folders are splits ({reading})", "--split-column"))
-    if others := len({str(lookup.root / path) for path in lookup.tree.images} - {str(to_path(uri)) for uri in rows}):
+    below = f"{lookup.root}{os.sep}"
+    if others := len({below + image for image in lookup.tree.images}.difference(map(str, paths))):
         left_out = (*left_out, LeftOut(f"{others:,} image{'s' * (others != 1)}", f"not named by {table.path.name}"))
     return _manifest(list(rows.values()), root, "table", table=table, names=names, left_out=left_out, guesses=guesses)
 
@@ -247,13 +249,14 @@ def _only_match(lookup: ImageLookup, name: str, files: list[Path], table: Labels
     return files[0] if files else None
 
 
-def _split_folders(root: Path, paths: Sequence[Path]) -> SplitNames:
+def _split_folders(tops: Sequence[str]) -> SplitNames:
     """The splits that the topmost folders of the images stand for; a single one next to other folders is none."""
-    tops = {top for path in paths if (top := _top(root, path))}
-    found = recognize_splits(tops)
-    return found if len(found.splits) == len(tops) or len(found.distinct) > 1 else SplitNames({})
+    names = {top for top in tops if top}
+    found = recognize_splits(names)
+    return found if len(found.splits) == len(names) or len(found.distinct) > 1 else SplitNames({})
 
 
-def _top(root: Path, path: Path) -> str:
-    parts = path.relative_to(root).parts if path.is_relative_to(root) else ()
-    return parts[0] if len(parts) > 1 else ""
+def _top(root: str, path: str) -> str:
+    """The topmost folder below the root, or nothing. Not by pathlib, since it is called for every row."""
+    below, separator, _ = path.removeprefix(f"{root}{os.sep}").partition(os.sep)
+    return below if separator and below else ""

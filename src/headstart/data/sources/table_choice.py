@@ -111,12 +111,13 @@ def _compared(table: Labels, matches: Matches, read_folders: Callable[[], Folder
     :raises DataError: nothing but its place says that the table is one of labels.
     """
     try:
-        folders = {str(to_path(row.uri)): row.label for row in read_folders().images}
+        images = read_folders().images
     except DataError:  # two readings of the folders; the table decides
         return ()
-    classes = sorted({label for label in folders.values() if label is not None})
+    classes = sorted({row.label for row in images if row.label is not None})
     if len(classes) < 2:
         return ()
+    folders = {str(to_path(row.uri)): row.label for row in images}
     pairs = [
         (label, folders.get(str(paths[0])))
         for paths, label in zip(matches.files, table.labels, strict=True)
