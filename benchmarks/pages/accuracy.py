@@ -134,6 +134,26 @@ def priors(result: Figures) -> list[str]:
     ]
 
 
+def stages(result: Figures) -> list[str]:
+    """What the pooled stages gain."""
+    rows = [
+        [
+            f"{name}, {found['images']:,} images",
+            choice if choice != "auto" else f"auto: {', '.join(each['chosen'])}",
+            *metrics(each),
+            figure(each["seconds"]),
+        ]
+        for name, found in result.items()
+        if isinstance(found, dict) and "auto" in found
+        for choice, each in found.items()
+        if choice != "images"
+    ]
+    return [
+        *heading("Pooled stages as features of the head", result),
+        *table(["test split", "stages", "accuracy", "log-loss", "ECE", "seconds"], rows),
+    ]
+
+
 def few_images(result: Figures) -> list[str]:
     """Few images per class."""
     rows = [
@@ -164,6 +184,7 @@ SECTIONS = {
     "peer_comparison-gpu": Section(peer_comparison, draw_peer_comparison),
     "search": Section(search),
     "held_out": Section(held_out),
+    "stages": Section(stages),
     "priors": Section(priors),
     "few_images": Section(few_images),
     "update": Section(update),

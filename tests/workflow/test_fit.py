@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import re
 import shutil
 from collections.abc import Callable, Sequence
@@ -130,6 +131,23 @@ def _check_files(run: Path, found: FitResult) -> None:
     assert np.array_equal(shares.astype(np.float32), found.probabilities)
 
 
+@pytest.mark.parametrize(("stages", "expected"), [("none", []), ("late:0.5", ["layer3", "layer2"])])
+def test_stages_of_the_head_are_handed_over(
+    photos: Photos, fitted: Fit, tmp_path: Path, stages: str, expected: list[str]
+) -> None:
+    found = fitted(photos(red=14, green=14, blue=14), train="head", stages=stages, test_share=0.2)
+    assert {record.stages for record in found.history} == ({stages} if expected else {None})
+    run = save_run(found, tmp_path / "run")
+    document = json.loads((run / "classifier" / "model.json").read_text(encoding="utf-8"))
+    assert [stage["name"] for stage in document["stages"]] == expected
+    classifier, examined = load(run), found.manifest.in_split("test").usable
+    assert np.allclose(classifier.predict_proba(examined, settings=PLAIN), found.probabilities, atol=1e-5)
+    again = pickle.loads(pickle.dumps(classifier))
+    assert np.array_equal(
+        again.predict_proba(examined, settings=PLAIN), classifier.predict_proba(examined, settings=PLAIN)
+    )
+
+
 @pytest.mark.parametrize("train", ["head", "last:1", "all"])
 def test_second_fit_reuses_the_features_and_is_identical(photos: Photos, fitted: Fit, told: Any, train: str) -> None:
     folder = photos(red=8, green=8)
@@ -209,7 +227,7 @@ def test_validation_is_evaluated_without_a_test_split(photos: Photos, fitted: Fi
     found = fitted(photos(red=10, green=10), validation_share=0.3)
     assert found.split == "validation"
     assert len(found.probabilities) == found.evaluation.images == 6
-    assert found.evaluation.notes[0].startswith("These images were not trained on, but ")
+    assert found.evaluation.notes[0].startswith("These images were not trained on. Settings were chosen on them")
 
 
 def test_unlabeled_images_are_left_out(photos: Photos, fitted: Fit, told: Any) -> None:

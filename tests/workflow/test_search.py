@@ -61,12 +61,12 @@ def stripes(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
 @pytest.fixture
 def held_back(monkeypatch: pytest.MonkeyPatch) -> None:
     """Only the zero prior, so that deeper training has something to gain."""
-    monkeypatch.setattr(DiscriminantPrior, "fit", lambda *_: None)
+    monkeypatch.setattr(DiscriminantPrior, "fit", lambda *_, **__: None)
 
 
 @pytest.mark.usefixtures("held_back")
 def test_deeper_training_is_kept_where_it_improves_validation(stripes: Manifest, fitted: Fit, tmp_path: Path) -> None:
-    found = fitted(stripes, train="auto", validation_share=0.4, epochs=8, size=32, seed=2, l2=100.0)
+    found = fitted(stripes, train="auto", validation_share=0.4, epochs=8, size=32, seed=2, l2=100.0, stages="none")
     assert trials(found)[:2] == ["head", "last:1"]
     best = min(found.evaluation.trials, key=lambda row: row.log_loss)
     assert chosen(found) == best
@@ -84,14 +84,23 @@ def test_deeper_training_is_kept_where_it_improves_validation(stripes: Manifest,
 def test_fine_tuning_starts_from_a_head_without_the_discriminant_prior(
     stripes: Manifest, fitted: Fit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings = {"train": "auto", "validation_share": 0.4, "epochs": 2, "size": 32, "seed": 2, "l2": 100.0}
+    settings = {
+        "train": "auto",
+        "validation_share": 0.4,
+        "epochs": 2,
+        "size": 32,
+        "seed": 2,
+        "l2": 100.0,
+        "stages": "none",
+    }
 
     def trained(found: FitResult) -> list[tuple[float, float]]:
-        return [(line.loss, line.val_loss) for line in found.history if line.trial == "last:1"]
+        own = [line for line in found.history if (line.trial, line.stage) == ("last:1", "finetune")]
+        return [(line.loss, line.val_loss) for line in own]
 
     pulled = fitted(stripes, **settings)
     assert [line.prior for line in pulled.history if line.chosen and line.trial == "head"] == ["discriminant"]
-    monkeypatch.setattr(DiscriminantPrior, "fit", lambda *_: None)
+    monkeypatch.setattr(DiscriminantPrior, "fit", lambda *_, **__: None)
     assert trained(fitted(stripes, **settings)) == trained(pulled) != []
 
 
@@ -154,7 +163,7 @@ def test_losing_trial_does_not_change_the_result(stripes: Manifest, fitted: Fit)
 
 @pytest.mark.usefixtures("held_back")
 def test_trained_trial_must_improve_by_more_than_a_standard_error(stripes: Manifest, fitted: Fit) -> None:
-    found = fitted(stripes, train="auto", validation_share=0.4, epochs=8, size=32, seed=1)
+    found = fitted(stripes, train="auto", validation_share=0.4, epochs=8, size=32, seed=0, stages="none")
     head, tried = found.evaluation.trials
     assert tried.log_loss < head.log_loss
     assert head.chosen

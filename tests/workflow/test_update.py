@@ -14,7 +14,7 @@ from headstart.config import FitSettings
 from headstart.data.manifest import Manifest
 from headstart.data.sources.read import read_images
 from headstart.errors import DataError, RunError, SettingsError
-from headstart.evaluate.schema import read_run_info, write_run_info
+from headstart.evaluate.schema import read_history, read_run_info, write_run_info
 from headstart.workflow.fit import FitResult, fit
 from headstart.workflow.runs import save_run
 from headstart.workflow.update import extended, settings_of
@@ -81,7 +81,11 @@ def test_image_given_again_is_not_duplicated(old: tuple[Path, FitResult]) -> Non
 
 def test_settings_of_the_run_are_overridden_by_given_ones(old: tuple[Path, FitResult]) -> None:
     run, before = old
-    assert settings_of(run, {}).values() == {**before.settings.values(), "train": "head"}
+    assert settings_of(run, {}).values() == {
+        **before.settings.values(),
+        "train": "head",
+        "stages": next(record.stages for record in before.history if record.chosen),
+    }
     assert settings_of(run, {"l2": "0.1", "train": "auto"}).values() == {
         **before.settings.values(),
         "l2": 0.1,
@@ -96,6 +100,15 @@ def test_l2_penalty_is_not_chosen_again(photos: Photos, fitted: Callable[..., Fi
     assert settings_of(run, {}).l2 == chosen
     assert settings_of(run, {"train": "auto"}).l2 is None
     assert settings_of(run, {"l2": "0.25"}).l2 == 0.25
+
+
+def test_stages_are_not_chosen_again(photos: Photos, fitted: Callable[..., FitResult], tmp_path: Path) -> None:
+    run = save_run(fitted(photos(red=10, green=10), train="head", stages="all:0.25"), tmp_path / "run")
+    assert settings_of(run, {}).stages == "all:0.25"
+    assert settings_of(run, {"stages": "none"}).stages == "none"
+    run = save_run(fitted(photos(red=10, green=10), train="head"), tmp_path / "chosen")
+    (chosen,) = [record for record in read_history(run / "history.jsonl") if record.chosen]
+    assert settings_of(run, {}).stages == chosen.stages
 
 
 def test_errors(old: tuple[Path, FitResult], photos: Photos, tmp_path: Path) -> None:

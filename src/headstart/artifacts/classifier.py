@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +19,7 @@ from headstart.artifacts.model_document import (
     InputRecord,
     ModelDocument,
     ModelMetadata,
+    StageRecord,
     read_model_document,
     write_model_document,
 )
@@ -35,6 +36,7 @@ from headstart.inference.pipeline import Decision, InferencePipeline
 from headstart.inference.results import InferenceResult, PredictionSetRule, set_names
 from headstart.models.backbone import build, load_backbone
 from headstart.models.importers.graphs import ImportedNetwork, build_imported
+from headstart.models.stage_head import Stage, add_stage_head, stage_head
 
 __all__ = ["Classifier", "ModelMetadata", "load"]
 
@@ -184,6 +186,7 @@ class Classifier:
             save_file(state, temporary)
             digest = file_checksum(temporary)
         files = self.network.save_graph(folder) if isinstance(self.network, ImportedNetwork) else {}
+        of_stages = stage_head(self.network)
         document = ModelDocument(
             model=self.model,
             train=self.train,
@@ -196,6 +199,7 @@ class Classifier:
             headstart=__version__,
             torch=torch.__version__,
             digest=digest,
+            stages=() if of_stages is None else tuple(StageRecord(**asdict(stage)) for stage in of_stages.stages),
             files=files,
             ood_detector=None if self.ood_detector is None else _save_ood_detector(self.ood_detector, folder),
         )
@@ -224,6 +228,8 @@ def load(folder: str | Path) -> Classifier:
     classes, files = len(document.classes), document.files
     try:
         network = build_imported(root, files, classes=classes) if files else build(document.model, classes=classes)
+        if document.stages:
+            add_stage_head(network, [Stage(**asdict(record)) for record in document.stages], classes)
         network.load_state_dict(state)
     except (TypeError, ValueError, AttributeError, RuntimeError, HeadstartError) as failure:
         raise RunError(f"{root}: this version of headstart cannot load the classifier ({failure})") from failure

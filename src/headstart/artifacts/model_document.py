@@ -20,6 +20,7 @@ __all__ = [
     "InputRecord",
     "ModelDocument",
     "ModelMetadata",
+    "StageRecord",
     "read_model_document",
     "write_model_document",
 ]
@@ -69,6 +70,16 @@ class InputRecord:
 
 
 @dataclass(frozen=True)
+class StageRecord:
+    """The fields of :class:`headstart.models.stage_head.Stage`: a module whose pooled output the head is given."""
+
+    name: Name
+    channels: Annotated[int, Ge(1), Le(65_536)]
+    layout: Literal["NCHW", "NHWC", "NLC"]
+    prefix_tokens: Annotated[int, Ge(0), Le(1024)]
+
+
+@dataclass(frozen=True)
 class ModelDocument:
     """A classifier without its arrays. Digests are BLAKE2b of whole files, in 32 hexadecimal digits."""
 
@@ -83,6 +94,7 @@ class ModelDocument:
     headstart: str  # version
     torch: str  # version
     digest: str  # of model.safetensors
+    stages: tuple[StageRecord, ...] = ()  # those that the head is given beside the last features, last one first
     files: dict[str, str] = field(default_factory=dict)  # digests of the files of an imported network
     ood_detector: str | None = None  # digest of ood_detector.safetensors
 

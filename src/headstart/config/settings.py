@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import math
+import re
 from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,9 @@ __all__ = [
     "three_numbers",
     "two_numbers",
 ]
+
+
+_STAGES = re.compile(r"auto|none|(?:late|all):(\d+(?:\.\d+)?)")
 
 
 def three_numbers(text: str) -> tuple[float, float, float]:
@@ -80,6 +84,14 @@ def _mistake_in_value_range(value: Any) -> str | None:
     except (ValueError, AttributeError):
         return f"value_range must be two numbers, the lower one first, for example 0,4095, got {value!r}"
     return None
+
+
+def _mistake_in_stages(value: Any) -> str | None:
+    found = _STAGES.fullmatch(value) if isinstance(value, str) else None
+    if found and (found[1] is None or float(found[1]) > 0):
+        return None
+    expected = "auto, none, late:WEIGHT or all:WEIGHT with a weight above 0, for example late:0.5"
+    return f"stages must be {expected}, got {value!r}"
 
 
 @dataclass(kw_only=True)
@@ -289,6 +301,14 @@ class FitSettings(FineTuningSettings, InputSettings, EngineSettings):
     pretrained_head: bool = option(
         True,
         "Prior of the head: the weights of the pretrained head, for the classes whose names match.",
+        group="Head",
+    )
+    stages: str = option(
+        "auto",
+        "Pooled outputs of the network's stages that a solved head is given beside the last features: auto (chosen on "
+        "validation), none, late:WEIGHT (the later half of the stages) or all:WEIGHT.",
+        metavar="STAGES",
+        check=_mistake_in_stages,
         group="Head",
     )
     l2: float | None = option(

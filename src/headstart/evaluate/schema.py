@@ -276,6 +276,7 @@ class EpochRecord:
     lr: float | None = None  # fine-tuning: learning rate of the head at the first step
     l2: float | None = None  # head: penalty
     prior: str | None = None  # head: what the penalty pulls to
+    stages: str | None = None  # head: the pooled stages that it was given, with their weight
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ measured times, so that a fit is reproducible: sums in another order differ in t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -15,7 +16,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-__all__ = ["channels_last_gradients", "prefers_channels_last", "to_channels_last"]
+from headstart.models.stage_head import Unpack
+
+__all__ = ["channels_last_gradients", "choose_memory_format", "prefers_channels_last", "to_channels_last"]
 
 _SMALL_MAP = 64  # pixels
 
@@ -29,6 +32,18 @@ def prefers_channels_last(tail: nn.Module, precision: str) -> bool:
     convolutions = [module for module in tail.modules() if isinstance(module, nn.Conv2d)]
     kernels = [max(module.kernel_size) for module in convolutions if module.groups == module.in_channels > 1]
     return bool(kernels) and (precision == "float32" or max(kernels) <= 3)
+
+
+def choose_memory_format(tail: nn.Module, precision: str) -> bool:
+    """Whether to convert what this tail is given with :func:`to_channels_last`.
+
+    A tail that takes packed rows is told to convert the maps that it unpacks.
+    """
+    last = prefers_channels_last(tail, precision)
+    for module in tail.modules():
+        if isinstance(module, Unpack):
+            module.channels_last = last and math.prod(module.shape[-2:]) <= _SMALL_MAP
+    return last
 
 
 def to_channels_last(inputs: Tensor, *, last: bool) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,9 +14,9 @@ from torch import Tensor, nn
 
 from headstart.execution.forks import new_lock
 from headstart.features.sources import FeatureSource
-from headstart.inference.memory_format import prefers_channels_last, to_channels_last
+from headstart.inference.memory_format import choose_memory_format, to_channels_last
 
-__all__ = ["NetworkOutputs", "autocast", "logits", "mean_outputs", "network_outputs", "to_tensor"]
+__all__ = ["NetworkOutputs", "autocast", "head_inputs", "logits", "mean_outputs", "network_outputs", "to_tensor"]
 
 _BATCH_SIZE = 64  # feature maps have many channels: with 256 images they take hundreds of megabytes
 _HOOK = new_lock()  # the hook of one thread must not see the images of another
@@ -65,6 +66,30 @@ def network_outputs(
     return NetworkOutputs(values, np.concatenate(batches) if vectors else None, step)
 
 
+def head_inputs(
+    tail: nn.Module, heads: Sequence[nn.Module], source: FeatureSource, *, device: str = "cpu"
+) -> NDArray[np.float32]:
+    """Run the tail in evaluation mode, and return what some of its layers are given, one after the other, (N, D).
+
+    :param heads: layers of the tail that are given one vector per image.
+
+    >>> from headstart.features.sources import InMemoryFeatures
+    >>> tail = nn.Sequential(nn.ReLU(), nn.Linear(2, 3))
+    >>> head_inputs(tail, [tail[1]], InMemoryFeatures(np.array([[1, -1]], np.float32)))
+    array([[1., 0.]], dtype=float32)
+    """
+    batches: list[list[NDArray[np.float32]]] = [[] for _ in heads]
+    with _HOOK, ExitStack() as hooks:
+        for head, own in zip(heads, batches, strict=True):
+
+            def record(_: nn.Module, inputs: tuple[Tensor, ...], own: list[NDArray[np.float32]] = own) -> None:
+                own.append(inputs[0].float().cpu().numpy())
+
+            hooks.callback(head.register_forward_pre_hook(record).remove)
+        logits(tail, source, device=device)
+    return np.concatenate([np.concatenate(own) for own in batches], axis=1)
+
+
 def mean_outputs(views: Sequence[NetworkOutputs]) -> NetworkOutputs:
     """The mean of the logits, and of the embeddings, over several views of the same images.
 
@@ -87,7 +112,7 @@ def logits(
 ) -> NDArray[np.float32]:
     """Run the tail in evaluation mode, 64 inputs at a time; returns (N, C)."""
     tail.to(device).eval()
-    batches, last = [], prefers_channels_last(tail, precision)
+    batches, last = [], choose_memory_format(tail, precision)
     with autocast(device, precision):
         for start in range(0, len(source), _BATCH_SIZE):
             rows = np.arange(start, min(start + _BATCH_SIZE, len(source)))

@@ -142,7 +142,7 @@ class InferencePipeline:
     def _open_view(self, settings: EngineSettings, calibration: Calibration | None) -> Run:
         parts = self.parts
         if parts.at_image:
-            whole = self._engine(self.network, settings, precision="float32", calibration=calibration)
+            whole = self._engine(parts.tail, settings, precision="float32", calibration=calibration)
             return lambda images: NetworkOutputs(whole(images), None)
         # The default of ``precision`` is for pretrained networks: their published accuracy is that of float32.
         engine = self._engine(parts.prefix, settings, precision=self.precision, calibration=calibration)

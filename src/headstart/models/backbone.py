@@ -32,6 +32,8 @@ from headstart.models.importers.keras import (
 )
 from headstart.models.importers.keras.files import is_saved_model
 from headstart.models.seeding import seeded
+from headstart.models.stage_head import add_stage_head, remove_stage_head
+from headstart.models.stages import find_stages
 from headstart.models.trainable import head_parameter_names, init_head_glorot
 from headstart.models.weights import load_weights
 
@@ -80,16 +82,22 @@ class Backbone:
         """How the file was read, and what was guessed, one line each."""
         return [f"{self.name}: {each}" for each in (*self.facts, *self.guesses)]
 
-    def with_new_head(self, classes: int, *, seed: int, initialization: str = "network") -> Backbone:
+    def with_new_head(
+        self, classes: int, *, seed: int, initialization: str = "network", stages: bool = False
+    ) -> Backbone:
         """Replace the head of the module by one for ``classes`` classes; the old one is kept as ``pretrained_head``.
 
         :param initialization: "network", as the code of the network does it, or "glorot", as Keras does.
+        :param stages: whether the head is also given the pooled outputs of the stages, where the network has any.
         """
         old = self.head
+        remove_stage_head(self.module)
         with seeded(seed):
             self.module.reset_classifier(classes)  # type: ignore[operator]
             if initialization == "glorot":
                 init_head_glorot(self.module)
+        if stages and (found := find_stages(self.module, self.input_shape)):
+            add_stage_head(self.module, found, classes)
         return replace(self, pretrained_head=old)
 
     @contextmanager

@@ -7,17 +7,19 @@ another.
 
 from __future__ import annotations
 
+import copy
 import inspect
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import reduce
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, fx, nn
 
 from headstart.execution.forks import new_lock
+from headstart.models.stage_head import StageHead, extend_graph, stage_head
 
 __all__ = ["TRACING", "Trace", "TracingError", "remove_unused", "trace"]
 
@@ -40,6 +42,9 @@ class Trace:
     graph: fx.Graph
     from_image: frozenset[fx.Node]  # operations whose results depend on the image; the others can be rerun anywhere
     results: dict[fx.Node, tuple[Any, Any]]  # for 2 and for 3 images; tensors are on the meta device, without values
+    outputs: dict[str, fx.Node]  # the operation that computes a module's output, by the module's name
+    network_output: fx.Node  # what the network's own forward returns
+    pooled_stages: tuple[fx.Node, ...] = ()  # where there is a stage head
 
     @property
     def order(self) -> list[str]:
@@ -59,7 +64,8 @@ class Trace:
         for node in self.graph.nodes:
             if node.op == "call_module":
                 module = self.network.get_submodule(str(node.target))
-                counted.append((str(node.target), _count_layers(module)))
+                if not isinstance(module, StageHead):
+                    counted.append((str(node.target), _count_layers(module)))
             elif node.op == "call_function" and getattr(node.target, "__name__", "") in ("add", "iadd"):
                 counted.append(("", 1))
         return [(name, count) for name, count in counted if count]
@@ -95,18 +101,23 @@ class Trace:
 
 
 def trace(network: nn.Module, input_shape: Sequence[int]) -> Trace:
-    """Trace a network once, and run it on 2 and on 3 images.
+    """Trace a network once, with its stage head if it has one, and run it on 2 and on 3 images.
 
     :param input_shape: of one image, (3, H, W).
     :raises TracingError: the network cannot be traced; the message has the reason.
     """
     try:
-        graph = _trace_graph(network)
-        two, three = (_record_results(network, graph, (count, *input_shape)) for count in (2, 3))
+        graph, outputs = _trace_graph(network)
+        (end,) = (node for node in graph.nodes if node.op == "output")
+        network_output = end.args[0]
+        head = stage_head(network)
+        pooled = () if head is None else extend_graph(graph, outputs, head)
+        two, three = _record_results(network, graph, (2, 3), input_shape)
     except Exception as failure:  # fx raises several types for control flow that it cannot follow
         reason = str(failure).strip().split("\n")[0]
         raise TracingError(f"{type(failure).__name__}: {reason}") from failure
-    return Trace(network, graph, _image_dependent(graph), {node: (two[node], three[node]) for node in two})
+    results = {node: (two[node], three[node]) for node in two}
+    return Trace(network, graph, _image_dependent(graph), results, outputs, network_output, pooled)
 
 
 def remove_unused(graph: fx.Graph) -> fx.Graph:
@@ -126,6 +137,7 @@ class _Tracer(fx.Tracer):
         super().__init__(autowrap_functions=tuple(get_notrace_functions()))
         self.leaf_types = (*get_notrace_modules(), nn.modules.batchnorm._BatchNorm)
         self.thread = threading.get_ident()
+        self.outputs: dict[str, fx.Node] = {}
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         return isinstance(m, self.leaf_types) or super().is_leaf_module(m, module_qualified_name)
@@ -134,7 +146,10 @@ class _Tracer(fx.Tracer):
         """A call of any module in any thread gets here, but only those of this thread are traced."""
         if threading.get_ident() != self.thread:
             return forward(*args, **kwargs)
-        return super().call_module(m, forward, args, kwargs)
+        output = super().call_module(m, forward, args, kwargs)
+        if isinstance(output, fx.Proxy):
+            self.outputs[self.path_of_module(m)] = output.node
+        return output
 
     def getattr(self, attr: str, attr_val: Any, parameter_proxy_cache: dict[str, fx.Proxy]) -> Any:
         """As :meth:`call_module`, for attributes of modules."""
@@ -150,11 +165,13 @@ def _count_layers(module: nn.Module) -> int:
     return 1 + is_norm * _count_layers(getattr(module, "act", nn.Identity()))
 
 
-def _trace_graph(network: nn.Module) -> fx.Graph:
+def _trace_graph(network: nn.Module) -> tuple[fx.Graph, dict[str, fx.Node]]:
+    """The operations, and which of them computes the output of each module."""
     arguments = list(inspect.signature(network.forward).parameters.values())[1:]
     options = {each.name: each.default for each in arguments if each.default is not inspect.Parameter.empty}
     with TRACING:
-        graph = _Tracer().trace(network, concrete_args=options)
+        tracer = _Tracer()
+        graph = tracer.trace(network, concrete_args=options)
     for node in reversed(graph.nodes):
         # The InputSpec fixes the input size: an assertion on it would be one more dependency across the cut.
         if node.op == "call_function" and getattr(node.target, "__name__", "").startswith("_assert"):
@@ -162,7 +179,8 @@ def _trace_graph(network: nn.Module) -> fx.Graph:
     remove_unused(graph)
     for option in [node for node in graph.nodes if node.op == "placeholder"][1:]:
         graph.erase_node(option)  # its value is fixed
-    return graph
+    left = set(graph.nodes)
+    return graph, {name: node for name, node in tracer.outputs.items() if node in left}
 
 
 def _image_dependent(graph: fx.Graph) -> frozenset[fx.Node]:
@@ -171,6 +189,9 @@ def _image_dependent(graph: fx.Graph) -> frozenset[fx.Node]:
         if node.op == "placeholder" or reached.intersection(node.all_input_nodes):
             reached.add(node)
     return frozenset(reached)
+
+
+_Results: TypeAlias = dict[fx.Node, Any]
 
 
 class _Recorder(fx.Interpreter):
@@ -188,11 +209,29 @@ class _Recorder(fx.Interpreter):
         return value
 
 
-def _record_results(network: nn.Module, graph: fx.Graph, shape: Sequence[int]) -> dict[fx.Node, Any]:
+def _record_results(network: nn.Module, graph: fx.Graph, counts: Sequence[int], shape: Sequence[int]) -> list[_Results]:
+    """The results for each number of images: on the meta device, where shapes are known without computing anything."""
+    try:
+        return [_recorded(_on_meta(network), graph, (count, *shape), "meta") for count in counts]
+    except (NotImplementedError, RuntimeError):  # an operation that has no such kernel, or a tensor that is no buffer
+        device = next(network.parameters()).device
+        return [_recorded(network, graph, (count, *shape), device) for count in counts]
+
+
+def _recorded(network: nn.Module, graph: fx.Graph, shape: Sequence[int], device: str | torch.device) -> _Results:
     recorder = _Recorder(network, graph)
     with torch.no_grad():
-        recorder.run(torch.zeros(shape, device=next(network.parameters()).device))
+        recorder.run(torch.zeros(tuple(shape), device=device))
     return recorder.results
+
+
+def _on_meta(network: nn.Module) -> nn.Module:
+    """A copy of the network whose parameters and buffers have shapes, but no values."""
+    memo: dict[int, Any] = {}
+    for tensor in (*network.parameters(), *network.buffers()):
+        empty = tensor.detach().to("meta")
+        memo[id(tensor)] = nn.Parameter(empty, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else empty
+    return copy.deepcopy(network, memo)  # entries of the memo are not copied
 
 
 def _is_static(two: Any, three: Any) -> bool:

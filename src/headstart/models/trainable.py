@@ -9,6 +9,7 @@ from torch import nn
 from torch.nn import init
 
 from headstart.errors import CutError
+from headstart.models.stage_head import stage_head
 
 __all__ = ["head_parameter_names", "init_head_glorot", "parameter_blocks", "select_parameters"]
 
@@ -18,14 +19,21 @@ def select_parameters(
 ) -> list[str]:
     """Return the names of the parameters to train.
 
+    The stage head is trained with the head alone: what is trained deeper leaves it as it was solved.
+
     :param train: "head", "last:N", "layers:N", "from:MODULE" or "all".
     :param order: for "from:MODULE", the names of modules (and of parameters used directly) in execution order.
     :param layers: for "layers:N", the names of modules in execution order, each with its number of layers.
     :raises CutError: ``train`` selects nothing in this network.
     """
-    kind, _, value = train.partition(":")
+    of_stages = _stage_head_names(network)
     if train == "head":
-        return head_parameter_names(network)
+        return [*head_parameter_names(network), *of_stages]
+    return [name for name in _select(network, train, order, layers) if name not in of_stages]
+
+
+def _select(network: nn.Module, train: str, order: Sequence[str], layers: Sequence[tuple[str, int]]) -> list[str]:
+    kind, _, value = train.partition(":")
     if train == "all":
         return [name for name, _ in network.named_parameters()]
     if kind == "last" and value.isdecimal() and int(value):
@@ -44,6 +52,11 @@ def head_parameter_names(network: nn.Module) -> list[str]:
     if not names:
         raise CutError("this network has no head with parameters")
     return names
+
+
+def _stage_head_names(network: nn.Module) -> list[str]:
+    wanted = stage_head(network)
+    return [name for name, parameter in network.named_parameters() if wanted is not None and parameter is wanted.weight]
 
 
 def init_head_glorot(network: nn.Module) -> None:

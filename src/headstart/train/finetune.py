@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from headstart.errors import SettingsError
 from headstart.evaluate.schema import EpochRecord
 from headstart.features.sources import FeatureDataset
-from headstart.inference.memory_format import channels_last_gradients, prefers_channels_last, to_channels_last
+from headstart.inference.memory_format import channels_last_gradients, choose_memory_format, to_channels_last
 from headstart.inference.network import autocast, logits
 from headstart.models.seeding import seeded
 from headstart.train.batches import Batch, add_noise, draw_views, gather, mixup, split_batches
@@ -145,7 +145,7 @@ class _Trainer:
     ) -> None:
         self.tail, self.train, self.config, self.device, self.balance = tail, train, config, device, balance
         self.optimizer = _optimizer(tail, config)
-        self.channels_last = prefers_channels_last(tail, config.precision)
+        self.channels_last = choose_memory_format(tail, config.precision)
         self.shuffle_rng = np.random.default_rng(config.seed)
         # A second stream, so that views and mixup leave the order of the images as it is without them.
         self.augment_rng = np.random.default_rng([config.seed, 1])

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from headstart.inference.memory_format import channels_last_gradients, prefers_channels_last, to_channels_last
+from headstart.inference.memory_format import channels_last_gradients, choose_memory_format, to_channels_last
 from headstart.inference.network import autocast
 from headstart.train.finetune import TrainConfig
 from headstart.train.timing import fastest
@@ -31,7 +31,7 @@ def step_seconds(
     batch = (
         (noise * 255).to(torch.uint8)
         if uint8
-        else to_channels_last(noise, last=prefers_channels_last(tail, config.precision))
+        else to_channels_last(noise, last=choose_memory_format(tail, config.precision))
     )
     targets = torch.zeros(config.batch_size, dtype=torch.int64, device=device)
 

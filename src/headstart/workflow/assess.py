@@ -31,6 +31,7 @@ from headstart.inference.pipeline import Decision
 from headstart.inference.results import PredictionSetRule
 from headstart.models.backbone import Backbone
 from headstart.models.class_names import match
+from headstart.models.stage_head import drop_unused_stages
 from headstart.workflow.dataset import Dataset
 from headstart.workflow.extraction import extract
 from headstart.workflow.int8 import int8_cost, int8_sample
@@ -41,12 +42,13 @@ __all__ = ["Assessment", "assess", "calibrate"]
 
 _SPLIT_NAMES = {"train": "cross-validation"}
 _NOTES = {
-    "validation": "These images were not trained on, but the L2 penalty, the best epoch and what to train were chosen "
-    "on them, so the figures are slightly optimistic. A solved head is then solved once more with these images, unless "
-    "--no-refit: the figures are those of the head before.",
+    "validation": "These images were not trained on. Settings were chosen on them: what to train, the L2 penalty, the "
+    "stages; so each image is judged by what the other images choose, in ten folds. Only the best epoch of a "
+    "fine-tuned network is one that they have all chosen. A solved head is then solved once more with these images, "
+    "unless --no-refit: the figures are those of the head before.",
     "test": "These images were neither trained on nor used for any choice.",
     "train": "There are few images: each was predicted by a head that was solved without it (5-fold cross-validation). "
-    "The L2 penalty was chosen on the same images, so the figures are slightly optimistic.",
+    "The L2 penalty and the stages by which an image is judged were chosen by the images of the other folds.",
 }
 
 
@@ -86,7 +88,7 @@ def assess(trial: Trial, decision: Decision, search: Search, *, events: Events) 
         outputs = trial.outputs if cross_fitted else None
         outputs = outputs or extractor.outputs(dataset.split(split))
         detector = _ood_detector(trial, dataset, split, outputs)
-    logits = trial.logits if cross_fitted else outputs.logits
+    logits = search.cross_fitted_logits(dataset) if cross_fitted else outputs.logits
     decision = replace(decision, ood_detector=detector)
     result = decision.decide(outputs)
     probabilities: NDArray[np.floating] = (
@@ -190,8 +192,10 @@ def _ood_metrics(
 def _pack(trial: Trial, dataset: Dataset, decision: Decision) -> Classifier:
     """The classifier that is handed over; the trial's weights stay in the network for good."""
     backbone, settings = trial.extractor.backbone, trial.extractor.settings
+    network = backbone.keep(trial.state)
+    drop_unused_stages(network)
     return Classifier(
-        backbone.keep(trial.state),
+        network,
         dataset.classes,
         backbone.spec,
         backbone.name,

@@ -25,10 +25,11 @@ from headstart.features.sources import AveragedViews, FeatureSource, InMemoryFea
 from headstart.features.table import FeatureStore, FeatureTable
 from headstart.inference.compiled_cache import cache_path
 from headstart.inference.engine import Engine, Normalized, choose_batch_size, choose_precision, open_engine
-from headstart.inference.network import NetworkOutputs, mean_outputs, network_outputs
+from headstart.inference.network import NetworkOutputs, head_inputs, mean_outputs, network_outputs
 from headstart.inference.quantization import Calibration
 from headstart.models.backbone import Backbone, digest
 from headstart.models.cut import Cut, cut
+from headstart.models.stage_head import stage_head
 from headstart.train.heads import LinearHead, matched_head
 from headstart.train.heads.vectors import Vectors
 from headstart.workflow.dataset import Dataset
@@ -155,12 +156,31 @@ class FeatureExtractor:
         for name, parameter in self.backbone.module.named_parameters():
             parameter.requires_grad_(name in trainable)
 
-    def head_state(self, weight: Tensor, bias: Tensor) -> dict[str, Tensor]:
-        """The parameters of a linear head, by their names in the network."""
-        head = self.backbone.head
-        values = {id(head.weight): weight, id(head.bias): bias}
-        parameters = dict(self.backbone.module.named_parameters())
-        return {name: values[id(parameters[name])].detach().cpu().clone() for name in self.cut.trainable}
+    @property
+    def blocks(self) -> tuple[int, ...]:
+        """Sizes of the blocks of features that a head is given: the last ones, then the pooled stages."""
+        of_stages = stage_head(self.backbone.module)
+        stages = () if of_stages is None else of_stages.stages
+        return (self.backbone.head.in_features, *(stage.width for stage in stages))
+
+    def head_state(self, solved: LinearHead) -> dict[str, Tensor]:
+        """The parameters of a linear head on these blocks, by their names in the network."""
+        weight = solved.padded(sum(self.blocks)).weight
+        head, of_stages = self.backbone.head, stage_head(self.backbone.module)
+        values = {id(head.weight): weight[:, : self.blocks[0]], id(head.bias): solved.bias}
+        if of_stages is not None:
+            values[id(of_stages.weight)] = weight[:, self.blocks[0] :]
+        named = self.backbone.module.named_parameters()
+        return {name: values[id(each)].detach().cpu().clone() for name, each in named if id(each) in values}
+
+    def head_inputs(self, images: Manifest) -> Tensor:
+        """What the head of the network as it is now is given, averaged over the views: the blocks of (N, D)."""
+        heads = [each for each in (self.backbone.head, stage_head(self.backbone.module)) if each is not None]
+        views = [
+            head_inputs(self.tail, heads, self.source(images, view, max_bytes=MAX_FOR_ONE_PASS), device=self.device)
+            for view in self.views
+        ]
+        return torch.from_numpy(np.mean(views, axis=0)).to(self.device)
 
 
 def open_extractor(
@@ -174,7 +194,7 @@ def open_extractor(
     # An earlier trial may have been trained on a GPU, and left its layers there.
     network = backbone.module.to("cpu")
     parts = cut(network, train, input_shape=backbone.input_shape)
-    tail = Normalized(network, backbone.spec) if parts.at_image else parts.tail
+    tail = Normalized(parts.tail, backbone.spec) if parts.at_image else parts.tail
     table = _open_table(backbone, parts, settings, device=device, calibration=calibration)
     return FeatureExtractor(train, backbone, parts, tail, table, settings, device, calibration)
 
@@ -229,7 +249,7 @@ def _open_table(
         spec=spec,
         precision="float32" if at_image else precision,
         dtype="uint8" if at_image else settings.feature_dtype,
-        shape=(spec.height, spec.width, 3) if at_image else parts.feature_shape,
+        shape=(spec.height, spec.width, 3) if at_image else parts.row_shape,
     )
     return FeatureStore(paths.features(settings.cache_dir)).table(space)
 

@@ -104,7 +104,10 @@ def prepare(
         dataset = prepare_dataset(manifest, settings, solvable=solvable, class_order=class_order, events=events)
     with watch.stage("cutting"):
         backbone = backbone.with_input(value_ranges=dataset.value_ranges)
-        backbone = backbone.with_new_head(len(dataset.classes), seed=settings.seed, initialization=settings.head_init)
+        stages = settings.train in ("auto", "head") and settings.stages != "none"
+        backbone = backbone.with_new_head(
+            len(dataset.classes), seed=settings.seed, initialization=settings.head_init, stages=stages
+        )
         ranges = None
         if settings.precision == "int8":
             ranges = choose_calibration(

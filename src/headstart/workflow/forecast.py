@@ -77,7 +77,7 @@ def forecast(extractor: FeatureExtractor, dataset: Dataset, *, glimpse: bool = F
 def _solving(extractor: FeatureExtractor, dataset: Dataset) -> float:
     return head_solver(extractor.settings.head_solver).forecast(
         len(dataset.split("train")),
-        int(np.prod(extractor.cut.feature_shape)),
+        int(np.prod(extractor.cut.row_shape)),
         len(dataset.classes),
         device=extractor.device,
         cross_validated=dataset.cross_validated,
@@ -87,7 +87,7 @@ def _solving(extractor: FeatureExtractor, dataset: Dataset) -> float:
 def _step_seconds(extractor: FeatureExtractor) -> float:
     extractor.train_only()
     spec, at_image = extractor.backbone.spec, extractor.cut.at_image
-    shape = (spec.height, spec.width, 3) if at_image else extractor.cut.feature_shape
+    shape = (spec.height, spec.width, 3) if at_image else extractor.cut.row_shape
     return step_seconds(extractor.tail, shape, train_config(extractor), device=extractor.device, uint8=at_image)
 
 

@@ -5,10 +5,14 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from headstart.config import FitSettings, parse_duration
 from headstart.errors import CutError
 from headstart.evaluate.schema import EpochRecord, TrialRecord
 from headstart.events import Events, TrialEnded
+from headstart.train.cross_fitting import cross_fitted_choice, random_folds
 from headstart.train.metrics import paired_difference
 from headstart.train.unfreezing import DEEPER, improves, select_best
 from headstart.workflow.dataset import MIN_IMAGES_PER_CLASS, Dataset
@@ -27,12 +31,36 @@ class Search:
 
     trials: tuple[Trial, ...]
     chosen: Trial
+    solved: int  # how many of the trials, the first ones, are solved heads
     stop_reason: str = ""
 
     @property
     def dataset(self) -> Dataset:
         """As it is after the last trial: images may have vanished."""
         return self.trials[-1].dataset
+
+    def cross_fitted_logits(self, dataset: Dataset) -> NDArray[np.float32]:
+        """Logits (V, C) of the selection split: of each image, those of the trial that the other images choose.
+
+        Its figures do not owe anything to the choice between the trials, as those of the chosen trial do. The logits of
+        other trials are scaled to the temperature of the chosen one.
+
+        :param dataset: of which images may have vanished since the last trial.
+        """
+        trials = [trial.on(dataset) for trial in self.trials]
+        losses = [trial.image_log_losses for trial in trials]
+
+        def choose(seen: NDArray[np.bool_]) -> int:
+            return select_best([each[seen] for each in losses], solved=self.solved)
+
+        folds = random_folds(len(losses[0]), self.chosen.extractor.settings.seed)
+        chosen = cross_fitted_choice(folds, choose)
+        logits = self.chosen.on(dataset).logits.copy()
+        for number in np.unique(chosen):
+            if trials[number].name != self.chosen.name:
+                rows, scale = chosen == number, self.chosen.temperature / trials[number].temperature
+                logits[rows] = trials[number].logits[rows] * scale
+        return logits
 
     def history(self) -> tuple[EpochRecord, ...]:
         """The records of all trials."""
@@ -76,7 +104,7 @@ def search_trials(extractor: FeatureExtractor, dataset: Dataset, *, start: float
         trials = [each.on(trial.dataset) for each in [*trials, trial]]
         _announce(trial, events)
     chosen = trials[select_best([trial.image_log_losses for trial in trials], solved=heads)]
-    return Search(tuple(trials), chosen, stop_reason)
+    return Search(tuple(trials), chosen, heads, stop_reason)
 
 
 def _cut_deeper(

@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from headstart.config import FitSettings
+from headstart.evaluate import fit_temperature
 from headstart.evaluate.intervals import wilson
 from headstart.evaluate.schema import EpochRecord, TrialRecord
 from headstart.events import EpochEnded, Events
@@ -21,6 +22,7 @@ from headstart.execution.memory import trim_heap
 from headstart.features.sources import FeatureDataset
 from headstart.inference.network import NetworkOutputs
 from headstart.models.class_names import match
+from headstart.models.stage_head import STAGE_HEAD, stage_head
 from headstart.train.class_balance import Balance, class_balance
 from headstart.train.finetune import TrainConfig, finetune, trainable_state
 from headstart.train.heads import HeadFit, HeadProblem, LinearHead, head_solver
@@ -55,6 +57,11 @@ class Trial:
     def targets(self) -> NDArray[np.int64]:
         """Class indices of the selection split, (V,)."""
         return self.dataset.targets(self.dataset.selection_split)
+
+    @cached_property
+    def temperature(self) -> float:
+        """That suits the trial best on the selection split."""
+        return fit_temperature(self.logits, self.targets)
 
     @cached_property
     def image_log_losses(self) -> NDArray[np.float64]:
@@ -98,7 +105,7 @@ def head_trials(extractor: FeatureExtractor, dataset: Dataset, events: Events) -
     pretrained = extractor.pretrained_prior(dataset.classes, *train)
     if pretrained is not None and _knows_all(extractor, dataset):
         logits = pretrained.logits(checks).cpu().numpy()
-        state = extractor.head_state(pretrained.weight, pretrained.bias)
+        state = extractor.head_state(pretrained)
         seconds, start = time.monotonic() - start, time.monotonic()
         note = "rows of the pretrained head, no training"
         trials.append(Trial("pretrained", extractor, dataset, logits, seconds, state, note=note))
@@ -112,7 +119,7 @@ def head_trials(extractor: FeatureExtractor, dataset: Dataset, events: Events) -
         dataset,
         fit.validation_logits.cpu().numpy(),
         time.monotonic() - start,
-        extractor.head_state(fit.head.weight, fit.head.bias),
+        extractor.head_state(fit.head),
         tuple(replace(record, trial="head") for record in fit.history),
         fit.description,
         head_fit=fit,
@@ -154,7 +161,43 @@ def fine_tune(
         with extractor.backbone.applied(initial):
             config = train_config(extractor)
             history = _train(extractor, dataset, config, events, views=augmented, deadline=deadline)
-            return _trained(extractor, dataset, start, history)
+            trained = _trained(extractor, dataset, start, history)
+            return trained if head is None else _with_solved_head(trained, start)
+
+
+def _with_solved_head(trial: Trial, start: float) -> Trial:
+    """The trained network with its head solved on its features, if that validates better; else the trial as it is.
+
+    Training has stopped at an epoch, while the head that is best for the features of that epoch can be found.
+    """
+    extractor, dataset = trial.extractor, trial.dataset
+    head = extractor.backbone.head
+    if not isinstance(head, nn.Linear) or head.bias is None or dataset.cross_validated or extractor.cut.at_image:
+        return trial
+    with extractor.backbone.applied(trial.state):
+        train, selection = (
+            (extractor.head_inputs(dataset.split(split)), torch.from_numpy(dataset.targets(split)).to(extractor.device))
+            for split in ("train", dataset.selection_split)
+        )
+    settings = extractor.settings
+    problem = replace(_problem(extractor, dataset, None), l2=None)
+    fit = head_solver(settings.head_solver).fit(train, selection, problem)
+    logits = fit.validation_logits.cpu().numpy()
+    solved = replace(
+        trial,
+        logits=logits,
+        seconds=time.monotonic() - start,
+        state={**trial.state, **extractor.head_state(fit.head)},
+        history=(*trial.history, *(_continued(record, trial) for record in fit.history)),
+        note=f"head solved once more, {fit.description}",
+        outputs=None,
+    )
+    better = solved.image_log_losses.mean() < trial.image_log_losses.mean()
+    return solved if better else replace(trial, seconds=solved.seconds)
+
+
+def _continued(record: EpochRecord, trial: Trial) -> EpochRecord:
+    return replace(record, trial=trial.name, epoch=len(trial.history) + record.epoch, chosen=False)
 
 
 def refit(trial: Trial) -> Trial:
@@ -168,7 +211,7 @@ def refit(trial: Trial) -> Trial:
     images = [_vectors(extractor, dataset, split) for split in ("train", dataset.selection_split)]
     problem = _problem(extractor, dataset, None, targets=torch.cat([targets for _, targets in images]))
     head = head_solver(settings.head_solver).refit(trial.head_fit, *images, problem=problem)
-    return replace(trial, state=extractor.head_state(head.weight, head.bias))
+    return replace(trial, state=extractor.head_state(head))
 
 
 def train_config(extractor: FeatureExtractor, **changes: Any) -> TrainConfig:
@@ -230,7 +273,10 @@ def _train(
 def _trained(extractor: FeatureExtractor, dataset: Dataset, start: float, history: tuple[EpochRecord, ...]) -> Trial:
     """The trial of the network as it is now."""
     outputs = extractor.outputs(dataset.split(dataset.selection_split))
-    state = trainable_state(extractor.backbone.module)
+    module = extractor.backbone.module
+    state = trainable_state(module)
+    if (of_stages := stage_head(module)) is not None:  # as it was solved
+        state[f"{STAGE_HEAD}.weight"] = of_stages.weight.detach().cpu().clone()
     small = outputs.embeddings is not None and outputs.embeddings.nbytes <= MAX_FOR_ONE_PASS
     trim_heap()  # of training
     return Trial(
@@ -259,7 +305,7 @@ def _starting_head(head: Trial, dataset: Dataset) -> Trial:
     problem = _problem(extractor, dataset, extractor.pretrained_prior(dataset.classes, *train))
     solver = head_solver(extractor.settings.head_solver)
     fit = solver.fit(train, validation, replace(problem, discriminant=False))
-    state = extractor.head_state(fit.head.weight, fit.head.bias)
+    state = extractor.head_state(fit.head)
     return replace(head, dataset=dataset, logits=fit.validation_logits.cpu().numpy(), state=state)
 
 
@@ -275,6 +321,8 @@ def _problem(
     return HeadProblem(
         classes=len(dataset.classes),
         l2=settings.l2,
+        blocks=extractor.blocks,
+        stages=settings.stages,
         pretrained=pretrained,
         balance=_balance(extractor, dataset, targets),
         precision=extractor.training_precision,

@@ -19,7 +19,7 @@ from headstart.data.sources.arrays import ArraySource
 from headstart.data.sources.local import LocalFiles
 from headstart.data.splitting import DEFAULT_VALIDATION_SHARE, assign_split
 from headstart.errors import DataError, RunError, SettingsError
-from headstart.evaluate.schema import read_history, read_run_info
+from headstart.evaluate.schema import EpochRecord, read_history, read_run_info
 from headstart.events import Events
 from headstart.workflow.check import inspect_images
 from headstart.workflow.dataset import DEFAULT_TEST_SHARE
@@ -32,8 +32,8 @@ _REMEDY = "--update needs a folder that headstart fit has written"
 def settings_of(run: Path, given: Mapping[str, Any]) -> FitSettings:
     """The settings of a run, overridden by those that are given.
 
-    Unless ``train`` is given, what the run ended with is trained, without a new search; nor is the L2 penalty chosen
-    again: with a few more images it is the same, and choosing it takes longest.
+    Unless ``train`` is given, what the run ended with is trained, without a new search; nor are the L2 penalty and the
+    stages chosen again: with a few more images they are the same, and choosing them takes longest.
 
     :raises RunError: there is no run, or it is not the run of a fit.
     :raises SettingsError: a network is given that is not the one of the run.
@@ -55,7 +55,10 @@ def settings_of(run: Path, given: Mapping[str, Any]) -> FitSettings:
             )
     if "train" not in new:
         kept["train"] = read_model_document(run / "classifier" / "model.json").train
-        kept["l2"] = kept.get("l2") or _chosen_l2(run)
+        head = _chosen_head(run)
+        if head is not None:
+            kept["l2"] = kept.get("l2") or head.l2
+            kept["stages"] = head.stages or "none"
     kept["seeds"] = 1
     return replace(FitSettings.parse(new), **{name: value for name, value in kept.items() if name not in new})
 
@@ -119,7 +122,7 @@ def _check_present(images: Manifest, run: Path, max_share: float) -> None:
         )
 
 
-def _chosen_l2(run: Path) -> float | None:
-    """The penalty of a run's solved head; None where no head was solved."""
+def _chosen_head(run: Path) -> EpochRecord | None:
+    """The solved head that a run chose; None where no head was solved."""
     records = read_history(run / "history.jsonl")
-    return next((record.l2 for record in records if record.stage == "head" and record.chosen), None)
+    return next((record for record in records if record.stage == "head" and record.chosen), None)

@@ -20,7 +20,7 @@ from headstart.train.class_balance import Balance, class_balance
 from headstart.train.heads import HeadFit, HeadProblem, LabeledVectors
 from headstart.train.heads.cross_validation import fold_masks
 from headstart.train.heads.lbfgs import LbfgsSolver
-from headstart.train.heads.priors import LinearHead
+from headstart.train.heads.linear import LinearHead
 from headstart.train.heads.regularization_path import L2_GRID
 
 Data = tuple[Tensor, Tensor]
@@ -98,7 +98,7 @@ def test_shift_and_scale_of_the_features_do_not_matter() -> None:
 
 
 @pytest.mark.parametrize("l2", [10.0, 1e3, 1e6])
-def test_a_huge_penalty_yields_the_prior_with_its_own_bias(l2: float) -> None:
+def test_a_huge_penalty_yields_the_prior(l2: float) -> None:
     x, y = blobs(200)
     frequencies = torch.bincount(y, minlength=4) / len(y)
     zero = plain_solve((x, y), blobs(50, seed=1), classes=4, l2=l2)
@@ -114,8 +114,8 @@ def test_a_huge_penalty_yields_the_prior_with_its_own_bias(l2: float) -> None:
     assert [record.prior for record in fit.history] == ["zero", "pretrained"]
     assert chosen.prior == "pretrained"
     assert torch.allclose(fit.head.weight, prior.weight, atol=1 / l2)
-    logits = x @ fit.head.weight.T + fit.head.bias
-    assert torch.allclose(logits.softmax(1).mean(0), frequencies, atol=1e-4)  # the bias is not penalized
+    # Of scaled features: the mean image keeps the logits that the prior gives it.
+    assert torch.allclose(fit.head.logits(x.mean(0)[None]), prior.logits(x.mean(0)[None]), atol=20 / l2)
 
 
 def test_the_penalty_pulls_to_the_pretrained_rows() -> None:
@@ -203,7 +203,7 @@ def test_history_records_are_complete() -> None:
     history = solve(blobs(60), blobs(30, seed=1), classes=4, pretrained=prior).history
     for epoch, record in enumerate(history, 1):
         unset = {name for name, value in asdict(record).items() if value in (None, "")}
-        assert unset == {"trial", "val_balanced_loss", "lr"}
+        assert unset == {"trial", "val_balanced_loss", "lr", "stages"}
         assert (record.stage, record.epoch) == ("head", epoch)
         assert record.prior in ("zero", "pretrained", "discriminant")
     assert [record.chosen for record in history].count(True) == 1
@@ -303,10 +303,7 @@ def test_the_weighted_head_equals_that_of_scikit_learn() -> None:
 def test_the_balanced_objective_has_one_optimum(mode: str) -> None:
     train, validation = rare(200, seed=0), rare(100, seed=1)
     balance = class_balance(train[1], 2, mode)
-    prior = LinearHead(torch.zeros(2, 6), torch.tensor([3.0, -3.0]))  # zero weights, another bias to start from
-    fit = plain_solve(train, validation, classes=2, l2=0.03, pretrained=prior, balance=balance)
-    one, other = fit.history
-    assert one.val_loss == pytest.approx(other.val_loss, abs=1e-4)
+    fit = plain_solve(train, validation, classes=2, l2=0.03, balance=balance)
     weight, bias = fit.head.weight.clone().requires_grad_(), fit.head.bias.clone().requires_grad_()
     _, scale = scaled(train[0])
     loss = balance.loss(F.linear(train[0], weight, bias), train[1]) + 0.015 * (weight * scale).square().sum()
@@ -341,8 +338,10 @@ def test_cross_validation_beats_chance_and_solves_on_all_images(count: int) -> N
     assert logits.shape == (count, 4)
     chosen = chosen_record(fit)
     assert chosen.val_loss < np.log(4) + 0.15  # the class frequencies are learned from few images too
-    assert float(F.cross_entropy(logits, train[1])) == pytest.approx(chosen.val_loss, abs=1e-4)
-    assert float((logits.argmax(1) == train[1]).float().mean()) == pytest.approx(chosen.val_accuracy)
+    # The logits are those of heads that other images chose: not as good as the figures that chose them.
+    assert chosen.val_loss <= float(F.cross_entropy(logits, train[1])) < np.log(4) + 0.6
+    given, logits = plain_cross_validate(train, classes=4, l2=fit.l2)
+    assert float(F.cross_entropy(logits, train[1])) == pytest.approx(chosen_record(given).val_loss, abs=1e-4)
     alone = plain_solve(train, train, classes=4, l2=fit.l2)
     assert torch.allclose(fit.head.weight, alone.head.weight, atol=2e-3)
     assert torch.allclose(fit.head.bias, alone.head.bias, atol=2e-2)
@@ -386,7 +385,7 @@ def test_folds_are_stratified() -> None:
 def test_a_class_with_one_image_does_not_count_in_the_choice() -> None:
     x, y = blobs(30, classes=3)
     x, y = torch.cat([x, 100 + x[:1]]), torch.cat([y, torch.tensor([3])])
-    fit, logits = plain_cross_validate((x, y), classes=4, folds=2)
+    fit, logits = plain_cross_validate((x, y), classes=4, folds=2, l2=0.01)
     assert torch.isfinite(logits).all()
     assert int(logits[-1].argmax()) != 3
     assert int(fit.head.logits(x)[-1].argmax()) == 3

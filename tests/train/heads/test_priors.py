@@ -113,10 +113,11 @@ def test_so_it_does_with_cross_validation() -> None:
 def test_refit_uses_the_discriminant_of_all_images() -> None:
     train, validation = clusters(60), clusters(60, seed=1)
     fit = solve(train, validation, classes=5, l2=1e6)
-    assert isinstance(fit.solver_state, DiscriminantPrior)
+    prior = fit.solver_state.prior
+    assert isinstance(prior, DiscriminantPrior)
     both = torch.cat([train[0], validation[0]]), torch.cat([train[1], validation[1]])
     images = scaled(both)
-    expected = fit.solver_state.for_features(images).unscaled(images.scaling)
+    expected = prior.for_features(images).unscaled(images.scaling)
     head = LbfgsSolver().refit(fit, train, validation, problem=HeadProblem(classes=5))
     torch.testing.assert_close(head.weight, expected.weight, atol=1e-4, rtol=1e-4)
     assert not torch.allclose(fit.head.weight, expected.weight, atol=1e-2)
@@ -145,7 +146,7 @@ def test_without_a_covariance_only_the_other_priors_are_tried(images: Data) -> N
     zero = DiscriminantPrior(4, 0.5, temperature=1.0).for_features(scaled(images))
     assert not zero.weight.any()
     fit = solve(images, images, classes=4)
-    assert isinstance(fit.solver_state, ZeroPrior)
+    assert isinstance(fit.solver_state.prior, ZeroPrior)
     assert {record.prior for record in fit.history} == {"zero"}
 
 

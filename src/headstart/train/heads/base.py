@@ -13,7 +13,7 @@ from torch import Tensor
 
 from headstart.evaluate.schema import EpochRecord
 from headstart.train.class_balance import Balance
-from headstart.train.heads.priors import LinearHead
+from headstart.train.heads.linear import LinearHead
 from headstart.train.heads.vectors import LabeledVectors
 
 __all__ = ["HeadFit", "HeadProblem", "HeadSolver", "LabeledVectors"]
@@ -25,6 +25,8 @@ class HeadProblem:
 
     classes: int
     l2: float | None = None  # penalty; None: the solver chooses it
+    blocks: tuple[int, ...] = ()  # sizes of the blocks of features: the last ones, then the pooled stages, if any
+    stages: str = "auto"  # which of the stages the head is given: "auto", or the text of a StageChoice
     pretrained: LinearHead | None = None  # pretrained rows for the classes, with zeros for the classes that are new
     discriminant: bool = True  # whether a discriminant analysis of the training images may be a prior
     balance: Balance | None = None  # how the loss corrects for imbalanced classes
@@ -38,9 +40,12 @@ class HeadFit:
 
     head: LinearHead
     history: tuple[EpochRecord, ...]  # one record per head that was tried, the chosen one marked
-    validation_logits: Tensor  # (V, C) of the validation images, or out of fold (N, C) of the training images
+    # (V, C) of the validation images, or out of fold (N, C) of the training images. Where the solver chooses between
+    # heads, each image's logits are those of the head that the other images choose.
+    validation_logits: Tensor
     l2: float | None = None  # the chosen penalty
     prior: str | None = None  # what the penalty pulls to
+    stages: str | None = None  # the chosen stages, where there are any
     description: str = ""  # for users, for example "L2 penalty 0.01 toward zero"
     solver_state: object = None  # whatever else the solver needs in order to refit
 

@@ -1,8 +1,9 @@
 """The built-in head solver: multinomial logistic regression, solved by L-BFGS.
 
-With an L2 penalty it has one optimum, which L-BFGS finds without a learning rate. The penalty pulls the weights to a
-prior: zero, the rows of the pretrained head where class names match, or a linear discriminant analysis
-(:mod:`headstart.train.heads.priors`). The validation log-loss chooses penalty and prior.
+With an L2 penalty it has one optimum, which L-BFGS finds without a learning rate. The penalty pulls to a prior: zero,
+the rows of the pretrained head where class names match, or a linear discriminant analysis
+(:mod:`headstart.train.heads.priors`). The validation log-loss chooses penalty and prior, and whether the head is given
+the pooled stages of the network beside its last features (:mod:`headstart.train.heads.penalty`).
 """
 
 from __future__ import annotations
@@ -19,9 +20,11 @@ from torch.nn import functional as F
 from headstart.train.class_balance import Balance
 from headstart.train.heads.base import HeadFit, HeadProblem, LabeledVectors
 from headstart.train.heads.cross_validation import fold_masks
+from headstart.train.heads.linear import LinearHead
 from headstart.train.heads.logistic import minimize
-from headstart.train.heads.priors import LinearHead, Prior
-from headstart.train.heads.regularization_path import MAX_ITER_COLD, RegularizationPath, SearchTask, best_path
+from headstart.train.heads.penalty import Penalty
+from headstart.train.heads.priors import Prior
+from headstart.train.heads.regularization_path import MAX_ITER_COLD, Found, SearchTask, search
 from headstart.train.heads.vectors import Scaling, VectorDataset, take
 from headstart.train.timing import fastest
 
@@ -62,18 +65,15 @@ class LbfgsSolver:
         """
         if validation is None:
             return self._cross_validate(train, problem)
-        task = SearchTask(train, validation, problem.precision)
-        path, history = best_path([task], problem)
-        head = path.heads[0].unscaled(task.scaling)
-        return HeadFit(
-            head=head,
-            history=history,
-            validation_logits=head.logits(validation[0]),
-            l2=path.l2,
-            prior=path.prior.name,
-            description=_description(path),
-            solver_state=path.prior,
-        )
+        task = SearchTask(train, validation, problem)
+        found = search([task], problem)
+        logits = torch.empty(len(validation[1]), problem.classes, device=validation[1].device)
+        for trial, judged in found.cross_fitted:
+            rows = np.flatnonzero(judged)
+            logits[torch.from_numpy(rows).to(logits.device)] = (
+                trial.heads[0].unscaled(task.scaling).logits(take(validation[0], rows, logits.device))
+            )
+        return _result(found, found.path.heads[0].unscaled(task.scaling), logits)
 
     def refit(self, fit: HeadFit, *splits: LabeledVectors, problem: HeadProblem) -> LinearHead:
         """See :class:`~headstart.train.heads.base.HeadSolver`. The search starts from the head of the fit.
@@ -85,9 +85,9 @@ class LbfgsSolver:
         >>> bool((head.logits(x).argmax(1) == y).all())
         True
         """
-        if fit.l2 is None or not isinstance(fit.solver_state, Prior):
+        if not isinstance(fit.solver_state, _Chosen):
             raise TypeError("refit needs the result of fit of the same solver")
-        return _solve(fit.head, fit.solver_state, fit.l2, splits, problem.balance)
+        return _solve(fit.head, fit.solver_state, splits, problem)
 
     def forecast(self, images: int, features: int, classes: int, *, device: str, cross_validated: bool) -> float:
         """See :class:`~headstart.train.heads.base.HeadSolver`. Times one evaluation of the objective.
@@ -116,40 +116,56 @@ class LbfgsSolver:
         def select(mask: NDArray[np.bool_]) -> tuple[Tensor, Tensor]:
             return take(features, np.flatnonzero(mask), device), targets[torch.from_numpy(mask).to(device)]
 
-        tasks = [
-            SearchTask(select(~mask), select(mask & np.isin(labels, labels[~mask])), problem.precision)
-            for mask in masks
-        ]
-        path, history = best_path(tasks, problem)
-        heads = [head.unscaled(task.scaling) for task, head in zip(tasks, path.heads, strict=True)]
+        tasks = [SearchTask(select(~mask), select(mask & np.isin(labels, labels[~mask])), problem) for mask in masks]
+        found = search(tasks, problem)
         logits = torch.empty(len(targets), problem.classes, device=device)
-        for mask, head in zip(masks, heads, strict=True):
+        for number, (mask, task) in enumerate(zip(masks, tasks, strict=True)):
+            # All images of a fold are judged by one trial: the one that was chosen by the other folds.
+            start = sum(len(each.validation) for each in tasks[:number])
+            judges = [
+                trial for trial, judged in found.cross_fitted if judged[start : start + len(task.validation)].any()
+            ]
+            head = (judges[0] if judges else found.path.best).heads[number].unscaled(task.scaling)
             logits[torch.from_numpy(mask).to(device)] = head.logits(select(mask)[0])
+        heads = [head.unscaled(task.scaling) for task, head in zip(tasks, found.path.heads, strict=True)]
         mean = LinearHead(
             torch.stack([head.weight for head in heads]).mean(0), torch.stack([head.bias for head in heads]).mean(0)
         )
-        return HeadFit(
-            head=_solve(mean, path.prior, path.l2, [train], problem.balance),
-            history=history,
-            validation_logits=logits,
-            l2=path.l2,
-            prior=path.prior.name,
-            description=_description(path),
-            solver_state=path.prior,
-        )
+        chosen = _Chosen(found.path.penalty, found.path.prior)
+        return _result(found, _solve(mean, chosen, [train], problem), logits)
 
 
-def _solve(
-    start: LinearHead, prior: Prior, l2: float, splits: Sequence[LabeledVectors], balance: Balance | None
-) -> LinearHead:
+@dataclass(frozen=True)
+class _Chosen:
+    """The hyperparameters of a head."""
+
+    penalty: Penalty
+    prior: Prior
+
+
+def _solve(start: LinearHead, chosen: _Chosen, splits: Sequence[LabeledVectors], problem: HeadProblem) -> LinearHead:
     """Solve on all the given images, for unscaled features."""
     dataset = VectorDataset(*splits)
-    scaling = Scaling(dataset)
+    scaling = Scaling(dataset, problem.blocks)
     data = dataset.scaled(scaling)
-    balance = (balance or Balance()).to(start.bias.device)
-    head = minimize(start.scaled(scaling), prior.for_features(data), data, l2, balance, MAX_ITER_COLD)
+    balance = (problem.balance or Balance()).to(start.bias.device)
+    prior = chosen.prior.for_features(data)
+    strengths = chosen.penalty.strengths(scaling.blocks, prior, bias=chosen.prior.has_bias)
+    head = minimize(start.scaled(scaling), prior, data, strengths, balance, MAX_ITER_COLD)
     return head.unscaled(scaling)
 
 
-def _description(path: RegularizationPath) -> str:
-    return f"L2 penalty {path.l2:.3g} toward {path.prior.description}"
+def _result(found: Found, head: LinearHead, logits: Tensor) -> HeadFit:
+    path = found.path
+    penalty, stages = path.penalty, path.best.record.stages
+    with_stages = f", with stages {stages}" if stages not in (None, "none") else ""
+    return HeadFit(
+        head=head,
+        history=found.history,
+        validation_logits=logits,
+        l2=penalty.l2,
+        prior=path.prior.name,
+        stages=stages,
+        description=f"L2 penalty {penalty.l2:.3g} toward {path.prior.description}{with_stages}",
+        solver_state=_Chosen(penalty, path.prior),
+    )

@@ -4,12 +4,15 @@ The first is the usual L2 penalty. The second is L2-SP (Li, Grandvalet and Davoi
 learning with convolutional networks, ICML 2018). The third is optimal where each class is a Gaussian and all share one
 covariance: never quite true, but closer to the truth than zero, above all with few images (Ng and Jordan, On
 discriminative vs. generative classifiers, NIPS 2001).
+
+A prior is about the first block of the features, the last ones of the network; the weights of its pooled stages are
+drawn to zero.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -19,44 +22,16 @@ from torch.nn import functional as F
 
 from headstart.evaluate import fit_temperature
 from headstart.models.class_names import match
-from headstart.train.heads.vectors import ScaledVectors, Scaling, Vectors, batches, take
+from headstart.train.heads.linear import LinearHead
+from headstart.train.heads.vectors import ScaledVectors, Vectors, take
 
-__all__ = ["DiscriminantPrior", "LinearHead", "PretrainedPrior", "Prior", "ZeroPrior", "matched_head"]
+__all__ = ["DiscriminantPrior", "PretrainedPrior", "Prior", "ZeroPrior", "matched_head"]
 
 SHRINKAGES = (0.1, 0.3, 0.5, 0.7, 0.9, 0.99)
 """Shrinkages of the covariance toward a multiple of the identity that are tried."""
 
 _TEMPERATURE_IMAGES = 2000  # enough images to fit a temperature on
 _MAX_DIMENSION = 4096  # features; the memory of a covariance grows with their square
-
-
-@dataclass(frozen=True)
-class LinearHead:
-    """``logits = features @ weight.T + bias``."""
-
-    weight: Tensor  # (C, D)
-    bias: Tensor  # (C,)
-
-    def logits(self, features: Vectors) -> Tensor:
-        """The logits (N, C) of features (N, D).
-
-        >>> LinearHead(torch.eye(2), torch.tensor([0.0, 1.0])).logits(torch.tensor([[3.0, 4.0]]))
-        tensor([[3., 5.]])
-        """
-        return torch.cat([F.linear(x, self.weight, self.bias) for x in batches(features, self.bias.device)])
-
-    def with_temperature(self, temperature: float) -> LinearHead:
-        """The head whose logits are divided by a temperature."""
-        return LinearHead(self.weight / temperature, self.bias / temperature)
-
-    def scaled(self, scaling: Scaling) -> LinearHead:
-        """The head for scaled features that equals this one for unscaled features."""
-        return LinearHead(self.weight * scaling.scale, self.bias + self.weight @ scaling.mean)
-
-    def unscaled(self, scaling: Scaling) -> LinearHead:
-        """The inverse of :meth:`scaled`."""
-        weight = self.weight / scaling.scale
-        return LinearHead(weight, self.bias - weight @ scaling.mean)
 
 
 @runtime_checkable
@@ -71,23 +46,35 @@ class Prior(Protocol):
     def description(self) -> str:
         """What a user reads."""
 
+    @property
+    def has_bias(self) -> bool:
+        """Whether the penalty pulls the biases as well, so that one or two images of a class do not decide on them."""
+
     def for_features(self, features: ScaledVectors) -> LinearHead:
         """The prior as a head for scaled features, where the head is solved on these images."""
 
 
 @dataclass(frozen=True)
 class ZeroPrior:
-    """The prior of the usual L2 penalty."""
+    """The prior of the usual L2 penalty. As usual, the biases are free."""
 
     classes: int
 
     name = "zero"
     description = "zero"
+    has_bias = False
 
     def for_features(self, features: ScaledVectors) -> LinearHead:
         """See :class:`Prior`."""
         mean = features.scaling.mean
-        return LinearHead(mean.new_zeros(self.classes, len(mean)), mean.new_zeros(self.classes))
+        return LinearHead(mean.new_zeros(self.classes, features.scaling.blocks[0]), mean.new_zeros(self.classes))
+
+
+def _with_frequencies(head: LinearHead, features: ScaledVectors) -> LinearHead:
+    """The head with the logarithms of the class frequencies in its biases, each class counted once more than it is."""
+    classes = len(head.bias)
+    counts = torch.bincount(torch.cat([targets for _, targets in features.dataset.splits]), minlength=classes) + 1
+    return replace(head, bias=head.bias + (counts / counts.sum()).log())
 
 
 @dataclass(frozen=True)
@@ -98,6 +85,7 @@ class PretrainedPrior:
 
     name = "pretrained"
     description = "the pretrained head"
+    has_bias = True
 
     def for_features(self, features: ScaledVectors) -> LinearHead:
         """See :class:`Prior`."""
@@ -116,13 +104,15 @@ class DiscriminantPrior:
     classes: int
     shrinkage: float
     temperature: float
+    balanced: bool = False  # whether the loss corrects for the class frequencies, which are then not in the biases
 
     name = "discriminant"
     description = "discriminant analysis"
+    has_bias = True
 
     @classmethod
     def fit(
-        cls, tasks: Sequence[tuple[ScaledVectors, ScaledVectors]], classes: int
+        cls, tasks: Sequence[tuple[ScaledVectors, ScaledVectors]], classes: int, *, balanced: bool = False
     ) -> tuple[DiscriminantPrior, list[LinearHead]] | None:
         """Choose shrinkage and temperature by validation log-loss.
 
@@ -130,7 +120,7 @@ class DiscriminantPrior:
             one in all. They share shrinkage and temperature.
         :returns: the prior, and its head for each task; None where the classes have no covariance to estimate.
 
-        >>> from headstart.train.heads.vectors import VectorDataset
+        >>> from headstart.train.heads.vectors import Scaling, VectorDataset
         >>> x, y = torch.randn(80, 3, generator=torch.Generator().manual_seed(0)), torch.arange(80) % 4
         >>> dataset = VectorDataset((x + torch.eye(4)[y][:, :3], y))
         >>> scaled = dataset.scaled(Scaling(dataset))
@@ -149,9 +139,12 @@ class DiscriminantPrior:
             logits = torch.cat([head.logits(x) for head, (x, _) in zip(heads, subsets, strict=True)]).cpu()
             temperature = fit_temperature(logits.numpy(), targets, smoothing=1 / (len(targets) + 2))
             loss = float(F.cross_entropy(logits / temperature, torch.from_numpy(targets)))
-            return loss, cls(classes, shrinkage, temperature), [each.with_temperature(temperature) for each in heads]
+            prior = cls(classes, shrinkage, temperature, balanced)
+            return loss, prior, [each.with_temperature(temperature) for each in heads]
 
         _, prior, heads = min((candidate(shrinkage) for shrinkage in SHRINKAGES), key=lambda found: found[0])
+        if not balanced:
+            heads = [_with_frequencies(head, train) for head, (train, _) in zip(heads, tasks, strict=True)]
         return prior, heads
 
     def for_features(self, features: ScaledVectors) -> LinearHead:
@@ -159,7 +152,8 @@ class DiscriminantPrior:
         statistics = _ClassStatistics.fit(features, self.classes)
         if statistics is None:
             return ZeroPrior(self.classes).for_features(features)
-        return statistics.head(self.shrinkage).with_temperature(self.temperature)
+        head = statistics.head(self.shrinkage).with_temperature(self.temperature)
+        return head if self.balanced else _with_frequencies(head, features)
 
 
 @dataclass(frozen=True)
@@ -176,7 +170,8 @@ class _ClassStatistics:
         :returns: None where no class has two images that differ, or the features have too many dimensions.
         """
         total: tuple[Tensor, Tensor, Tensor] | None = None
-        for x, y in features:
+        for every, y in features:
+            x = every[:, : features.scaling.blocks[0]]
             if x.shape[1] > _MAX_DIMENSION:
                 return None
             indicators = F.one_hot(y, classes).to(x.dtype)  # (n, C)
@@ -193,7 +188,7 @@ class _ClassStatistics:
         return cls(means, within) if float(within.diagonal().mean()) > 1e-6 else None
 
     def head(self, shrinkage: float) -> LinearHead:
-        """The discriminant functions, without the logarithms of the class frequencies: the bias is not penalized."""
+        """The discriminant functions, without the logarithms of the class frequencies."""
         within, means = self.within.cpu(), self.means.cpu()
         identity = float(within.diagonal().mean()) * torch.eye(len(within))
         weight = torch.linalg.solve((1 - shrinkage) * within + shrinkage * identity, means.T).T
@@ -220,8 +215,8 @@ def matched_head(
     :param old: the pretrained head.
     :param names: of its classes; None where they are not known.
     :param classes: names of the new classes, in the order of the targets.
-    :param features: (N, D) of the new images, with their targets (N,). Where several old classes match one new class,
-        the one with the highest mean logit is taken.
+    :param features: (N, D or more) of the new images, with their targets (N,). Where several old classes match one new
+        class, the one with the highest mean logit is taken.
     :returns: None where no name matches, or the old head is not one linear layer.
 
     >>> old, x, y = nn.Linear(2, 3), torch.ones(2, 2), torch.arange(2)
@@ -238,7 +233,7 @@ def matched_head(
     matched: list[int] = []
     labels = targets.cpu().numpy()
     for target, candidates in match(classes, names).items():
-        own = take(features, np.flatnonzero(labels == target)[:_TEMPERATURE_IMAGES], device)
+        own = take(features, np.flatnonzero(labels == target)[:_TEMPERATURE_IMAGES], device)[:, : old.in_features]
         scores = old(own).mean(0)[candidates]
         chosen = candidates[int(scores.argmax())]
         weight[target], bias[target] = old.weight[chosen], old.bias[chosen]
@@ -246,7 +241,11 @@ def matched_head(
     if not weight.any():
         return None
     temperature = _matched_temperature(LinearHead(weight[matched], bias[matched]), features, targets, matched)
-    return LinearHead(weight, bias).with_temperature(temperature)
+    known = None
+    if len(matched) < len(classes):
+        known = torch.zeros(len(classes), dtype=torch.bool, device=device)
+        known[matched] = True
+    return LinearHead(weight, bias, known).with_temperature(temperature)
 
 
 def _matched_temperature(head: LinearHead, features: Vectors, targets: Tensor, matched: Sequence[int]) -> float:

@@ -1,4 +1,4 @@
-"""The search for L2 penalty and prior: solve for one penalty after the other while the validation loss improves."""
+"""The search for L2 penalty, prior and stages: solve for one after the other while the validation loss improves."""
 
 from __future__ import annotations
 
@@ -6,18 +6,24 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional as F
 
 from headstart.evaluate.schema import EpochRecord
-from headstart.train.class_balance import Balance
+from headstart.train.class_balance import Balance, image_weights
+from headstart.train.cross_fitting import cross_fitted_choice, random_folds
 from headstart.train.heads.base import HeadProblem
+from headstart.train.heads.linear import LinearHead
 from headstart.train.heads.logistic import minimize
-from headstart.train.heads.priors import DiscriminantPrior, LinearHead, PretrainedPrior, Prior, ZeroPrior
+from headstart.train.heads.penalty import NO_STAGES, Penalty, StageChoice, parse_stages
+from headstart.train.heads.priors import DiscriminantPrior, PretrainedPrior, Prior, ZeroPrior
 from headstart.train.heads.vectors import Batches, LabeledVectors, Scaling, VectorDataset
 from headstart.train.metrics import EpochMetrics, epoch_metrics
 
-__all__ = ["L2_GRID", "MAX_ITER_COLD", "RegularizationPath", "SearchTask", "best_path"]
+__all__ = ["L2_GRID", "MAX_ITER_COLD", "Found", "RegularizationPath", "SearchTask", "search"]
 
 L2_GRID = tuple(10 ** (-step / 2) for step in range(-2, 13))
 """Penalties that may be tried, 10 to 1e-6, for features scaled to a mean square of 1 and a loss that is a mean."""
@@ -26,14 +32,16 @@ _FIRST = {"zero": 6, "pretrained": 4, "discriminant": 4}  # row of L2_GRID to st
 # L-BFGS iterations: at the start of a path, and for each further penalty, which starts close to its optimum, as well as
 # for the refinement of the head that is kept. With 60 iterations throughout, the log-loss differed in the third digit.
 MAX_ITER_COLD, MAX_ITER_WARM = 30, 15
+_FIRST_STAGES = StageChoice("late", 0.5)
+_LIGHTER, _HEAVIER = 0.25, 1.0  # further weights of the stages
 
 
 class SearchTask:
     """Images to solve on and images to validate on, both scaled by the statistics of the former."""
 
-    def __init__(self, train: LabeledVectors, validation: LabeledVectors, precision: str) -> None:
-        dataset = VectorDataset(train)
-        self.scaling = Scaling(dataset)
+    def __init__(self, train: LabeledVectors, validation: LabeledVectors, problem: HeadProblem) -> None:
+        dataset, precision = VectorDataset(train), problem.precision
+        self.scaling = Scaling(dataset, problem.blocks)
         self.search = dataset.materialized(self.scaling, getattr(torch, precision))
         self.scaled = dataset.scaled(self.scaling)
         self.train: Batches = self.search if precision == "float32" else self.scaled
@@ -44,13 +52,16 @@ class SearchTask:
 class _Trial:
     """One penalty: its record, and the head of each task."""
 
+    penalty: Penalty
     record: EpochRecord
     heads: list[LinearHead]
+    losses: NDArray[np.float32]  # of each validation image of all tasks, one task after the other
+    refined: bool = False
 
 
 @dataclass
 class RegularizationPath:
-    """Solutions for a sequence of penalties with one prior, each of which starts from the solution before it.
+    """Solutions for a sequence of penalties with one prior, each of which starts from the best before it.
 
     The penalty moves along :data:`L2_GRID` until the validation loss rises: over the logarithm of the penalty it has
     one valley.
@@ -60,72 +71,104 @@ class RegularizationPath:
     tasks: Sequence[SearchTask]
     prior_heads: Sequence[LinearHead]  # the prior on each task's features
     balance: Balance
-    trials: dict[float, _Trial] = field(default_factory=dict)  # by penalty
+    stages: StageChoice = NO_STAGES  # that the path starts with
+    trials: dict[Penalty, _Trial] = field(default_factory=dict)
 
     @property
-    def best(self) -> EpochRecord:
-        """The record with the lowest validation loss, or once the path is refined, the chosen one."""
-        return min(self.history, key=lambda record: (not record.chosen, self._criterion(record)))
+    def best(self) -> _Trial:
+        """The trial with the lowest validation loss, or once the path is refined, the chosen one."""
+        return min(self.trials.values(), key=lambda trial: (not trial.record.chosen, self._criterion(trial.record)))
 
     @property
     def best_loss(self) -> float:
         """The validation loss by which penalties and priors are compared; balanced where the training loss is."""
-        return self._criterion(self.best)
+        return self._criterion(self.best.record)
 
     @property
-    def l2(self) -> float:
-        """The penalty of the best record."""
-        assert self.best.l2 is not None
-        return self.best.l2
+    def penalty(self) -> Penalty:
+        """The penalty of the best trial."""
+        return self.best.penalty
 
     @property
     def heads(self) -> list[LinearHead]:
-        """Each task's head of the best record."""
-        return self.trials[self.l2].heads
+        """Each task's head of the best trial."""
+        return self.best.heads
 
     @property
     def history(self) -> list[EpochRecord]:
-        """The records, strongest penalty first."""
-        return [self.trials[l2].record for l2 in sorted(self.trials, reverse=True)]
+        """The records, by stages, and strongest penalty first."""
+        order = sorted(self.trials.values(), key=lambda trial: (trial.penalty.stages, -trial.penalty.l2))
+        return [trial.record for trial in order]
 
     def start(self, l2: float | None) -> None:
         """Solve for the given penalty, or for the usual first one."""
-        self._try(L2_GRID[_FIRST[self.prior.name]] if l2 is None else l2, self.prior_heads, MAX_ITER_COLD)
+        first = L2_GRID[_FIRST[self.prior.name]] if l2 is None else l2
+        self._try(Penalty(first, self.stages), self.prior_heads, MAX_ITER_COLD)
 
     def search(self) -> None:
         """Try weaker penalties while they improve; if the first does not, try stronger ones."""
-        first = _FIRST[self.prior.name]
-        weaker, stronger = L2_GRID[first + 1 :], L2_GRID[:first][::-1]
+        at = L2_GRID.index(self.penalty.l2)
+        weaker, stronger = L2_GRID[at + 1 :], L2_GRID[:at][::-1]
         if not self._improving_steps(weaker):
             self._improving_steps(stronger)
 
+    def search_stages(self, *, l2_is_given: bool) -> None:
+        """Try the later half of the stages at half weight, and if that improves, all of them and another weight.
+
+        If half the weight does not improve, a quarter is tried before the stages are left out.
+        """
+        if not self._improves(_FIRST_STAGES) and not self._improves(replace(_FIRST_STAGES, weight=_LIGHTER)):
+            return
+        self._improves(replace(self.penalty.stages, which="all"))
+        if self.penalty.stages.weight == _FIRST_STAGES.weight and not self._improves(
+            replace(self.penalty.stages, weight=_HEAVIER)
+        ):
+            self._improves(replace(self.penalty.stages, weight=_LIGHTER))
+        if not l2_is_given:
+            self.search()
+
     def refine(self) -> None:
-        """Continue from the best solution, in full precision, and mark its record as chosen."""
-        l2, seconds = self.l2, self.best.seconds
-        trial = self._solve(l2, self.heads, [task.train for task in self.tasks], MAX_ITER_WARM)
-        record = replace(trial.record, seconds=round(seconds + trial.record.seconds, 3), chosen=True)
-        self.trials[l2] = replace(trial, record=record)
+        """Continue the best solution in full precision, and choose it if it is still the best.
+
+        Solutions are judged before L-BFGS has converged, and one that is good only for that is not to be handed out.
+        """
+        while not self.best.refined:
+            before = self.best
+            data = [task.train for task in self.tasks]
+            trial = self._solve(before.penalty, before.heads, data, MAX_ITER_WARM)
+            seconds = round(before.record.seconds + trial.record.seconds, 3)
+            self.trials[before.penalty] = replace(trial, record=replace(trial.record, seconds=seconds), refined=True)
+        best = self.best
+        self.trials[best.penalty] = replace(best, record=replace(best.record, chosen=True))
 
     def _improving_steps(self, penalties: Sequence[float]) -> int:
         for steps, l2 in enumerate(penalties):
             before = self.best_loss
-            if self._try(l2, self.heads, MAX_ITER_WARM) >= before:
+            if self._try(replace(self.penalty, l2=l2), self.heads, MAX_ITER_WARM) >= before:
                 return steps
         return len(penalties)
 
-    def _try(self, l2: float, starts: Sequence[LinearHead], max_iter: int) -> float:
-        self.trials[l2] = self._solve(l2, starts, [task.search for task in self.tasks], max_iter)
-        return self._criterion(self.trials[l2].record)
+    def _improves(self, stages: StageChoice) -> bool:
+        before = self.best_loss
+        return self._try(replace(self.penalty, stages=stages), self.heads, MAX_ITER_WARM) < before
 
-    def _solve(self, l2: float, starts: Sequence[LinearHead], data: Sequence[Batches], max_iter: int) -> _Trial:
+    def _try(self, penalty: Penalty, starts: Sequence[LinearHead], max_iter: int) -> float:
+        if penalty not in self.trials:
+            self.trials[penalty] = self._solve(penalty, starts, [task.search for task in self.tasks], max_iter)
+        return self._criterion(self.trials[penalty].record)
+
+    def _solve(self, penalty: Penalty, starts: Sequence[LinearHead], data: Sequence[Batches], max_iter: int) -> _Trial:
         clock = time.monotonic()
+        blocks, has_bias = self.tasks[0].scaling.blocks, self.prior.has_bias
         heads = [
-            minimize(start, prior, batches, l2, self.balance, max_iter)
+            minimize(start, prior, batches, penalty.strengths(blocks, prior, bias=has_bias), self.balance, max_iter)
             for start, prior, batches in zip(starts, self.prior_heads, data, strict=True)
         ]
         seconds = round(time.monotonic() - clock, 3)
         train = _mean_metrics(heads, [task.train for task in self.tasks])
-        validation = _pooled_metrics(heads, [task.validation for task in self.tasks], balanced=bool(self.balance))
+        logits, targets = _pooled(heads, [task.validation for task in self.tasks])
+        validation = epoch_metrics(logits, targets, balanced=bool(self.balance))
+        losses = F.cross_entropy(logits, targets, reduction="none").cpu().numpy()
         record = EpochRecord(
             stage="head",
             epoch=0,  # numbered once all paths are known
@@ -135,10 +178,11 @@ class RegularizationPath:
             val_accuracy=validation.accuracy,
             val_balanced_loss=validation.balanced_loss,
             seconds=seconds,
-            l2=l2,
+            l2=penalty.l2,
             prior=self.prior.name,
+            stages=str(penalty.stages) if len(blocks) > 1 else None,
         )
-        return _Trial(record, heads)
+        return _Trial(penalty, record, heads, losses)
 
     def _criterion(self, record: EpochRecord) -> float:
         if not self.balance:
@@ -147,32 +191,69 @@ class RegularizationPath:
         return record.val_balanced_loss
 
 
-def best_path(tasks: Sequence[SearchTask], problem: HeadProblem) -> tuple[RegularizationPath, tuple[EpochRecord, ...]]:
+@dataclass(frozen=True)
+class Found:
+    """The result of a search."""
+
+    path: RegularizationPath  # with the chosen head, refined
+    history: tuple[EpochRecord, ...]  # of all paths: one record for each prior that was not followed further
+    cross_fitted: tuple[tuple[_Trial, NDArray[np.bool_]], ...]  # trials, with the images that they are to judge
+
+
+def search(tasks: Sequence[SearchTask], problem: HeadProblem) -> Found:
     """Start a path from each prior, and search along the one that validates best at its first penalty.
 
-    :param tasks: one, or one per cross-validation fold; they share penalty and prior.
-    :returns: the refined path, and the records of all paths: one for each prior that was not followed further.
+    :param tasks: one, or one per cross-validation fold; they share penalty, prior and stages.
     """
     balance = (problem.balance or Balance()).to(tasks[0].scaling.mean.device)
+    has_stages = len(tasks[0].scaling.blocks) > 1
+    chooses_stages = has_stages and problem.stages == "auto"
+    stages = parse_stages(problem.stages) if has_stages and not chooses_stages else NO_STAGES
     priors: list[Prior] = [ZeroPrior(problem.classes)]
     if problem.pretrained is not None:
         priors.append(PretrainedPrior(problem.pretrained))
     paths = [
-        RegularizationPath(prior, tasks, [prior.for_features(task.scaled) for task in tasks], balance)
+        RegularizationPath(prior, tasks, [prior.for_features(task.scaled) for task in tasks], balance, stages)
         for prior in priors
     ]
     if problem.discriminant:
-        discriminant = DiscriminantPrior.fit([(task.scaled, task.validation) for task in tasks], problem.classes)
+        validated = [(task.scaled, task.validation) for task in tasks]
+        discriminant = DiscriminantPrior.fit(validated, problem.classes, balanced=bool(balance))
         if discriminant is not None:
-            paths.append(RegularizationPath(discriminant[0], tasks, discriminant[1], balance))
+            paths.append(RegularizationPath(discriminant[0], tasks, discriminant[1], balance, stages))
     for path in paths:
         path.start(problem.l2)
     best = min(paths, key=lambda path: path.best_loss)
     if problem.l2 is None:
         best.search()
+    if chooses_stages:
+        best.search_stages(l2_is_given=problem.l2 is not None)
     best.refine()
     records = (record for path in paths for record in path.history)
-    return best, tuple(replace(record, epoch=epoch) for epoch, record in enumerate(records, 1))
+    history = tuple(replace(record, epoch=epoch) for epoch, record in enumerate(records, 1))
+    trials = [trial for path in paths for trial in path.trials.values()]
+    return Found(best, history, _cross_fitted(trials, tasks, problem.seed, balanced=bool(balance)))
+
+
+def _cross_fitted(
+    trials: Sequence[_Trial], tasks: Sequence[SearchTask], seed: int, *, balanced: bool
+) -> tuple[tuple[_Trial, NDArray[np.bool_]], ...]:
+    """The trial by which each validation image is judged: the best one for the images of the other folds.
+
+    The folds are those of the cross-validation, or without it random ones.
+    """
+    sizes = [len(task.validation) for task in tasks]
+    folds = np.repeat(np.arange(len(tasks)), sizes) if len(tasks) > 1 else random_folds(sizes[0], seed)
+    losses = torch.from_numpy(np.stack([trial.losses for trial in trials]))
+    targets = torch.cat([y.cpu() for task in tasks for _, y in task.validation])
+
+    def choose(seen: NDArray[np.bool_]) -> int:
+        some = torch.from_numpy(seen)
+        weights = image_weights(targets[some]) if balanced else torch.ones(int(some.sum()))
+        return int((losses[:, some] * weights).mean(1).argmin())
+
+    chosen = cross_fitted_choice(folds, choose)
+    return tuple((trials[number], chosen == number) for number in np.unique(chosen))
 
 
 def _logits(heads: Sequence[LinearHead], data: Sequence[Batches]) -> Iterator[tuple[Tensor, Tensor]]:
@@ -180,10 +261,10 @@ def _logits(heads: Sequence[LinearHead], data: Sequence[Batches]) -> Iterator[tu
     return ((head.logits(x), y) for head, batches in zip(heads, data, strict=True) for x, y in batches)
 
 
-def _pooled_metrics(heads: Sequence[LinearHead], data: Sequence[Batches], *, balanced: bool) -> EpochMetrics:
-    """The metrics of all tasks' images together."""
-    logits, targets = (torch.cat(each) for each in zip(*_logits(heads, data), strict=True))
-    return epoch_metrics(logits, targets, balanced=balanced)
+def _pooled(heads: Sequence[LinearHead], data: Sequence[Batches]) -> tuple[Tensor, Tensor]:
+    """Logits and targets of all tasks' images."""
+    logits, targets = zip(*_logits(heads, data), strict=True)
+    return torch.cat(logits), torch.cat(targets)
 
 
 def _mean_metrics(heads: Sequence[LinearHead], data: Sequence[Batches]) -> EpochMetrics:

@@ -5,7 +5,7 @@ They are read in batches, so that what is computed from them never takes as much
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -102,19 +102,32 @@ class ScaledVectors:
 
 
 class Scaling:
-    """Subtract the mean vector and divide by one number, both taken from the images that a head is solved on.
+    """Subtract the mean vector and divide each block by one number, taken from the images that a head is solved on.
 
-    Neither moves the optimum, except that the L2 penalty then means the same for networks with features of other
-    magnitudes; and L-BFGS needs fewer iterations.
+    Afterwards the features of the first block have a mean square of 1, and all blocks the same mean squared norm. Of
+    one block neither moves the optimum, except that the L2 penalty then means the same for networks with features of
+    other magnitudes; and L-BFGS needs fewer iterations.
+
+    :param blocks: the number of features of each block; by default all are one.
+
+    >>> scaling = Scaling(VectorDataset((torch.randn(50, 6), torch.arange(50))), blocks=(4, 2))
+    >>> x = scaling(torch.zeros(3, 6))
+    >>> x.shape, len(scaling.scale.unique())
+    (torch.Size([3, 6]), 2)
     """
 
-    def __init__(self, dataset: VectorDataset) -> None:
+    def __init__(self, dataset: VectorDataset, blocks: Sequence[int] = ()) -> None:
         device = dataset.splits[0][1].device
         # Summed in float64 on the CPU, since not every GPU supports it.
         mean = torch.stack([x.sum(0).cpu().double() for x, _ in dataset]).sum(0) / len(dataset)
         self.mean = mean.float().to(device)  # (D,)
-        squares = sum(float((x - self.mean).square().mean(1).sum()) for x, _ in dataset)
-        self.scale = torch.tensor(max((squares / len(dataset)) ** 0.5, 1e-12), device=device)
+        self.blocks = tuple(blocks) or (len(mean),)
+        squares = torch.stack([(x - self.mean).square().sum(0).cpu().double() for x, _ in dataset]).sum(0) / len(
+            dataset
+        )
+        norms = torch.stack([block.sum() for block in torch.split(squares, list(self.blocks))]) / self.blocks[0]
+        scales = norms.sqrt().clamp_min(1e-12).float()
+        self.scale = scales.repeat_interleave(torch.tensor(self.blocks)).to(device)  # (D,)
 
     def __call__(self, vectors: Tensor) -> Tensor:
         """Scale vectors (n, D), as float32."""
