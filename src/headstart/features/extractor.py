@@ -5,22 +5,26 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from headstart.data.manifest import Manifest
+from headstart.data.readers import view_reader
 from headstart.data.spec import InputSpec
-from headstart.data.views import Views, read_views
+from headstart.data.views import Views
 from headstart.events import Events
 from headstart.features.table import FeatureTable
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 __all__ = ["extract_features"]
 
 _SECONDS_PER_COMMIT = 2.0
 
-Network: TypeAlias = Callable[[NDArray[np.uint8]], NDArray[Any]]
+Network: TypeAlias = Callable[["NDArray[np.uint8] | Tensor"], NDArray[Any]]
 """A function from images (B, H, W, 3) to features (B, *shape)."""
 
 
@@ -38,8 +42,8 @@ def extract_features(  # noqa: PLR0913 - independent values, all but three of th
 ) -> list[tuple[int, str]]:
     """Compute the features that the table lacks for these views of these images, once per distinct content.
 
-    Each image is decoded once for all of its missing views. Finished features are kept however the work ends; if the
-    process is killed, those of the last seconds are lost.
+    Each image is decoded once for all of its missing views, by the decoder that the table states. Finished features are
+    kept however the work ends; if the process is killed, those of the last seconds are lost.
 
     :param manifest: inspected images, so that each row has a content hash. Rows with a problem are skipped.
     :param open_engine: opens the network; called only if features are missing.
@@ -52,10 +56,11 @@ def extract_features(  # noqa: PLR0913 - independent values, all but three of th
     hashes, unreadable = _hashes(manifest), dict[int, str]()
     usable = [row for row, problem in enumerate(manifest.problems) if problem is None]
     engine: Network | None = None
+    read = view_reader(table.space.decoder)
     # A second round happens only if a file has changed in the meantime and another file has its former content.
     while missing := _missing(table, hashes, [row for row in usable if row not in unreadable], views):
         engine = engine or open_engine()
-        batches = read_views(
+        batches = read(
             manifest,
             sorted(missing),
             spec,
@@ -102,7 +107,7 @@ def _fill(
             problems += views.problems
             if views.rows:
                 keys = [(number, hashes[row]) for number, row in zip(views.numbers, views.rows, strict=True)]
-                pending.update(zip(keys, engine(np.stack(views.images)), strict=True))
+                pending.update(zip(keys, engine(views.stacked()), strict=True))
             if time.monotonic() - last > _SECONDS_PER_COMMIT:
                 _commit(table, pending)
                 last = time.monotonic()
