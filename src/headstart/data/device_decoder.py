@@ -21,7 +21,7 @@ from PIL import Image
 from torch import Tensor
 
 from headstart.data.jpeg_header import JpegLayout, plain_layout
-from headstart.data.resampling import can_resize, evaluation_views
+from headstart.data.resampling import can_resize, copied, evaluation_views
 from headstart.data.spec import InputSpec
 
 __all__ = ["DECODERS", "DeviceDecoder", "Filling", "decode_files", "may_be_filled"]
@@ -67,13 +67,12 @@ class DeviceDecoder:
     def __init__(self, decoder: str, spec: InputSpec) -> None:
         self.device = torch.device(DECODERS[decoder])
         self._spec = spec
-        self._stream = None
-        if self.device.type == "cuda":
-            self._stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        # torchvision's decoder writes in a stream of its own, which waits for none of ours. Memory that it writes to
+        # must not be what our stream still reads. So images have the memory of a stream in which nothing else happens,
+        # and those decoded last are kept until they are resized.
+        self._stream, self._decoding = (_new_stream(self.device) for _ in range(2))
         self._trust: _Trust | None = None
-        # The images decoded last, and when they were resized. torchvision's decoder writes in a stream of its own that
-        # does not wait for ours: the memory of an image must not be free for the next ones while it is still read.
-        self._last: tuple[Sequence[Tensor], torch.cuda.Event] | None = None
+        self._last: tuple[Sequence[Tensor], torch.cuda.Event] | None = None  # and when they are resized
 
     @property
     def trust(self) -> _Trust:
@@ -100,8 +99,9 @@ class DeviceDecoder:
         :param corners: also return the last 16×16 pixels of each image, (N, 3, 16, 16).
         :raises RuntimeError: the decoder refuses a file.
         """
-        with self._own_stream():
+        with _within(self._decoding):
             decoded = decode_files(files, self.device)
+        with _within(self._stream):
             last = None
             if corners:
                 last = torch.stack([image[:, -MIN_SIDE:, -MIN_SIDE:] for image in decoded]).cpu().numpy()
@@ -114,30 +114,21 @@ class DeviceDecoder:
 
     def flipped(self, views: Tensor) -> Tensor:
         """Views (N, height, width, 3), flipped left-right."""
-        with self._own_stream():
+        with _within(self._stream):
             return views.flip(2)
 
     def to_device(self, images: NDArray[np.uint8]) -> Tensor:
         """Copy views that were made on the host, (N, height, width, 3)."""
-        with self._own_stream():
-            return torch.from_numpy(images).to(self.device)
+        with _within(self._stream):
+            return copied(torch.from_numpy(images), self.device)
 
     def arranged(self, parts: Sequence[Tensor], order: Sequence[int]) -> Tensor:
         """The views ``order`` of all parts, joined."""
-        with self._own_stream():
+        with _within(self._stream):
             joined = parts[0] if len(parts) == 1 else torch.cat(list(parts))
             if list(order) == list(range(len(joined))):
                 return joined
-            return joined[torch.tensor(order).to(self.device)]
-
-    @contextmanager
-    def _own_stream(self) -> Iterator[None]:
-        with torch.inference_mode():
-            if self._stream is None:
-                yield
-            else:
-                with torch.cuda.stream(self._stream):
-                    yield
+            return joined[copied(torch.tensor(order), self.device)]
 
     def finished(self) -> Any:
         """An event after all work so far; None on a processor."""
@@ -151,6 +142,23 @@ class DeviceDecoder:
             event.wait(stream)
             images.record_stream(stream)
         return images
+
+
+def _new_stream(device: torch.device) -> torch.cuda.Stream | None:
+    if device.type != "cuda":
+        return None
+    return torch.cuda.Stream()  # type: ignore[no-untyped-call, no-any-return, unused-ignore]
+
+
+@contextmanager
+def _within(stream: torch.cuda.Stream | None) -> Iterator[None]:
+    """Work in a stream, without gradients."""
+    with torch.inference_mode():
+        if stream is None:
+            yield
+        else:
+            with torch.cuda.stream(stream):
+                yield
 
 
 def decode_files(files: Sequence[bytes], device: torch.device) -> list[Tensor]:

@@ -21,11 +21,11 @@ from torch import Tensor
 from headstart.data.spec import InputSpec
 from headstart.data.transforms import MAX_RESIZED_PIXELS, crop_offset, resized_size
 
-__all__ = ["can_resize", "evaluation_views", "filter_weights"]
+__all__ = ["can_resize", "copied", "evaluation_views", "filter_weights"]
 
 _ONE = 1 << 15
 _STEP = 64  # pixels; images whose sides agree when rounded up to this are resized together
-_CACHED_WEIGHTS = 128
+_MAX_CACHED = 1024  # pixels of a side whose weights are kept, a megabyte at most
 
 Filter = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 
@@ -70,17 +70,18 @@ def filter_weights(size: int, resized: int, first: int, count: int, interpolatio
     scale = size / resized
     stretch = max(scale, 1.0)
     numbers = np.arange(first, first + count)
-    centers = ((numbers + 0.5) * scale)[:, None]
-    pixels = np.arange(size)
-    inside = pixels >= np.trunc(np.maximum(centers - reach * stretch + 0.5, 0))
-    inside &= pixels < np.trunc(centers + reach * stretch + 0.5)
-    weights = np.where(inside, function((pixels - centers + 0.5) / stretch), 0.0)
+    centers = (numbers + 0.5) * scale
+    lows = np.trunc(np.maximum(centers - reach * stretch + 0.5, 0)).astype(int)
+    highs = np.minimum(np.trunc(centers + reach * stretch + 0.5), size)
+    pixels = lows[:, None] + np.arange(2 * math.ceil(reach * stretch) + 1)  # those that may have a weight
     exists = ((numbers >= 0) & (numbers < resized))[:, None]
-    weights = np.where(exists, weights / np.where(exists, weights.sum(1, keepdims=True), 1), 0.0)
-    parts = np.rint(weights * _ONE)
+    inside = (pixels < highs[:, None]) & exists
+    weights = np.where(inside, function((pixels - centers[:, None] + 0.5) / stretch), 0.0)
+    parts = np.rint(weights / np.where(exists, weights.sum(1, keepdims=True), 1) * _ONE)
     rows = np.arange(count)
     parts[rows, weights.argmax(1)] += np.where(exists[:, 0], _ONE - parts.sum(1), 0)
-    made: NDArray[np.float32] = (parts / _ONE).astype(np.float32)
+    made = np.zeros((count, size), np.float32)
+    made[np.broadcast_to(rows[:, None], inside.shape)[inside], pixels[inside]] = parts[inside] / _ONE
     return made
 
 
@@ -101,7 +102,12 @@ def evaluation_views(images: Sequence[Tensor], spec: InputSpec) -> Tensor:
     if len(made) == 1:
         return made[0]
     order = torch.tensor([number for numbers in groups.values() for number in numbers])
-    return torch.cat(made)[torch.argsort(order).to(images[0].device)]
+    return torch.cat(made)[copied(torch.argsort(order), images[0].device)]
+
+
+def copied(values: Tensor, device: torch.device) -> Tensor:
+    """Copy to a device, without waiting for what it computes."""
+    return values.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else values
 
 
 def _resize(images: Sequence[Tensor], spec: InputSpec) -> Tensor:
@@ -120,7 +126,7 @@ def _resize(images: Sequence[Tensor], spec: InputSpec) -> Tensor:
     # TensorFloat-32, which some programs turn on, would round the weights.
     exact = torch.float64 if device.type == "cuda" and torch.backends.cuda.matmul.allow_tf32 else torch.float32
     across, down = (
-        torch.stack([_weights(size, axis, padded[axis], spec, str(device)) for size in distinct]).to(exact)
+        torch.stack([_axis_weights(size, axis, padded[axis], spec, device) for size in distinct]).to(exact)
         for axis in (0, 1)
     )
     count, rows = len(images), padded[1]
@@ -142,11 +148,18 @@ def _rounded_up(pixels: int) -> int:
     return -(-pixels // _STEP) * _STEP
 
 
-@lru_cache(maxsize=_CACHED_WEIGHTS)
-def _weights(size: tuple[int, int], axis: int, padded: int, spec: InputSpec, device: str) -> Tensor:
+def _axis_weights(size: tuple[int, int], axis: int, padded: int, spec: InputSpec, device: torch.device) -> Tensor:
     """The weights of the evaluation view along one axis, 0 for width: (crop, padded)."""
     resized, crop = resized_size(size, spec)[axis], (spec.width, spec.height)[axis]
-    weights = filter_weights(size[axis], resized, crop_offset(resized, crop), crop, spec.interpolation)
+    make = _cached_weights if padded <= _MAX_CACHED else _weights
+    return make(size[axis], resized, crop, padded, spec.interpolation, str(device))
+
+
+def _weights(size: int, resized: int, crop: int, padded: int, interpolation: str, device: str) -> Tensor:
+    weights = filter_weights(size, resized, crop_offset(resized, crop), crop, interpolation)
     found = torch.zeros((crop, padded))
-    found[:, : size[axis]] = torch.from_numpy(weights)
-    return found.to(device)
+    found[:, :size] = torch.from_numpy(weights)
+    return copied(found, torch.device(device))
+
+
+_cached_weights = lru_cache(maxsize=512)(_weights)
