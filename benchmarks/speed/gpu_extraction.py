@@ -13,8 +13,10 @@ import argparse
 import io
 import json
 import os
+import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -301,6 +303,23 @@ def prediction(work: Work) -> Figures:
     return {"per_s": work.rate(lambda: classifier.infer(work.plain, settings=settings), count, 2, 0)}
 
 
+def imports(_: Work) -> Figures:
+    """Seconds that importing takes before a fit begins, by package; when imported once before."""
+    code = "import headstart.workflow.check, headstart.workflow.fit, headstart.workflow.runs"
+    found: Figures = {}
+    for name in ("first", "again"):
+        start = time.perf_counter()
+        subprocess.run([sys.executable, "-c", code], check=True)
+        found[f"{name}_s"] = round(time.perf_counter() - start, 2)
+    done = subprocess.run([sys.executable, "-X", "importtime", "-c", code], check=True, capture_output=True, text=True)
+    seconds: Counter[str] = Counter()
+    for line in done.stderr.splitlines():
+        parts = line.removeprefix("import time:").split("|")
+        if len(parts) == 3 and parts[0].strip().isdigit():
+            seconds[".".join(parts[2].strip().split(".")[:2])] += int(parts[0])
+    return found | {"by_module_s": {name: round(each / 1e6, 2) for name, each in seconds.most_common(20)}}
+
+
 def commands(work: Work) -> Figures:
     """``headstart fit`` of 8,000 images from nothing and warm, with the seconds of its stages; then sampled."""
     found: Figures = {}
@@ -361,6 +380,7 @@ SECTIONS: dict[str, tuple[Callable[[Work], Figures], int]] = {  # with the secon
     "device_parts": (device_parts, 20),
     "chain": (chain, 60),
     "reading": (reading, 25),
+    "imports": (imports, 20),
     "commands": (commands, 90),
     "profiles": (profiles, 60),
     "prediction": (prediction, 30),

@@ -45,7 +45,9 @@ def place_of(frame: FrameType | None) -> tuple[str, str]:
         name = package_of(frame.f_code.co_filename)
         inner = inner or f"{name}.{frame.f_code.co_name}"
         if frame.f_code.co_name == "<module>" and name != "python" and not name.startswith("benchmarks"):
-            imported = name.split(".")[0] if not name.startswith("headstart") else name  # the outermost remains
+            if not name.startswith("headstart"):
+                imported = name  # the outermost remains: who imports it matters more than what it imports
+            imported = imported or name
         elif not own and name.startswith("headstart"):
             own = f"{name}.{frame.f_code.co_name}"
         frame = frame.f_back

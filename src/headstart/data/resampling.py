@@ -63,7 +63,7 @@ def filter_weights(size: int, resized: int, first: int, count: int, interpolatio
 
     Each row sums to 1; rows outside the resized image are 0, as pixels there are black.
 
-    >>> filter_weights(4, 2, 0, 2, "bilinear").round(3).tolist()
+    >>> filter_weights(4, 2, 0, 2, "bilinear").astype(float).round(3).tolist()
     [[0.429, 0.429, 0.143, 0.0], [0.0, 0.143, 0.429, 0.429]]
     """
     function, reach = _FILTERS[interpolation]

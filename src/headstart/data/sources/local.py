@@ -62,6 +62,8 @@ class LocalFiles:
                 raise ImageProblem(uri, reason)
             with open(name, "rb", buffering=0) as file:  # noqa: PTH123
                 return file.read()
+        except ImageProblem:
+            raise
         except (OSError, ValueError) as error:
             raise _problem(uri, error) from error
 
@@ -86,6 +88,8 @@ def _regular_file(uri: str) -> Iterator[Path]:
         if reason := _not_regular(path.stat()):
             raise ImageProblem(uri, reason)
         yield path
+    except ImageProblem:
+        raise
     except (OSError, ValueError) as error:
         raise _problem(uri, error) from error
 
