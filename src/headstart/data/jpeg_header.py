@@ -62,7 +62,7 @@ def _segments(data: bytes) -> Iterator[tuple[int, bytes]]:
             at += 1
             continue
         length = (data[at + 2] << 8) + data[at + 3]
-        if length < 2 or at + 2 + length > end or (marker == _SOS and data.find(_END, at + 2 + length) < 0):
+        if length < 2 or at + 2 + length > end or (marker == _SOS and data.rfind(_END, at + 2 + length) < 0):
             return
         yield marker, data[at + 4 : at + 2 + length]
         at += 2 + length
