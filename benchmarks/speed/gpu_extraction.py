@@ -379,12 +379,12 @@ SECTIONS: dict[str, tuple[Callable[[Work], Figures], int]] = {  # with the secon
     "pixels": (pixels, 10),
     "device_parts": (device_parts, 20),
     "chain": (chain, 60),
-    "reading": (reading, 25),
-    "imports": (imports, 20),
     "commands": (commands, 90),
-    "profiles": (profiles, 60),
-    "prediction": (prediction, 30),
-    "inspection": (inspection, 20),
+    "profiles": (profiles, 50),
+    "prediction": (prediction, 20),
+    "imports": (imports, 20),
+    "inspection": (inspection, 15),
+    "reading": (reading, 20),
 }
 
 

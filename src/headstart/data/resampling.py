@@ -123,8 +123,7 @@ def _resize(images: Sequence[Tensor], spec: InputSpec) -> Tensor:
         for place, image in zip(pixels, images, strict=True):
             place[:, : image.shape[1], : image.shape[2]] = image
     distinct = sizes[:1] if len(set(sizes)) == 1 else sizes
-    # TensorFloat-32, which some programs turn on, would round the weights.
-    exact = torch.float64 if device.type == "cuda" and torch.backends.cuda.matmul.allow_tf32 else torch.float32
+    exact = torch.float64 if device.type == "cuda" and _rounds_products() else torch.float32
     across, down = (
         torch.stack([_axis_weights(size, axis, padded[axis], spec, device) for size in distinct]).to(exact)
         for axis in (0, 1)
@@ -137,6 +136,13 @@ def _resize(images: Sequence[Tensor], spec: InputSpec) -> Tensor:
     values = _round(values @ across.transpose(1, 2)).view(count, rows, 3 * spec.width)
     values = _round(torch.bmm(down.expand(count, -1, -1), values)).view(count, spec.height, 3, spec.width)
     return values.permute(0, 1, 3, 2).to(torch.uint8, memory_format=torch.contiguous_format)
+
+
+def _rounds_products() -> bool:
+    """Whether the program has turned on TensorFloat-32, which would round the weights."""
+    products = torch.backends.cuda.matmul
+    precision = getattr(products, "fp32_precision", None)  # since torch 2.9
+    return bool(products.allow_tf32 if precision is None else precision == "tf32")
 
 
 def _round(values: Tensor) -> Tensor:
