@@ -16,6 +16,7 @@ import os
 import subprocess
 import sys
 import time
+import traceback
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
@@ -27,6 +28,7 @@ import numpy as np
 import torch
 from benchmarks.harness import ROOT, Figures, empty_folder, read_json, run, save, spread, times_of
 from benchmarks.speed.gpu_images import SIZE, write_images
+from benchmarks.speed.sampled import shares_of_threads
 from PIL import Image
 
 from headstart.artifacts.classifier import Classifier
@@ -240,7 +242,9 @@ def chain(work: Work) -> Figures:
         times = 3 if workers is None else 1
         key = f"extraction, {workers or 'default'} readers"
         found[key] = work.rate(lambda workers=workers: extraction(workers), count, times, 0)  # type: ignore[misc]
-    return found
+    threads = shares_of_threads(extraction)
+    # Readers are alike: one of them stands for all.
+    return found | {"threads": {name: threads[name] for name in list(threads)[:3] + list(threads)[-3:]}}
 
 
 def pixels(work: Work) -> Figures:
@@ -421,6 +425,7 @@ def main() -> None:
             figures[name] = section(work)
         except (Exception, SystemExit) as failure:  # the figures of the other sections are worth having
             figures[name] = f"failed: {type(failure).__name__}: {failure}"
+            traceback.print_exc()
         if name != "profiles":
             print(json.dumps({name: figures[name]}, indent=1))
         print(f"{name}: {time.monotonic() - began:.0f} s", flush=True)

@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -52,6 +53,33 @@ def place_of(frame: FrameType | None) -> tuple[str, str]:
             own = f"{name}.{frame.f_code.co_name}"
         frame = frame.f_back
     return f"import {imported}" if imported else own, inner
+
+
+def shares_of_threads(work: Callable[[], object], most: int = 6) -> dict[str, dict[str, float]]:
+    """Run a piece of work, and return by thread in which functions it was found, as shares of the samples."""
+    counts: dict[str, Counter[str]] = {}
+    done = threading.Event()
+
+    def look() -> None:
+        while not done.wait(INTERVAL / 2):
+            names = {thread.ident: thread.name for thread in threading.enumerate()}
+            for ident, frame in sys._current_frames().items():
+                name = names.get(ident, "")
+                if name and name != sampler.name:
+                    own, inner = place_of(frame)
+                    counts.setdefault(name, Counter())[f"{own} > {inner}"] += 1
+
+    sampler = threading.Thread(target=look, daemon=True, name="sampler")
+    sampler.start()
+    try:
+        work()
+    finally:
+        done.set()
+        sampler.join()
+    return {
+        name: {place: round(count / found.total(), 2) for place, count in found.most_common(most)}
+        for name, found in sorted(counts.items())
+    }
 
 
 def main() -> None:
