@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import io
-import os
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
+from functools import lru_cache, partial
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
+from headstart.execution import open_executor
+
 SIZE = (500, 375)  # width and height in pixels, the median of Kaggle's dogs
+
+_CHUNK = 100  # images per task
+_FEW = 10  # tasks, for which starting processes takes longer than it saves
 
 
 def source_images() -> dict[str, np.ndarray]:
@@ -22,6 +27,7 @@ def source_images() -> dict[str, np.ndarray]:
     return found | {name: load_sample_image(f"{name}.jpg") for name in ("china", "flower")}
 
 
+@lru_cache
 def quarters() -> dict[str, Image.Image]:
     """The four quarters of each source image: 24 classes."""
     found = {}
@@ -34,12 +40,19 @@ def quarters() -> dict[str, Image.Image]:
 
 def write_images(folder: Path, count: int) -> Path:
     """Write ``count`` JPEGs in 24 classes: random crops of a quarter, half of them flipped."""
+    for label in quarters():
+        (folder / label).mkdir(parents=True)
+    chunks = [range(start, min(start + _CHUNK, count)) for start in range(0, count, _CHUNK)]
+    with open_executor(count, kind="processes" if len(chunks) > _FEW else "threads") as executor:
+        for _ in executor.map(partial(_write, folder), chunks):
+            pass
+    return folder
+
+
+def _write(folder: Path, numbers: Sequence[int]) -> None:
     sources = quarters()
     labels = sorted(sources)
-    for label in labels:
-        (folder / label).mkdir(parents=True)
-
-    def write(number: int) -> None:
+    for number in numbers:
         rng = np.random.default_rng(number)
         label = labels[number % len(labels)]
         width, height = sources[label].size
@@ -52,7 +65,3 @@ def write_images(folder: Path, count: int) -> Path:
         content = io.BytesIO()
         image.save(content, "JPEG", quality=90)
         (folder / label / f"{number:06}.jpg").write_bytes(content.getvalue())
-
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        list(pool.map(write, range(count)))
-    return folder

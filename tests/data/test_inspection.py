@@ -42,6 +42,18 @@ def test_every_row_is_filled_in_order(photo: Callable[..., Path], workers: int |
     assert (events.stages, events.done) == ([("checking", 70, "image")], 70)
 
 
+def test_processes_find_the_same(photo: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    """As they inspect many small images on a machine with many cores."""
+    manifest = Manifest.from_rows([photo(f"{i:03}.jpg", i, (i + 1, 9)) for i in range(70)])
+    expected = inspect_all(manifest)
+    kinds = []
+    monkeypatch.setattr("headstart.data.inspection.default_kind", lambda *_: kinds.append("processes") or kinds[-1])
+    assert inspect_all(manifest, workers=2).table == expected.table
+    monkeypatch.setattr("headstart.data.inspection._LARGE", 100)
+    assert inspect_all(manifest, workers=2).table == expected.table
+    assert kinds == ["processes"]  # files that count as large are not theirs
+
+
 def test_arrays_are_inspected_too() -> None:
     manifest = inspect_all(Manifest.from_arrays([np.zeros((4, 6), np.uint8), np.zeros((3, 4, 4), np.int8)]))
     assert manifest.table["width"].to_pylist() == [6, None]

@@ -35,6 +35,7 @@ spaces = st.builds(
     precision=st.sampled_from(["float32", "bfloat16"]),
     dtype=st.sampled_from(["float16", "float32", "uint8"]),
     shape=st.lists(st.integers(1, 30), min_size=1, max_size=3).map(tuple),
+    decoder=st.sampled_from(["pillow", "nvjpeg"]),
 )
 
 
@@ -53,6 +54,7 @@ def test_every_field_changes_the_key(space: FeatureSpace, data: st.DataObject) -
     changed: dict[str, Any] = {name: other if getattr(space, name) != other else "another"}
     assert replace(space, **changed).key != space.key
     assert replace(space, precision="float32").key != replace(space, precision="bfloat16").key
+    assert replace(space, decoder="pillow").key != replace(space, decoder="nvjpeg").key
 
 
 def test_fields_do_not_run_into_each_other() -> None:

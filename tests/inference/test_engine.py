@@ -67,6 +67,14 @@ def cosines(one: NDArray[np.float32], other: NDArray[np.float32]) -> NDArray[np.
     return (one * other).sum(1) / np.linalg.norm(one, axis=1) / np.linalg.norm(other, axis=1)
 
 
+def test_tensors_on_the_device_are_taken_as_arrays_are() -> None:
+    run = open_engine(nn.Flatten(), SPEC, batch_size=4, device="cpu", precision="float32", engine="torch")
+    images = noise(6)
+    assert np.array_equal(run(torch.from_numpy(images)), run(images))
+    with pytest.raises(ValueError, match=r"^images must be at least one, of dtype uint8; got 6 of torch.float32$"):
+        run(torch.from_numpy(images).float())
+
+
 # -- values ---------------------------------------------------------------------------------------------------------
 
 

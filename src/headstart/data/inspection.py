@@ -13,11 +13,13 @@ from headstart.data.sources.base import ImageReference
 from headstart.data.value_range import ValueRange
 from headstart.errors import DataError, TooManyProblems
 from headstart.events import Events
-from headstart.execution import available_cores, open_executor
+from headstart.execution import available_cores, default_kind, open_executor
 
 __all__ = ["check_problem_share", "inspect_all"]
 
 _CHUNK = 16  # images per task: handing over single images costs as much as reading a small one
+_LARGE = 1_000_000  # bytes of a file; decoding it takes far longer than the Python code around it
+_LOOKED_AT = 32  # files whose sizes are representative
 
 
 def inspect_all(
@@ -32,7 +34,8 @@ def inspect_all(
     """Fill in width, height, bytes, hash, problem and values of every row. The order is kept; no pixels are.
 
     :param value_ranges: those that are given; with one for floats, arrays of floats need not be in [0, 1].
-    :param workers: threads; by default two per core, since some wait for the disk.
+    :param workers: threads; by default two per core, since some wait for the disk. Of many small images, processes, by
+        default one per core.
     :param cache: images that it knows and that have not changed since are not read; the others are added to it.
     """
     look = partial(inspect, max_pixels=max_pixels, value_ranges=value_ranges)
@@ -91,15 +94,24 @@ def _inspect_rows(
 ) -> list[Inspection]:
     chunks = ([manifest.source(row) for row in rows[start : start + _CHUNK]] for start in range(0, len(rows), _CHUNK))
     found: list[Inspection] = []
+    kind = "threads" if _are_large(manifest, rows) else default_kind(len(rows), workers or available_cores())
+    workers = workers or available_cores() * (2 if kind == "threads" else 1)
     with (
         events.stage("checking", total=len(rows), unit="image") as advance,
-        open_executor(len(rows), workers=workers or 2 * available_cores(), kind="threads") as executor,
+        open_executor(len(rows), workers=workers, kind=kind) as executor,
     ):
         inspect_chunk = partial(_inspect_chunk, look=look)
         for inspections in executor.map(inspect_chunk, chunks, ahead=8 * executor.workers):
             found += inspections
             advance(len(inspections))
     return found
+
+
+def _are_large(manifest: Manifest, rows: Sequence[int]) -> bool:
+    """Whether the files are so large that threads do as well as processes, which share no budget of memory."""
+    stamps = [manifest.source(row).stamp() for row in rows[:: -(-len(rows) // _LOOKED_AT) or 1]]
+    sizes = [stamp.size for stamp in stamps if stamp is not None]
+    return not sizes or sum(sizes) > _LARGE * len(sizes)
 
 
 def _inspect_chunk(

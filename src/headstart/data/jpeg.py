@@ -15,7 +15,7 @@ import re
 from PIL import Image
 from PIL.JpegImagePlugin import JpegImageFile
 
-__all__ = ["is_truncated", "with_end"]
+__all__ = ["is_truncated", "lacks_data", "with_end"]
 
 _END = b"\xff\xd9"
 # A marker that ends a scan: not a stuffed zero, a restart, or a fill byte.
@@ -32,6 +32,20 @@ def is_truncated(data: bytes, image: Image.Image) -> bool:
     if scan is None:
         return False
     return data.find(_END, scan) < 0 or (_ends_gray(image) and _ran_out(data, scan))
+
+
+def lacks_data(data: bytes) -> bool:
+    """Whether pixels are missing from a JPEG whose header is valid, told without the pixels of any decoder.
+
+    It takes about a third of the time of decoding; also true for files that cannot be decoded at all.
+    """
+    scan = _first_scan(data)
+    if scan is None or data.find(_END, scan) < 0:
+        return True
+    try:
+        return _ran_out(data, scan)
+    except Exception:  # decoders raise anything on damaged files
+        return True
 
 
 def with_end(data: bytes) -> bytes | None:

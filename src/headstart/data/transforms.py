@@ -18,7 +18,16 @@ from PIL import Image
 from headstart.data.spec import InputSpec
 from headstart.errors import SettingsError
 
-__all__ = ["FLIPPED_VIEW", "TRAINING_VIEWS_VERSION", "evaluation_view", "make_view", "min_source_side"]
+__all__ = [
+    "FLIPPED_VIEW",
+    "MAX_RESIZED_PIXELS",
+    "TRAINING_VIEWS_VERSION",
+    "crop_offset",
+    "evaluation_view",
+    "make_view",
+    "min_source_side",
+    "resized_size",
+]
 
 FLIPPED_VIEW = -1
 """The number of the evaluation view flipped left-right."""
@@ -31,8 +40,8 @@ _ASPECT = 3 / 4, 4 / 3  # width to height, relative to the network's input
 _TRIES = 10
 _COLOR = 0.2  # brightness, contrast and saturation are each multiplied by 1 ± this at most
 
-# Without this limit, resizing an image 1 pixel high and 5,000 wide before a crop of 224×224 would take gigabytes.
-_MAX_RESIZED_PIXELS = 50_000_000
+MAX_RESIZED_PIXELS = 50_000_000
+"""Without this limit, resizing an image 1 pixel high and 5,000 wide before a crop of 224×224 would take gigabytes."""
 
 
 def min_source_side(spec: InputSpec) -> int:
@@ -82,9 +91,9 @@ def evaluation_view(image: Image.Image, spec: InputSpec) -> npt.NDArray[np.uint8
     (224, 224, 3)
     """
     interpolation = _interpolation(spec)
-    width, height = _resized(image, spec)
-    left, top = _offset(width, spec.width), _offset(height, spec.height)
-    if width * height > _MAX_RESIZED_PIXELS:
+    width, height = resized_size(image.size, spec)
+    left, top = crop_offset(width, spec.width), crop_offset(height, spec.height)
+    if width * height > MAX_RESIZED_PIXELS:
         return _resize_crop_only(image, spec, (width, height), interpolation)
     if (width, height) != image.size:
         image = image.resize((width, height), interpolation)
@@ -151,24 +160,29 @@ def _interpolation(spec: InputSpec) -> Image.Resampling:
     return found  # type: ignore[no-any-return]
 
 
-def _resized(image: Image.Image, spec: InputSpec) -> tuple[int, int]:
-    """(width, height) before the crop, as in timm.data.transforms_factory.transforms_imagenet_eval."""
+def resized_size(size: tuple[int, int], spec: InputSpec) -> tuple[int, int]:
+    """Return (width, height) before the crop, as in timm.data.transforms_factory.transforms_imagenet_eval.
+
+    :param size: (width, height) of the image.
+    :raises SettingsError: an unknown crop mode.
+    """
+    width, height = size
     target_height, target_width = math.floor(spec.height / spec.crop), math.floor(spec.width / spec.crop)
     if spec.crop_mode == "squash":
         return target_width, target_height
     if spec.crop_mode != "center":
         raise SettingsError(f"crop_mode must be center or squash, got {spec.crop_mode!r}")
     if target_height != target_width:  # timm's ResizeKeepRatio
-        ratio = min(image.height / target_height, image.width / target_width)
-        return round(image.width / ratio), round(image.height / ratio)
+        ratio = min(height / target_height, width / target_width)
+        return round(width / ratio), round(height / ratio)
     # torchvision's Resize rounds the longer side down
-    short, long = sorted(image.size)
+    short, long = sorted(size)
     longer = int(target_height * long / short)
-    return (target_width, longer) if image.width <= image.height else (longer, target_height)
+    return (target_width, longer) if width <= height else (longer, target_height)
 
 
-def _offset(size: int, crop: int) -> int:
-    """Where torchvision's CenterCrop begins; negative where it would pad."""
+def crop_offset(size: int, crop: int) -> int:
+    """Return where torchvision's CenterCrop begins; negative where it would pad."""
     return -((crop - size) // 2) if crop > size else round((size - crop) / 2)
 
 
@@ -176,7 +190,7 @@ def _resize_crop_only(
     image: Image.Image, spec: InputSpec, size: tuple[int, int], interpolation: Image.Resampling
 ) -> npt.NDArray[np.uint8]:
     """Resize only what the crop keeps. Pixels may differ slightly: Pillow rounds between two passes, or swaps them."""
-    left, top = _offset(size[0], spec.width), _offset(size[1], spec.height)
+    left, top = crop_offset(size[0], spec.width), crop_offset(size[1], spec.height)
     x, y = image.width / size[0], image.height / size[1]
     box = (left * x, top * y, (left + spec.width) * x, (top + spec.height) * y)
     return np.array(image.resize((spec.width, spec.height), interpolation, box=box))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -14,14 +14,17 @@ from numpy.typing import NDArray
 
 from headstart.data.decode import content_hash, decoded
 from headstart.data.manifest import Manifest
-from headstart.data.sources.base import ImageReference
+from headstart.data.sources.base import Content, ImageReference
 from headstart.data.spec import InputSpec
 from headstart.data.transforms import make_view, min_source_side
 from headstart.errors import ImageProblem
 from headstart.execution import open_executor
 from headstart.execution.memory import trim_heap
 
-__all__ = ["Views", "read_views"]
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["ViewItem", "Views", "are_large", "read_item", "read_views", "view_items", "views_of"]
 
 _CHUNK = 8  # views per task: few enough to start soon, enough to make the hand-over cheap
 _LARGE = 4_000_000  # pixels of an image; decoding it takes far longer than the Python code around it
@@ -35,6 +38,11 @@ class Views:
     numbers: list[int] = field(default_factory=list)  # of the views
     images: list[NDArray[np.uint8]] = field(default_factory=list)  # (height, width, 3) each
     problems: list[tuple[int, str]] = field(default_factory=list)  # row, reason
+    pixels: Tensor | None = None  # instead of ``images``: (views, height, width, 3), uint8, on a device
+
+    def stacked(self) -> NDArray[np.uint8] | Tensor:
+        """All views, (views, height, width, 3): an array, or a tensor on the device where they were made."""
+        return np.stack(self.images) if self.pixels is None else self.pixels
 
     def extend(self, other: Views) -> None:
         """Append the views and problems of another."""
@@ -76,12 +84,12 @@ def read_views(
     per_image = max(map(len, wanted.values()), default=1)
     images = max(1, _CHUNK // per_image)  # per task
     gathered = Views()
-    large = _are_large(manifest, rows)
+    large = are_large(manifest, rows)
     kind = kind or ("threads" if large else None)
     with open_executor(len(rows), workers=workers, kind=kind) as executor:
         ahead = executor.workers + 2 * -(-batch_size // (images * per_image))
         make = partial(_make_views, spec=spec, max_pixels=max_pixels)
-        for made in executor.map(make, _tasks(manifest, rows, wanted, images), ahead=ahead):
+        for made in executor.map(make, view_items(manifest, rows, wanted, images), ahead=ahead):
             gathered.extend(made)
             while len(gathered.rows) >= batch_size:
                 batch, gathered = gathered.split(batch_size)
@@ -92,7 +100,7 @@ def read_views(
         trim_heap()
 
 
-class _Item(NamedTuple):
+class ViewItem(NamedTuple):
     """An image to read, and the views to make of it."""
 
     row: int
@@ -101,40 +109,56 @@ class _Item(NamedTuple):
     expected: str | None  # the hash of its content
 
 
-def _tasks(
+def view_items(
     manifest: Manifest, rows: Sequence[int], wanted: Mapping[int, Sequence[int]], images: int
-) -> Iterator[list[_Item]]:
+) -> Iterator[list[ViewItem]]:
+    """Divide the rows into tasks of some images each."""
     hashes = manifest.hashes
     for start in range(0, len(rows), images):
         chunk = rows[start : start + images]
-        yield [_Item(row, manifest.source(row), tuple(wanted[row]), hashes[row]) for row in chunk]
+        yield [ViewItem(row, manifest.source(row), tuple(wanted[row]), hashes[row]) for row in chunk]
 
 
-def _make_views(items: Sequence[_Item], *, spec: InputSpec, max_pixels: int) -> Views:
+def _make_views(items: Sequence[ViewItem], *, spec: InputSpec, max_pixels: int) -> Views:
     made = Views()
     for item in items:
         made.extend(_read(item, spec, max_pixels))
     return made
 
 
-def _read(item: _Item, spec: InputSpec, max_pixels: int) -> Views:
-    row, image, numbers, expected = item
+def _read(item: ViewItem, spec: InputSpec, max_pixels: int) -> Views:
     try:
-        content = image.read()
-        # The evaluation view of an image that was not inspected needs no hash: prediction is faster without.
-        key = content_hash(content) if expected is not None or max(numbers) > 0 else ""
-        if expected not in (None, key):
-            return Views(problems=[(row, "it changed after it was inspected")])
-        with decoded(
-            content, max_pixels=max_pixels, min_side=min_source_side(spec), value_ranges=spec.value_ranges
-        ) as pixels:
-            made = [make_view(pixels, spec, number, key) for number in numbers]
+        made = views_of(item, *read_item(item), spec, max_pixels)
     except ImageProblem as problem:
-        return Views(problems=[(row, problem.reason)])
-    return Views([row] * len(made), list(numbers), made)
+        return Views(problems=[(item.row, problem.reason)])
+    return Views([item.row] * len(made), list(item.numbers), made)
 
 
-def _are_large(manifest: Manifest, rows: Sequence[int]) -> bool:
+def read_item(item: ViewItem) -> tuple[Content, str]:
+    """Read an image, and return it with the hash of its content; empty if nothing needs it.
+
+    :raises ImageProblem: it cannot be read, or is not the image that was inspected.
+    """
+    content = item.image.read()
+    # The evaluation view of an image that was not inspected needs no hash: prediction is faster without.
+    key = content_hash(content) if item.expected is not None or max(item.numbers) > 0 else ""
+    if item.expected not in (None, key):
+        raise ImageProblem(item.image.uri, "it changed after it was inspected")
+    return content, key
+
+
+def views_of(item: ViewItem, content: Content, key: str, spec: InputSpec, max_pixels: int) -> list[NDArray[np.uint8]]:
+    """Decode an image once, and make its views.
+
+    :raises ImageProblem: it cannot be decoded.
+    """
+    with decoded(
+        content, max_pixels=max_pixels, min_side=min_source_side(spec), value_ranges=spec.value_ranges
+    ) as pixels:
+        return [make_view(pixels, spec, number, key) for number in item.numbers]
+
+
+def are_large(manifest: Manifest, rows: Sequence[int]) -> bool:
     """Whether the images are so large that decoding them takes all the time, and threads do as well as processes.
 
     The threads of a process share its budget of memory (:mod:`headstart.data.budget`), which processes do not.

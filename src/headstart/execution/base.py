@@ -15,7 +15,7 @@ from typing import Any, Protocol, TypeVar
 
 from headstart.errors import SettingsError
 
-__all__ = ["Executor", "available_cores", "map_in_order", "open_executor", "register_executor"]
+__all__ = ["Executor", "available_cores", "default_kind", "map_in_order", "open_executor", "register_executor"]
 
 # With fewer cores, threads are nearly as fast; with fewer items, processes do not make up for their start-up time.
 _MIN_CORES, _MIN_ITEMS = 8, 8000
@@ -75,7 +75,7 @@ def open_executor(items: int, *, workers: int | None = None, kind: str | None = 
     """
     count = workers or available_cores()
     if kind is None:
-        kind = "processes" if count >= _MIN_CORES and items >= _MIN_ITEMS else "threads"
+        kind = default_kind(items, count)
     if kind not in _FACTORIES:
         raise SettingsError(f"kind of executor must be {' or '.join(sorted(_FACTORIES))}, got {kind!r}")
     executor = _FACTORIES[kind](count)
@@ -84,6 +84,11 @@ def open_executor(items: int, *, workers: int | None = None, kind: str | None = 
     finally:
         # A consumer that stops early, or Ctrl-C, does not wait for results that nobody will use.
         executor.close()
+
+
+def default_kind(items: int, workers: int) -> str:
+    """Return the kind of executor for so many items of work that Python's lock would hold threads back in."""
+    return "processes" if workers >= _MIN_CORES and items >= _MIN_ITEMS else "threads"
 
 
 def map_in_order(

@@ -4,23 +4,30 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Future
 from contextlib import closing
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from headstart.data.manifest import Manifest
+from headstart.data.readers import view_reader
 from headstart.data.spec import InputSpec
-from headstart.data.views import Views, read_views
+from headstart.data.views import Views
 from headstart.events import Events
+from headstart.execution import open_executor
 from headstart.features.table import FeatureTable
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 __all__ = ["extract_features"]
 
 _SECONDS_PER_COMMIT = 2.0
+_ROWS_PER_COMMIT = 4096  # which a GPU computes in less time
 
-Network: TypeAlias = Callable[[NDArray[np.uint8]], NDArray[Any]]
+Network: TypeAlias = Callable[["NDArray[np.uint8] | Tensor"], NDArray[Any]]
 """A function from images (B, H, W, 3) to features (B, *shape)."""
 
 
@@ -38,8 +45,8 @@ def extract_features(  # noqa: PLR0913 - independent values, all but three of th
 ) -> list[tuple[int, str]]:
     """Compute the features that the table lacks for these views of these images, once per distinct content.
 
-    Each image is decoded once for all of its missing views. Finished features are kept however the work ends; if the
-    process is killed, those of the last seconds are lost.
+    Each image is decoded once for all of its missing views, by the decoder that the table states. Finished features are
+    kept however the work ends; if the process is killed, those of the last seconds are lost.
 
     :param manifest: inspected images, so that each row has a content hash. Rows with a problem are skipped.
     :param open_engine: opens the network; called only if features are missing.
@@ -52,10 +59,11 @@ def extract_features(  # noqa: PLR0913 - independent values, all but three of th
     hashes, unreadable = _hashes(manifest), dict[int, str]()
     usable = [row for row, problem in enumerate(manifest.problems) if problem is None]
     engine: Network | None = None
+    read = view_reader(table.space.decoder)
     # A second round happens only if a file has changed in the meantime and another file has its former content.
     while missing := _missing(table, hashes, [row for row in usable if row not in unreadable], views):
         engine = engine or open_engine()
-        batches = read_views(
+        batches = read(
             manifest,
             sorted(missing),
             spec,
@@ -93,22 +101,32 @@ def _fill(
     hashes: Sequence[str],
     advance: Callable[[int], object],
 ) -> list[tuple[int, str]]:
-    """Compute and append batch by batch; return (row, reason) of the unreadable images."""
+    """Compute and append batch by batch; return (row, reason) of the unreadable images.
+
+    A thread writes while the next features are computed.
+    """
     problems: list[tuple[int, str]] = []
     pending: dict[tuple[int, str], NDArray[Any]] = {}  # by view and image
+    written: Future[None] | None = None
     last = time.monotonic()
-    try:
-        for views in batches:
-            problems += views.problems
-            if views.rows:
-                keys = [(number, hashes[row]) for number, row in zip(views.numbers, views.rows, strict=True)]
-                pending.update(zip(keys, engine(np.stack(views.images)), strict=True))
-            if time.monotonic() - last > _SECONDS_PER_COMMIT:
-                _commit(table, pending)
-                last = time.monotonic()
-            advance(len(views.rows) + sum(len(missing[row]) for row, _ in views.problems))
-    finally:
-        _commit(table, pending)
+    with open_executor(1, workers=1, kind="threads") as writer:
+        try:
+            for views in batches:
+                problems += views.problems
+                if views.rows:
+                    keys = [(number, hashes[row]) for number, row in zip(views.numbers, views.rows, strict=True)]
+                    pending.update(zip(keys, engine(views.stacked()), strict=True))
+                if time.monotonic() - last > _SECONDS_PER_COMMIT or len(pending) >= _ROWS_PER_COMMIT:
+                    if written is not None:
+                        written.result()
+                    # Not kept here, so that an interruption does not write the same rows again.
+                    rows, pending = pending, {}
+                    written, last = writer.submit(_commit, table, rows), time.monotonic()
+                advance(len(views.rows) + sum(len(missing[row]) for row, _ in views.problems))
+        finally:
+            if written is not None:
+                written.result()
+            _commit(table, pending)
     return problems
 
 
@@ -116,8 +134,6 @@ def _commit(table: FeatureTable, pending: dict[tuple[int, str], NDArray[Any]]) -
     # Sorted by view, since training reads view by view and then finds long runs of rows. All views go into one commit,
     # since each commit takes time.
     rows = sorted(pending.items(), key=lambda item: item[0][0])
-    # Cleared before the rows are written, so that an interruption in between does not write the same rows again.
-    pending.clear()
     if rows:
         numbers, images = zip(*(key for key, _ in rows), strict=True)
         table.append(images, np.stack([features for _, features in rows]), view=numbers)

@@ -48,6 +48,7 @@ class FeatureSpace:
     precision: str  # of the computation: "float32", "bfloat16", or "int8-" and the digest of the calibration images
     dtype: str  # of the stored values: "float16", "float32", or "uint8" for pixels
     shape: tuple[int, ...]  # of the features of one image
+    decoder: str = "pillow"  # of the evaluation views: "pillow", or "nvjpeg" for the JPEG files that it reads as well
 
     @property
     def key(self) -> str:
@@ -55,6 +56,8 @@ class FeatureSpace:
         values = asdict(self)
         if not self.spec.value_ranges:  # images of 8 bits, whose features have been stored under a key without them
             del values["spec"]["value_ranges"]
+        if self.decoder == "pillow":  # as all features had been decoded that are stored under a key without it
+            del values["decoder"]
         text = json.dumps({"format": _FORMAT, **values}, sort_keys=True)
         return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 

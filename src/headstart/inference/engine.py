@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -21,19 +22,28 @@ from torch import Tensor, nn
 from headstart.data.spec import InputSpec
 from headstart.errors import ModelError, SettingsError
 from headstart.inference import openvino_engine
+from headstart.inference.cuda_graph import recorded
 from headstart.inference.forked import adapt_to_fork
 from headstart.inference.quantization import Calibration, require_nncf
 from headstart.models.importers.graphs import FrozenGraph
 
 __all__ = [
     "Engine",
+    "Images",
     "Normalized",
     "check_int8",
     "choose_batch_size",
     "choose_device",
     "choose_precision",
+    "computes_on",
     "open_engine",
 ]
+
+
+Images: TypeAlias = "NDArray[np.uint8] | Tensor"
+"""Images, uint8 (B, H, W, 3): in the memory of the host, or already on the device of an engine that torch runs."""
+
+_MIN_RECORDED = 64  # images per batch; for fewer, recording would take longer than it saves
 
 
 @dataclass(frozen=True)
@@ -43,21 +53,24 @@ class Engine:
     name: str  # "openvino", "cpu", "cuda", "mps"
     precision: str  # "float32", "bfloat16" or "int8"
     batch_size: int
-    forward: Callable[[NDArray[np.uint8]], NDArray[np.float32]]
+    forward: Callable[..., NDArray[np.float32]]  # of images
 
-    def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def __call__(self, images: Images) -> NDArray[np.float32]:
         """Run any number of images, in batches of one size.
 
         :raises ValueError: there are no images, or they are not uint8.
         """
-        if not len(images) or images.dtype != np.uint8:
+        if not len(images) or images.dtype != (torch.uint8 if isinstance(images, Tensor) else np.uint8):
             raise ValueError(f"images must be at least one, of dtype uint8; got {len(images)} of {images.dtype}")
         starts = range(0, len(images), self.batch_size)
         batches = [self._run(images[start : start + self.batch_size]) for start in starts]
         return batches[0] if len(batches) == 1 else np.concatenate(batches)
 
-    def _run(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def _run(self, images: Images) -> NDArray[np.float32]:
         missing = self.batch_size - len(images)
+        if isinstance(images, Tensor):
+            padded = torch.cat([images, images[-1:].expand(missing, -1, -1, -1)]) if missing else images
+            return self.forward(padded)[: len(images)]
         full = np.concatenate([images, np.repeat(images[-1:], missing, axis=0)]) if missing else images
         # Writable, since torch warns about arrays that are not, such as views of a file in memory.
         return self.forward(np.require(full, requirements=["C", "W"]))[: len(images)]
@@ -94,12 +107,10 @@ def open_engine(
     (3, 3072)
     """
     adapt_to_fork()
-    chosen = choose_device(device)
-    resolved = choose_precision(precision, chosen)
+    chosen = computes_on(module, device)
+    resolved = choose_precision(precision, choose_device(device))
     network = Normalized(module, spec).eval()
     is_graph = isinstance(module, FrozenGraph)
-    if is_graph:
-        chosen = "cpu"  # OpenVINO computes there, whatever device trains the head
     if resolved == "int8":
         check_int8(device, engine)
         if calibration is None:
@@ -115,7 +126,8 @@ def open_engine(
         except ModelError:
             if engine == "openvino" or resolved == "int8":
                 raise
-    return Engine(chosen, resolved, batch_size, _torch_forward(network, chosen, resolved))
+    shape = (batch_size, spec.height, spec.width, 3)
+    return Engine(chosen, resolved, batch_size, _torch_forward(network, chosen, resolved, shape))
 
 
 def check_int8(device: str, engine: str) -> None:
@@ -153,6 +165,11 @@ def choose_device(requested: str) -> str:
         usable = ", ".join(name for name, found in available.items() if found)
         raise SettingsError(f"--device {requested}: torch finds no such device; available: {usable}")
     return requested
+
+
+def computes_on(module: nn.Module, requested: str) -> str:
+    """The device that runs a module: a graph of another framework runs on the CPU, whatever device trains the head."""
+    return "cpu" if isinstance(module, FrozenGraph) else choose_device(requested)
 
 
 def choose_batch_size(requested: int | None, device: str) -> int:
@@ -205,21 +222,26 @@ class Normalized(nn.Module):
 
 
 def _torch_forward(
-    module: nn.Module, device: str, precision: str
-) -> Callable[[NDArray[np.uint8]], NDArray[np.float32]]:
+    module: nn.Module, device: str, precision: str, shape: tuple[int, ...]
+) -> Callable[[Images], NDArray[np.float32]]:
     if device != "cpu":
         module = copy.deepcopy(module).to(device).to(memory_format=torch.channels_last)
     kind = torch.device(device).type
-    pinned = device == "cuda"  # page-locked memory, which the GPU copies asynchronously
 
-    def forward(images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        batch = torch.from_numpy(images)
-        batch = batch.pin_memory().to(device, non_blocking=True) if pinned else batch.to(device)
+    def compute(batch: Tensor) -> Tensor:
         # Autocast instead of a cast of the module, since it shares its parameters with the tail that is trained.
-        with (
-            torch.inference_mode(),
-            torch.autocast(kind, torch.bfloat16, enabled=precision == "bfloat16"),
-        ):
-            return module(batch).float().cpu().contiguous().numpy()  # type: ignore[no-any-return]
+        with torch.inference_mode(), torch.autocast(kind, torch.bfloat16, enabled=precision == "bfloat16"):
+            return module(batch).float()  # type: ignore[no-any-return]
+
+    run: Callable[[Tensor], Tensor] = compute
+    if device == "cuda" and shape[0] >= _MIN_RECORDED:
+        run = recorded(compute, torch.zeros(shape, dtype=torch.uint8, device=device))
+
+    def forward(images: Images) -> NDArray[np.float32]:
+        batch = images if isinstance(images, Tensor) else torch.from_numpy(images)
+        if device == "cuda" and not batch.is_cuda:
+            batch = batch.pin_memory()  # page-locked memory, which the GPU copies asynchronously
+        with torch.inference_mode():
+            return run(batch.to(device, non_blocking=device == "cuda")).cpu().contiguous().numpy()
 
     return forward

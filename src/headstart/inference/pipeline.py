@@ -7,7 +7,7 @@ evaluation of a fit uses as well.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
@@ -15,20 +15,22 @@ from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from headstart import paths
 from headstart.config import EngineSettings
 from headstart.data.manifest import Manifest
+from headstart.data.readers import choose_decoder, view_reader
 from headstart.data.spec import InputSpec
-from headstart.data.views import read_views
+from headstart.data.views import Views
 from headstart.evaluate import OODDetector
 from headstart.events import Events
+from headstart.execution import open_executor
 from headstart.execution.forks import new_lock
 from headstart.features.sources import InMemoryFeatures
 from headstart.features.values import to_stored_dtype
 from headstart.inference.compiled_cache import cache_path
-from headstart.inference.engine import Engine, check_int8, choose_batch_size, open_engine
+from headstart.inference.engine import Engine, Images, check_int8, choose_batch_size, computes_on, open_engine
 from headstart.inference.forked import adapt_to_fork
 from headstart.inference.network import NetworkOutputs, mean_outputs, network_outputs
 from headstart.inference.quantization import Calibration, choose_calibration
@@ -41,7 +43,7 @@ _SMALL_JOB = 256  # images; for fewer, preparing OpenVINO (2 s) takes longer tha
 _MAX_ENGINES = 2  # some hundred megabytes each; a server needs one for single images and one for many
 _PREPARING = new_lock()  # two engines prepared at once would compete for the cores, and one be thrown away
 
-Run: TypeAlias = Callable[[NDArray[np.uint8]], NetworkOutputs]
+Run: TypeAlias = Callable[[Images], NetworkOutputs]
 """A function from images (B, H, W, 3) to the outputs of the network."""
 
 
@@ -103,7 +105,10 @@ class InferencePipeline:
         run = self._open(settings, manifest, spec)
         results: list[InferenceResult] = []
         problems: list[tuple[int, str]] = []
-        batches = read_views(
+        decoder = "pillow"
+        if len(manifest) >= _SMALL_JOB:  # for fewer, opening another decoder takes longer than it saves
+            decoder = choose_decoder(computes_on(self.parts.prefix, settings.device))
+        batches = view_reader(decoder)(
             manifest,
             range(len(manifest)),
             spec,
@@ -112,14 +117,31 @@ class InferencePipeline:
             workers=settings.workers,
         )
         with closing(batches), (events or Events()).stage("predicting", total=len(manifest)) as advance:
-            for batch in batches:
+            for batch, result in self._decided(batches, run, threads=1 if decoder == "pillow" else 2):
                 problems += batch.problems
-                if batch.rows:
-                    results.append(self.decision.decide(run(np.stack(batch.images))))
+                if result is not None:
+                    results.append(result)
                 advance(len(batch.rows) + len(batch.problems))
         # Without a readable image, a result for no image.
         results = results or [self.decision.decide(NetworkOutputs(np.empty((0, self.classes), np.float32), None))]
         return _concatenate(results, problems)
+
+    def _decided(
+        self, batches: Iterable[Views], run: Run, *, threads: int
+    ) -> Iterator[tuple[Views, InferenceResult | None]]:
+        """The batches, each with its result, in order.
+
+        :param threads: with two, the GPU runs the network on one batch while the host decides on another.
+        """
+
+        def decide(batch: Views) -> tuple[Views, InferenceResult | None]:
+            return batch, self.decision.decide(run(batch.stacked())) if batch.rows else None
+
+        if threads == 1:
+            yield from map(decide, batches)
+            return
+        with open_executor(threads, workers=threads, kind="threads") as pool:
+            yield from pool.map(decide, batches, ahead=threads + 1)
 
     @cached_property
     def parts(self) -> Cut:
@@ -137,7 +159,7 @@ class InferencePipeline:
         run = self._open_view(settings, calibration)
         if not self.tta_flip:
             return run
-        return lambda images: mean_outputs([run(images), run(np.ascontiguousarray(images[:, :, ::-1]))])
+        return lambda images: mean_outputs([run(images), run(_flipped(images))])
 
     def _open_view(self, settings: EngineSettings, calibration: Calibration | None) -> Run:
         parts = self.parts
@@ -190,6 +212,10 @@ class InferencePipeline:
     def __getstate__(self) -> dict[str, object]:
         """The state for pickle, by which joblib sends it to other processes, without engines and the cut."""
         return {each.name: getattr(self, each.name) for each in fields(self)}
+
+
+def _flipped(images: Images) -> Images:
+    return images.flip(2) if isinstance(images, Tensor) else np.ascontiguousarray(images[:, :, ::-1])
 
 
 def _concatenate(results: Sequence[InferenceResult], problems: Sequence[tuple[int, str]]) -> InferenceResult:

@@ -104,4 +104,6 @@ def _size(cache_dir: str | None) -> int:
 
 def _describe(table: FeatureTable) -> str:
     space = table.space
-    return f"{table.path.stem[:8]}  {space.model} at {space.cut or 'image'} {tuple(space.shape)} {space.precision}"
+    decoder = "" if space.decoder == "pillow" else f" {space.decoder}"
+    shape = tuple(space.shape)
+    return f"{table.path.stem[:8]}  {space.model} at {space.cut or 'image'} {shape} {space.precision}{decoder}"

@@ -15,6 +15,7 @@ from headstart import paths
 from headstart.config import FitSettings
 from headstart.data.inspection_cache import InspectionCache
 from headstart.data.manifest import Manifest
+from headstart.data.readers import choose_decoder
 from headstart.data.transforms import FLIPPED_VIEW
 from headstart.evaluate.out_of_distribution import MAX_FIT_IMAGES
 from headstart.events import Events
@@ -24,7 +25,15 @@ from headstart.features.key import FeatureSpace
 from headstart.features.sources import AveragedViews, FeatureSource, InMemoryFeatures
 from headstart.features.table import FeatureStore, FeatureTable
 from headstart.inference.compiled_cache import cache_path
-from headstart.inference.engine import Engine, Normalized, choose_batch_size, choose_precision, open_engine
+from headstart.inference.engine import (
+    Engine,
+    Images,
+    Normalized,
+    choose_batch_size,
+    choose_precision,
+    computes_on,
+    open_engine,
+)
 from headstart.inference.network import NetworkOutputs, head_inputs, mean_outputs, network_outputs
 from headstart.inference.quantization import Calibration
 from headstart.models.backbone import Backbone, digest
@@ -60,10 +69,10 @@ class FeatureExtractor:
     calibration: Calibration | None = None  # with --precision int8
 
     @cached_property
-    def run(self) -> Callable[[NDArray[np.uint8]], NDArray[np.generic]] | Engine:
+    def run(self) -> Callable[[Images], NDArray[np.generic]] | Engine:
         """Computes features of images (B, H, W, 3); opened when it is first needed."""
         if self.cut.at_image:
-            return lambda images: images
+            return np.asarray
         return _open_engine(self.backbone, self.cut, self.settings, calibration=self.calibration)
 
     def release(self) -> None:
@@ -250,6 +259,7 @@ def _open_table(
         precision="float32" if at_image else precision,
         dtype="uint8" if at_image else settings.feature_dtype,
         shape=(spec.height, spec.width, 3) if at_image else parts.row_shape,
+        decoder="pillow" if at_image else choose_decoder(computes_on(parts.prefix, device)),
     )
     return FeatureStore(paths.features(settings.cache_dir)).table(space)
 

@@ -18,6 +18,7 @@ from headstart.events import Events
 from headstart.execution.memory import retain_heap
 from headstart.inference.engine import check_int8, choose_device
 from headstart.inference.quantization import choose_calibration
+from headstart.inference.warm_up import warm_up
 from headstart.models.backbone import Backbone, load_backbone
 from headstart.models.cut import cut
 from headstart.train.heads import head_solver
@@ -99,6 +100,7 @@ def prepare(
     """
     with watch.stage("loading"):
         device, backbone = _load(settings, events)
+    warming = warm_up(device)
     with watch.stage("reading"):
         solvable = isinstance(backbone.head, nn.Linear)
         dataset = prepare_dataset(manifest, settings, solvable=solvable, class_order=class_order, events=events)
@@ -114,6 +116,8 @@ def prepare(
                 dataset.manifest, backbone.spec, max_pixels=settings.max_pixels, workers=settings.workers
             )
         train = "head" if settings.train == "auto" else settings.train
+        if warming is not None:
+            warming.join()
         return dataset, open_extractor(backbone, train, settings, device=device, calibration=ranges)
 
 

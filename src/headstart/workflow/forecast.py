@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from headstart.data.manifest import Manifest
-from headstart.data.views import read_views
+from headstart.data.readers import view_reader
 from headstart.train.forecast import step_seconds
 from headstart.train.heads import head_solver
 from headstart.workflow.dataset import Dataset
@@ -101,7 +101,7 @@ def _seconds_per_image(extractor: FeatureExtractor, images: Manifest) -> float:
     settings, spec = extractor.settings, extractor.backbone.spec
     rows = range(min(len(images), _TIMED_IMAGES))
     run = extractor.run
-    views = read_views(
+    views = view_reader(extractor.table.space.decoder)(
         images,
         rows,
         spec,
@@ -113,7 +113,7 @@ def _seconds_per_image(extractor: FeatureExtractor, images: Manifest) -> float:
     for some in views:
         if not some.rows:
             continue
-        run(np.stack(some.images))
+        run(some.stacked())
         if not start:  # the first batch starts threads and the engine
             start = time.monotonic()
         else:
