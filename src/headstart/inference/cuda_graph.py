@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -22,23 +23,33 @@ def recorded(function: Function, example: Tensor) -> Function:
     """Record a function of one tensor on a GPU, and return one that replays it; the same function if it cannot be.
 
     Functions that copy from the GPU in between, or decide by values, cannot be recorded. No other thread should use the
-    GPU meanwhile. The recorded function may be called from several threads.
+    GPU meanwhile. The recorded function may be called from several threads; it returns its result in the memory of the
+    host.
 
     :param example: inputs of the only shape and type that will be passed.
     """
     try:
-        graph, inputs, outputs = _record(function, example)
+        recording = _Recording(function, *_record(function, example))
     except RuntimeError:
         return function
-    lock = threading.Lock()
+    return recording.replay
 
-    def replay(images: Tensor) -> Tensor:
-        with lock:  # the memory of inputs and outputs is always the same
-            inputs.copy_(images)
-            graph.replay()
-            return outputs.clone()
 
-    return replay
+@dataclass(frozen=True)
+class _Recording:
+    """A graph, with all whose memory it reads and writes. It knows only addresses, and keeps none of this alive."""
+
+    function: Function  # and with it the weights of the network
+    graph: torch.cuda.CUDAGraph
+    inputs: Tensor
+    outputs: Tensor
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def replay(self, images: Tensor) -> Tensor:
+        with self.lock:  # until the results are on the host: the memory of inputs and outputs is always the same
+            self.inputs.copy_(images)
+            self.graph.replay()
+            return self.outputs.cpu()
 
 
 def _record(function: Function, example: Tensor) -> tuple[torch.cuda.CUDAGraph, Tensor, Tensor]:

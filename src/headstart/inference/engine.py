@@ -8,7 +8,8 @@ depend on how the images fall into batches: interrupted and resumed work compute
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -230,7 +231,8 @@ def _torch_forward(
 
     def compute(batch: Tensor) -> Tensor:
         # Autocast instead of a cast of the module, since it shares its parameters with the tail that is trained.
-        with torch.inference_mode(), torch.autocast(kind, torch.bfloat16, enabled=precision == "bfloat16"):
+        rounding = torch.autocast(kind, torch.bfloat16) if precision == "bfloat16" else _full_precision(kind)
+        with torch.inference_mode(), rounding:
             return module(batch).float()  # type: ignore[no-any-return]
 
     run: Callable[[Tensor], Tensor] = compute
@@ -245,3 +247,20 @@ def _torch_forward(
             return run(batch.to(device, non_blocking=device == "cuda")).cpu().contiguous().numpy()
 
     return forward
+
+
+@contextmanager
+def _full_precision(kind: str) -> Iterator[None]:
+    """Let cuDNN compute with float32 where it would round to TensorFloat-32, of 10 bits, as torch lets it by default.
+
+    Meanwhile this holds in all threads of the process.
+    """
+    cudnn = torch.backends.cudnn
+    if kind != "cuda" or not cudnn.allow_tf32:
+        yield
+        return
+    cudnn.allow_tf32 = False
+    try:
+        yield
+    finally:
+        cudnn.allow_tf32 = True
