@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -174,20 +176,23 @@ def test_a_file_whose_data_end_early_is_a_problem(jpegs: Write, nasty: ModuleTyp
     ]
 
 
-@pytest.mark.parametrize("filling", device_decoder.Filling)
-def test_missing_data_are_found_however_a_decoder_fills_them(
-    filling: device_decoder.Filling, jpegs: Write, nasty: ModuleType, monkeypatch: pytest.MonkeyPatch
+def test_readers_in_other_processes_prepare_the_same(
+    jpegs: Write, nasty: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    trust = device_decoder._tried("cpu")
-    assert (len(trust.samplings), trust.filling) == (4, device_decoder.Filling.GRAY)
-    monkeypatch.setattr(device_decoder, "_tried", lambda _: trust._replace(filling=filling))
-    paths = jpegs(5)
-    paths[3].write_bytes(nasty.forged_end(paths[3].read_bytes(), 0.8))
-    (first, second) = read(Manifest.from_rows(paths))
-    assert (first.rows + second.rows, second.problems or first.problems) == (
-        [0, 1, 2, 4],
-        [(3, "truncated: the file ends before the image does")],
-    )
+    """As for many files on many cores; and torch, which takes seconds to import, is not needed there."""
+    paths = jpegs(7)
+    paths[2].write_bytes(nasty.forged_end(paths[2].read_bytes(), 0.8))
+    paths[4].write_bytes(nasty.encode(nasty.pattern(60, 50), "PNG"))
+    manifest = Manifest.from_rows(paths)
+    wanted = read(manifest, views=(0, 1, FLIPPED_VIEW))
+    monkeypatch.setattr(device_views, "default_kind", lambda *_: "processes")
+    got = read(manifest, views=(0, 1, FLIPPED_VIEW))
+    assert [(each.rows, each.numbers, each.problems) for each in got] == [
+        (each.rows, each.numbers, each.problems) for each in wanted
+    ]
+    assert np.array_equal(joined(got), joined(wanted))
+    code = "import sys, headstart.data.device_files; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_a_complete_image_with_a_flat_corner_is_kept(tmp_path: Path, nasty: ModuleType) -> None:

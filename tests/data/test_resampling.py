@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from headstart.data.resampling import can_resize, evaluation_views, filter_weights
+from headstart.data.device_files import can_resize
+from headstart.data.resampling import evaluation_views, filter_weights
 from headstart.data.spec import InputSpec
 from headstart.data.transforms import evaluation_view
 

@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from headstart.data.spec import InputSpec
-from headstart.data.transforms import MAX_RESIZED_PIXELS, crop_offset, resized_size
+from headstart.data.transforms import crop_offset, resized_size
 
-__all__ = ["can_resize", "copied", "evaluation_views", "filter_weights"]
+__all__ = ["copied", "evaluation_views", "filter_weights"]
 
 _ONE = 1 << 15
 _STEP = 64  # pixels; images whose sides agree when rounded up to this are resized together
@@ -51,11 +51,6 @@ _FILTERS: dict[str, tuple[Filter, float]] = {
     "lanczos": (_lanczos, 3),
 }
 """Each with the distance beyond which it is 0."""
-
-
-def can_resize(size: tuple[int, int], spec: InputSpec) -> bool:
-    """Whether an image (width, height) is resized as Pillow does: by a filter, and whole before the crop."""
-    return spec.interpolation in _FILTERS and math.prod(resized_size(size, spec)) <= MAX_RESIZED_PIXELS
 
 
 def filter_weights(size: int, resized: int, first: int, count: int, interpolation: str) -> NDArray[np.float32]:
@@ -158,14 +153,17 @@ def _axis_weights(size: tuple[int, int], axis: int, padded: int, spec: InputSpec
     """The weights of the evaluation view along one axis, 0 for width: (crop, padded)."""
     resized, crop = resized_size(size, spec)[axis], (spec.width, spec.height)[axis]
     make = _cached_weights if padded <= _MAX_CACHED else _weights
-    return make(size[axis], resized, crop, padded, spec.interpolation, str(device))
+    weights = make(size[axis], resized, crop, padded, spec.interpolation, str(device))
+    if device.type == "cuda":  # their memory is that of the stream that made them, which may be another
+        weights.record_stream(torch.cuda.current_stream())
+    return weights
 
 
 def _weights(size: int, resized: int, crop: int, padded: int, interpolation: str, device: str) -> Tensor:
     weights = filter_weights(size, resized, crop_offset(resized, crop), crop, interpolation)
     found = torch.zeros((crop, padded))
     found[:, :size] = torch.from_numpy(weights)
-    return copied(found, torch.device(device))
+    return found.to(device)  # which waits for the copy: other streams and threads may use it next
 
 
 _cached_weights = lru_cache(maxsize=512)(_weights)
