@@ -19,7 +19,7 @@ import time
 import traceback
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -28,6 +28,7 @@ import numpy as np
 import torch
 from benchmarks.harness import ROOT, Figures, empty_folder, read_json, run, save, spread, times_of
 from benchmarks.speed.gpu_images import SIZE, write_images
+from benchmarks.speed.gpu_stress import stress
 from benchmarks.speed.sampled import shares_of_threads
 from PIL import Image
 
@@ -127,12 +128,29 @@ def first_times(work: Work) -> Figures:
 
     timed("cuda_context_s", lambda: torch.zeros(1, device=work.device))
     decoder = DeviceDecoder(work.decoder, work.spec)
-    timed("decoder_tried_s", lambda: decoder.trust)
+    timed("decoder_tried_s", lambda: decoder.trusted)
     timed("first_decode_s", lambda: decoder.views(work.sample[: work.batch]))
     timed("second_decode_s", lambda: decoder.views(work.sample[: work.batch]))
     timed("engine_s", lambda: work.engine)
-    found["trusted"] = sorted(map(list, decoder.trust.samplings))
-    found["missing data are filled"] = decoder.trust.filling.value
+    found["trusted"] = sorted(map(list, decoder.trusted))
+    found["corners where data are missing"] = _filled(work, len(work.sample[0]))
+    return found
+
+
+def _filled(work: Work, size: int) -> Figures:
+    """What the decoder writes where the data of a file end early: the last 8×8 pixels, twice, or that it refuses."""
+    short = work.sample[0][: size * 2 // 3].rstrip(b"\xff") + b"\xff\xd9"
+    found: Figures = {}
+    for name in ("first", "again"):
+        for value in (7, 200):  # what was in memory before
+            torch.full((3, SIZE[1], SIZE[0]), value, dtype=torch.uint8, device=work.device)
+            try:
+                (image,) = decode_files([short], torch.device(work.device))
+            except RuntimeError as error:
+                found[f"{name}, {value}"] = f"refused: {str(error)[:80]}"
+                continue
+            corner = image[:, -8:, -8:].float().cpu()
+            found[f"{name}, {value}"] = [round(float(corner.min())), round(float(corner.max()))]
     return found
 
 
@@ -203,48 +221,51 @@ def device_parts(work: Work) -> Figures:
 
 
 def chain(work: Work) -> Figures:
-    """Images per second from files: views alone, and features into a store; with the host's decoder for comparison."""
+    """Images per second from files, by the kind of readers: views alone, and features into a store."""
     manifest, found = work.manifest, Figures()
     count = len(manifest)
     options: dict[str, Any] = {"batch_size": work.batch, "max_pixels": MAX_PIXELS}
 
-    def consume(decoder: str, rows: Sequence[int], workers: int | None = None) -> None:
-        with closing(view_reader(decoder)(manifest, rows, work.spec, workers=workers, **options)) as batches:
+    def consume(decoder: str, workers: int | None) -> None:
+        reader = view_reader(decoder)
+        start, first = time.perf_counter(), 0.0
+        with closing(reader(manifest, range(count), work.spec, workers=workers, **options)) as batches:
             for _ in batches:
-                pass
+                first = first or time.perf_counter() - start
+        found["first batch after_s"] = round(first, 2)  # of the last kind of readers
 
-    for workers in (4, None, 16):
-        figures = work.rate(lambda workers=workers: consume(work.decoder, range(count), workers), count, 1, 0)  # type: ignore[misc]
-        found[f"views, {workers or 'default'} readers"] = figures
-    some = range(min(count, 2000))
-    found["views, pillow, 2,000 images"] = work.rate(lambda: consume("pillow", some), len(some), 1, 0)
-
-    def extraction(workers: int | None = None) -> None:
-        parts = work.parts
+    def extraction(workers: int | None = None, engine: Engine | None = None) -> None:
+        parts, run = work.parts, engine or work.engine
         space = FeatureSpace(
             MODEL,
             digest(parts.prefix),
             parts.name,
             work.spec,
-            work.engine.precision,
+            run.precision,
             "float16",
             parts.feature_shape,
             work.decoder,
         )
         table = FeatureStore(empty_folder("gpu-store")).table(space)
-        problems = extract_features(
-            manifest, table, work.spec, open_engine=lambda: work.engine, workers=workers, **options
-        )
+        problems = extract_features(manifest, table, work.spec, open_engine=lambda: run, workers=workers, **options)
         if problems or len(table) != len(set(manifest.hashes)):
             raise SystemExit(f"{len(table)} features, {len(problems)} problems: {problems[:3]}")
 
-    for workers in (4, None, 16):
-        times = 3 if workers is None else 1
-        key = f"extraction, {workers or 'default'} readers"
-        found[key] = work.rate(lambda workers=workers: extraction(workers), count, times, 0)  # type: ignore[misc]
-    threads = shares_of_threads(extraction)
-    # Readers are alike: one of them stands for all.
-    return found | {"threads": {name: threads[name] for name in list(threads)[:3] + list(threads)[-3:]}}
+    def measure(name: str, kind: str, step: Callable[[], object], times: int = 1) -> None:
+        with patch("headstart.data.device_views.default_kind", return_value=kind):
+            found[f"{name}, {kind}"] = work.rate(step, count, times, 0)
+        print(json.dumps({name: found[f"{name}, {kind}"], "readers": kind}), flush=True)
+
+    for kind, workers in (("threads", 4), ("processes", 8), ("processes", None)):
+        measure(f"views, {workers or 'default'}", kind, lambda workers=workers: consume(work.decoder, workers))  # type: ignore[misc]
+        measure(f"extraction, {workers or 'default'}", kind, lambda workers=workers: extraction(workers))  # type: ignore[misc]
+    with patch("headstart.inference.engine._MIN_RECORDED", 1 << 30):
+        eager = open_engine(work.parts.prefix, work.spec, batch_size=work.batch, device=work.device, engine="torch")
+    for kind in ("threads", "processes"):
+        measure("extraction, not recorded", kind, lambda: extraction(engine=eager))
+    with patch("headstart.data.device_views.default_kind", return_value="processes"):
+        threads = shares_of_threads(extraction)
+    return found | {"threads": {name: threads[name] for name in list(threads)[:5]}}
 
 
 def pixels(work: Work) -> Figures:
@@ -301,71 +322,58 @@ def inspection(work: Work) -> Figures:
 
 
 def prediction(work: Work) -> Figures:
-    """Images per second of a pretrained network's predictions, in one process."""
+    """Images per second of a pretrained network's predictions, in one process: by the GPU's decoder, and by Pillow."""
     classifier, count = Classifier.pretrained(MODEL), len(work.plain)
     settings = EngineSettings(device=work.device)
-    return {"per_s": work.rate(lambda: classifier.infer(work.plain, settings=settings), count, 2, 0)}
+    found: Figures = {}
+    for name in ("device", "pillow"):
+        with ExitStack() as stack:
+            if name == "pillow":
+                stack.enter_context(patch("headstart.inference.pipeline.choose_decoder", return_value="pillow"))
+            found[f"{name}, per_s"] = work.rate(lambda: classifier.infer(work.plain, settings=settings), count, 1, 0)
+    return found
 
 
 def imports(_: Work) -> Figures:
-    """Seconds that importing takes before a fit begins, by package; when imported once before."""
+    """Seconds that importing takes before a fit begins, and which packages they belong to."""
     code = "import headstart.workflow.check, headstart.workflow.fit, headstart.workflow.runs"
-    found: Figures = {}
-    for name in ("first", "again"):
-        start = time.perf_counter()
-        subprocess.run([sys.executable, "-c", code], check=True)
-        found[f"{name}_s"] = round(time.perf_counter() - start, 2)
+    start = time.perf_counter()
     done = subprocess.run([sys.executable, "-X", "importtime", "-c", code], check=True, capture_output=True, text=True)
+    found: Figures = {"seconds": round(time.perf_counter() - start, 2)}
     seconds: Counter[str] = Counter()
     for line in done.stderr.splitlines():
         parts = line.removeprefix("import time:").split("|")
         if len(parts) == 3 and parts[0].strip().isdigit():
-            seconds[".".join(parts[2].strip().split(".")[:2])] += int(parts[0])
-    return found | {"by_module_s": {name: round(each / 1e6, 2) for name, each in seconds.most_common(20)}}
+            seconds[".".join(parts[2].strip().split(".")[:1])] += int(parts[0])
+    return found | {"by_package_s": {name: round(each / 1e6, 2) for name, each in seconds.most_common(12)}}
 
 
 def commands(work: Work) -> Figures:
-    """``headstart fit`` of 8,000 images from nothing and warm, with the seconds of its stages; then sampled."""
+    """``headstart fit`` of 8,000 images from nothing and warm, and ``headstart predict``: main threads, sampled."""
     found: Figures = {}
     folder = empty_folder("gpu-fit")
     images = _some_images(work.folder, folder / "photos", FIT_IMAGES)
-    paths = ("--out", folder / "run", "--cache-dir", folder / "store", "--device", work.device)
-    for name in ("from nothing", "warm", "warm again"):
-        start = time.perf_counter()
-        run(sys.executable, "-m", "headstart.cli", "fit", images, *paths)
-        stages = read_json(folder / "run" / "evaluation.json")["summary"]["seconds"]
-        found[name] = {"seconds": round(time.perf_counter() - start, 2), "stages_s": stages}
-        print(json.dumps({name: found[name]}), flush=True)
-    start = time.perf_counter()
-    out = folder / "predictions.csv"
-    run(
-        sys.executable,
-        "-m",
-        "headstart.cli",
-        "predict",
-        folder / "run",
-        work.folder,
-        "--out",
-        out,
-        "--device",
-        work.device,
-    )
-    found["predict, all images"] = {"seconds": round(time.perf_counter() - start, 2)}
-    return found
-
-
-def profiles(work: Work) -> Figures:
-    """Where the seconds of the main thread go, in a fit from nothing and in a warm one."""
-    found: Figures = {}
-    folder = empty_folder("gpu-profile")
-    images = _some_images(work.folder, folder / "photos", FIT_IMAGES)
-    for name in ("from nothing", "warm"):
-        out = folder / f"{name.replace(' ', '-')}.json"
-        paths = ("--out", folder / "run", "--cache-dir", folder / "store", "--device", work.device)
-        run(sys.executable, "-m", "benchmarks.speed.sampled", out, "fit", images, *paths, cwd=ROOT)
-        found[name] = read_json(out)
-        print(name, found[name]["seconds"])
-        for line in found[name]["top"][:25]:
+    device = ("--device", work.device)
+    fit = ("fit", images, "--out", folder / "run", "--cache-dir", folder / "store", *device)
+    predict = ("predict", folder / "run", work.folder, "--csv", folder / "predictions.csv", *device)
+    for name, words in (("from nothing", fit), ("warm", fit), ("predict, all images", predict)):
+        start, out = time.perf_counter(), folder / "sampled.json"
+        try:
+            run(sys.executable, "-m", "benchmarks.speed.sampled", out, *words, cwd=ROOT)
+        except SystemExit as failure:  # the figures of the others are worth having
+            found[name] = f"failed: {failure}"
+            continue
+        sampled = read_json(out)
+        found[name] = {
+            "seconds": round(time.perf_counter() - start, 2),
+            "within python": sampled["seconds"],
+            "importing": sampled["importing"],
+        }
+        if words is fit:
+            found[name]["stages_s"] = read_json(folder / "run" / "evaluation.json")["summary"]["seconds"]
+        found[name] |= {"top": sampled["top"][:25], "timeline": sampled["timeline"][:60]}
+        print(name, json.dumps({key: found[name][key] for key in found[name] if key not in ("top", "timeline")}))
+        for line in found[name]["top"][:16]:
             print("   ", *line, sep="  ", flush=True)
     return found
 
@@ -379,14 +387,14 @@ def _some_images(folder: Path, target: Path, count: int) -> Path:
 
 
 SECTIONS: dict[str, tuple[Callable[[Work], Figures], int]] = {  # with the seconds that each may take
+    "stress": (stress, 95),
     "first_times": (first_times, 20),
+    "imports": (imports, 15),
+    "chain": (chain, 45),
+    "prediction": (prediction, 25),
+    "commands": (commands, 85),
     "pixels": (pixels, 10),
     "device_parts": (device_parts, 20),
-    "chain": (chain, 60),
-    "commands": (commands, 90),
-    "profiles": (profiles, 50),
-    "prediction": (prediction, 20),
-    "imports": (imports, 20),
     "inspection": (inspection, 15),
     "reading": (reading, 20),
 }
@@ -426,8 +434,8 @@ def main() -> None:
         except (Exception, SystemExit) as failure:  # the figures of the other sections are worth having
             figures[name] = f"failed: {type(failure).__name__}: {failure}"
             traceback.print_exc()
-        if name != "profiles":
-            print(json.dumps({name: figures[name]}, indent=1))
+        if name not in ("stress", "commands"):  # which have shown theirs
+            print(json.dumps({name: figures[name]}))
         print(f"{name}: {time.monotonic() - began:.0f} s", flush=True)
         path = save("speed/gpu_extraction", figures, quick=given.quick or given.device != "cuda", show=False)
         if out := os.environ.get("OUT"):

@@ -112,7 +112,9 @@ def main() -> None:
         sampler.join()
         lines = [[round(seconds, 2), *place] for place, seconds in counts.most_common(MOST)]
         steps = [step for step in timeline if step[1] >= 0.1]
-        out.write_text(json.dumps({"seconds": round(time.monotonic() - start, 2), "top": lines, "timeline": steps}))
+        imports = sum(seconds for (place, _), seconds in counts.items() if place.startswith("import "))
+        figures = {"seconds": round(time.monotonic() - start, 2), "importing": round(imports, 2)}
+        out.write_text(json.dumps({**figures, "top": lines, "timeline": steps}))
 
 
 if __name__ == "__main__":

@@ -18,18 +18,20 @@ __all__ = ["recorded"]
 
 Function = Callable[[Tensor], Tensor]
 
+_RECORDING = threading.Lock()  # torch records one graph at a time
+
 
 def recorded(function: Function, example: Tensor) -> Function:
     """Record a function of one tensor on a GPU, and return one that replays it; the same function if it cannot be.
 
-    Functions that copy from the GPU in between, or decide by values, cannot be recorded. No other thread should use the
-    GPU meanwhile. The recorded function may be called from several threads; it returns its result in the memory of the
-    host.
+    Functions that copy from the GPU in between, or decide by values, cannot be recorded. The recorded function may be
+    called from several threads; it returns its result in the memory of the host.
 
     :param example: inputs of the only shape and type that will be passed.
     """
     try:
-        recording = _Recording(function, *_record(function, example))
+        with _RECORDING:
+            recording = _Recording(function, *_record(function, example))
     except RuntimeError:
         return function
     return recording.replay
@@ -59,6 +61,6 @@ def _record(function: Function, example: Tensor) -> tuple[torch.cuda.CUDAGraph, 
         function(inputs)
     torch.cuda.current_stream().wait_stream(stream)
     graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+    with torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):
         outputs = function(inputs)
     return graph, inputs, outputs
