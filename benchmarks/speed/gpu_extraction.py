@@ -28,7 +28,7 @@ import numpy as np
 import torch
 from benchmarks.harness import ROOT, Figures, empty_folder, read_json, run, save, spread, times_of
 from benchmarks.speed.gpu_images import SIZE, write_images
-from benchmarks.speed.gpu_stress import stress
+from benchmarks.speed.gpu_stress import cause, stress
 from benchmarks.speed.sampled import shares_of_threads
 from PIL import Image
 
@@ -213,7 +213,7 @@ def device_parts(work: Work) -> Figures:
     )
     decoder = DeviceDecoder(work.decoder, work.spec)
     found["decode, resize"] = work.rate(each(decoder.views), count)
-    views = decoder.views(work.sample[: work.batch])[0]
+    views = decoder.views(work.sample[: work.batch])
     found["network, recorded"] = work.rate(lambda: [work.engine(views) for _ in range(8)], 8 * work.batch)
     small = open_engine(work.parts.prefix, work.spec, batch_size=work.batch // 8, device=work.device, engine="torch")
     found["network, batch 32, not recorded"] = work.rate(lambda: small(views), work.batch, times=4)
@@ -303,7 +303,7 @@ def pixels(work: Work) -> Figures:
 
 def _stacked(work: Work, contents: Sequence[bytes]) -> tuple[np.ndarray]:
     decoder = DeviceDecoder(work.decoder, work.spec)
-    made = decoder.views(contents)[0]
+    made = decoder.views(contents)
     if work.device == "cuda":
         torch.cuda.synchronize()
     return (made.cpu().numpy(),)
@@ -397,6 +397,7 @@ SECTIONS: dict[str, tuple[Callable[[Work], Figures], int]] = {  # with the secon
     "device_parts": (device_parts, 20),
     "inspection": (inspection, 15),
     "reading": (reading, 20),
+    "cause": (cause, 12),  # the last one, since it may end the process
 }
 
 

@@ -23,6 +23,7 @@ from benchmarks.speed.sampled import shares_of_threads
 from headstart.config import FitSettings
 from headstart.data.device_decoder import DeviceDecoder
 from headstart.data.readers import view_reader
+from headstart.inference import cuda_graph
 from headstart.inference.engine import Engine, open_engine
 from headstart.models.backbone import load_backbone
 from headstart.models.cut import cut
@@ -37,6 +38,7 @@ RECORDED = "headstart.inference.engine._MIN_RECORDED"
 KIND = "headstart.data.device_views.default_kind"
 NEVER = 1 << 30
 
+_EACH = 40
 _SIZES = (1 << 6, 1 << 10, 1 << 14, 1 << 18, 1 << 20, 1 << 22)  # floats
 
 
@@ -76,6 +78,24 @@ def stress(work: Work) -> Figures:
     return found
 
 
+def cause(work: Work) -> Figures:
+    """What happens where nothing but the graph refers to the weights, as it once was: most rows should be wrong."""
+    shape, rows = (3, work.spec.height, work.spec.width), range(min(IMAGES, len(work.manifest)))
+    prefix = cut(load_backbone(work.backbone.name).module, "head", input_shape=shape).prefix
+    with patch(RECORDED, NEVER):
+        reference = _reference(work, work.decoder, rows, _engine(work, prefix))
+    kept = cuda_graph._Recording
+    with patch.object(cuda_graph, "_Recording", lambda _, *rest: kept(None, *rest)):  # type: ignore[arg-type]
+        run = _engine(work, prefix)
+    gc.collect()
+    features = _disturbed(work, work.decoder, rows, run, "threads")
+    return {
+        "rows": len(rows),
+        "unlike reference": _differing(features, reference),
+        "not finite": int((~np.isfinite(features)).any(1).sum()),
+    }
+
+
 def _engine(work: Work, prefix: torch.nn.Module) -> Engine:
     return open_engine(prefix, work.spec, batch_size=work.batch, device=work.device, engine="torch")
 
@@ -105,8 +125,9 @@ def _disturbed(work: Work, decoder: str, rows: Sequence[int], run: Engine, kind:
             for number, batch in enumerate(batches):
                 if number % 8 == 0:
                     gc.collect()
-                for size in _SIZES:
-                    torch.full((size,), torch.nan, device=work.device)  # is freed at once, and used next
+                if work.device == "cuda":  # to be freed at once, and used next
+                    _ = [torch.full((size,), torch.nan, device="cuda") for size in _SIZES for _ in range(_EACH)]
+                    del _
                 parts.append(run(batch.stacked()).reshape(len(batch.rows), -1))
 
     with patch(KIND, lambda *_: kind):
