@@ -387,12 +387,12 @@ def _some_images(folder: Path, target: Path, count: int) -> Path:
 
 
 SECTIONS: dict[str, tuple[Callable[[Work], Figures], int]] = {  # with the seconds that each may take
-    "stress": (stress, 95),
+    "stress": (stress, 80),
     "first_times": (first_times, 20),
     "imports": (imports, 15),
-    "chain": (chain, 45),
-    "prediction": (prediction, 25),
-    "commands": (commands, 85),
+    "chain": (chain, 40),
+    "prediction": (prediction, 15),
+    "commands": (commands, 65),
     "pixels": (pixels, 10),
     "device_parts": (device_parts, 20),
     "inspection": (inspection, 15),

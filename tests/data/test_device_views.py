@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -189,6 +191,12 @@ def test_readers_in_other_processes_prepare_the_same(
         (each.rows, each.numbers, each.problems) for each in wanted
     ]
     assert np.array_equal(joined(got), joined(wanted))
+
+
+def test_readers_do_not_import_torch() -> None:
+    """It would take seconds and hundreds of megabytes in each process."""
+    code = "import sys, headstart.data.device_files; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_a_complete_image_with_a_flat_corner_is_kept(tmp_path: Path, nasty: ModuleType) -> None:
