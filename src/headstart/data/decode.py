@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageFile
 
-from headstart.data import jpeg, png, sources
+from headstart.data import jpeg, png, sources, zeros
 from headstart.data.budget import DECODING
 from headstart.data.deep import is_deep_color, load_low_bytes, read_deep, tiff_layout, wrong_layout
 from headstart.data.formats import EXCLUDED_FORMATS, PLOT_SOFTWARE
@@ -284,6 +284,10 @@ def _load_once(
             image.load()
             if is_jpeg and jpeg.is_truncated(data, image):
                 raise ImageProblem(uri, _TRUNCATED)
+            if (missing := zeros.missing_blocks(data, image)) is not None:
+                raise ImageProblem(uri, missing)
+            if (damaged := png.damaged_chunk(data)) is not None:
+                raise ImageProblem(uri, f"damaged: {damaged}")
             return use(_Loaded(image, image.size if image.format == "TIFF" else size, low))
     except ImageProblem:
         raise
