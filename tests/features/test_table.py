@@ -310,6 +310,16 @@ def test_error_names_the_damaged_description_of_a_space(tmp_path: Path, table: F
     )
 
 
+def test_a_description_of_another_space_is_refused(tmp_path: Path, table: FeatureTable) -> None:
+    text = table.space_file.read_text()
+    table.space_file.write_text(text.replace('"test_net"', '"test_nat"'))
+    assert table.space_file.read_text() != text
+    with pytest.raises(StoreError, match=r"cannot be read \(damaged: its values do not lead to its name\)"):
+        list(FeatureStore(tmp_path / "store").tables())
+    table.space_file.write_text(text.replace('"format": ', '"format": 1'))  # of another version, which is only listed
+    assert [each.space for each in FeatureStore(tmp_path / "store").tables()] == [table.space]
+
+
 def data_file(table: FeatureTable) -> Path:
     (file,) = (table.path / "data").iterdir()
     return file

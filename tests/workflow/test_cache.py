@@ -8,10 +8,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import lance
+import numpy as np
 import pytest
 
 from headstart import paths
+from headstart.data.spec import InputSpec
 from headstart.errors import StoreError
+from headstart.features.key import FeatureSpace
+from headstart.features.table import FeatureStore
 from headstart.workflow.cache import list_tables, prune, verify_tables
 from headstart.workflow.fit import FitResult
 
@@ -83,7 +87,7 @@ def test_what_killed_runs_left_is_removed(cache_dir: str, tmp_path: Path) -> Non
     half = store / "0123.lance"  # killed after the data, before the description
     shutil.copytree(tables[0], half)
     (store / ".removed" / "part").mkdir(parents=True)
-    for folder in (root, store, paths.prepared(cache_dir)):
+    for folder in (root, store, paths.prepared(cache_dir), paths.imported(cache_dir)):
         (folder / ".headstart-abc").mkdir(parents=True)
         (folder / ".headstart-abc" / "inspections.parquet").write_bytes(bytes(10**6))
     old = paths.prepared(cache_dir) / "network.bin"
@@ -126,3 +130,36 @@ def test_a_store_that_is_in_use_keeps_what_its_user_may_need(cache_dir: str) -> 
         user.communicate()
     assert prune(cache_dir, model=None, everything=False).endswith(" MB kept")
     assert [len(lance.dataset(str(path)).versions()) for path in sorted(store.glob("*.lance"))] == [1, 1]
+
+
+def test_prune_on_a_full_disk_removes_what_needs_no_space(small_disk: Path, fill_disk: Callable[[Path], Path]) -> None:
+    cache_dir, space = (
+        str(small_disk),
+        FeatureSpace("net", "0" * 32, "pool", InputSpec(), "float32", "float16", (2000,)),
+    )
+    table = FeatureStore(paths.features(cache_dir)).table(space)
+    images = [f"{number:032x}" for number in range(100)]
+    for start in range(0, 100, 10):
+        table.append(images[start : start + 10], np.full((10, 2000), start, np.float32))
+    table.append(images[:10], np.zeros((10, 2000), np.float32))  # duplicates
+    lance.dataset(str(table.path)).optimize.compact_files()  # the data are there twice: joined, and in older versions
+    filler = fill_disk(small_disk)
+    text = prune(cache_dir, model=None, everything=False)
+    assert float(text.partition(": ")[2].split()[0]) > 0.3
+    assert len(table) in (100, 110)
+    fill_disk(small_disk)
+    assert table.rows(images).take(range(100)).shape == (100, 2000)
+    filler.unlink()
+    assert "the disk is full" not in prune(cache_dir, model=None, everything=False)
+    assert (len(table), table.verify()) == (100, 0)
+
+
+def test_everything_is_removed_from_a_full_disk(small_disk: Path, fill_disk: Callable[[Path], Path]) -> None:
+    cache_dir, space = (
+        str(small_disk),
+        FeatureSpace("net", "0" * 32, "pool", InputSpec(), "float32", "float16", (2000,)),
+    )
+    FeatureStore(paths.features(cache_dir)).table(space).append(["ab" * 16], np.ones((1, 2000), np.float32))
+    fill_disk(small_disk)
+    assert prune(cache_dir, model=None, everything=True).endswith(", 0.0 MB kept")
+    assert list(paths.features(cache_dir).iterdir()) == []
