@@ -199,7 +199,9 @@ class Fits:
         left = [str(path) for path in self.work.rglob(".*") if path.name.startswith((".headstart", ".tmp"))]
         wrong += [f"left behind: {left}"] * bool(left)
         self.found.setdefault(kind, Counter()).update(["tried", name if not wrong else "wrong", f"exit {status}"])
-        self.failures += [f"{kind} at {at:.3g} of {self.changes} changes, exit {status}: {each}" for each in wrong]
+        for each in wrong:
+            self.failures.append(f"{kind} at {at:.3g} of {self.changes} changes, exit {status}: {each}")
+            print(self.failures[-1])
 
     def _words(self, place: Path, *, seed: int) -> tuple[object, ...]:
         words = ("fit", self.photos, "--out", place / "run", "--cache-dir", place / "cache", "--seed", seed)
@@ -390,9 +392,10 @@ def main() -> None:
         import headstart.workflow.fit
         import headstart.workflow.runs  # noqa: F401 - once, before processes are forked
 
+        sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
         failures = fit_faults(folder, rng, 0 if chosen.quick else 60 * chosen.minutes, quick=chosen.quick)
-        failures += document_faults(folder, 20 if chosen.quick else 1000, chosen.seed)
-        failures += image_faults(20 if chosen.quick else 500, rng)
+        failures += document_faults(folder, 20 if chosen.quick else 300, chosen.seed)
+        failures += image_faults(20 if chosen.quick else 200, rng)
     print(f"\n{len(failures)} failures")
     print("\n".join(f"- {failure}" for failure in failures))
     sys.exit(1 if failures else 0)
