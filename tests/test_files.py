@@ -243,6 +243,8 @@ def test_a_place_that_cannot_be_written_is_told_before_the_work(tmp_path: Path) 
         with pytest.raises(OutputError) as caught:
             check_writable(path, folder=folder, option="--csv")
         assert str(caught.value) == f"{path}: cannot be written ({reason}); choose another place with --csv"
+    with pytest.raises(OutputError, match=r"cannot be written \(it is a folder\)$"):
+        check_writable(tmp_path, option=None)
     assert names(tmp_path) == ["file", "loop"]
 
 

@@ -243,7 +243,9 @@ def check_writable(path: Path, *, folder: bool = False, option: str | None = "--
             reason = f"{existing} is a file, not a folder"
         advice = ["free some space"] * (failure.errno in (errno.ENOSPC, errno.EDQUOT))
         advice += [f"choose another place with {option}"] * (option is not None)
-        raise OutputError("; ".join([f"{path}: cannot be written ({reason})", ", or ".join(advice)])) from failure
+        raise OutputError(
+            f"{path}: cannot be written ({reason})" + "; " * bool(advice) + ", or ".join(advice)
+        ) from failure
 
 
 def prepare_folder(folder: Path, *, option: str = "--out") -> None:

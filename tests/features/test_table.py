@@ -257,8 +257,7 @@ def test_store_that_cannot_be_created(tmp_path: Path) -> None:
     with pytest.raises(StoreError) as caught:
         FeatureStore(folder).table(SPACE)
     assert str(caught.value) == (
-        f"{folder}: cannot write the feature store ([Errno 17] File exists: '{folder}'); "
-        "choose another folder with --cache-dir"
+        f"{folder}: cannot write the feature store (it is a file, not a folder); choose another folder with --cache-dir"
     )
 
 

@@ -31,7 +31,7 @@ from headstart.errors import RunError, StoreError
 from headstart.features.key import FeatureSpace, stored_view
 from headstart.features.usage import use
 from headstart.features.values import to_stored_dtype
-from headstart.files import clear_remains, write_json
+from headstart.files import clear_remains, reason_of, write_json
 
 __all__ = ["FeatureRows", "FeatureStore", "FeatureTable"]
 
@@ -74,9 +74,10 @@ class FeatureStore:
             if not table.space_file.exists():
                 write_json(table.space_file, space.as_dict())
         except OSError as failure:
-            raise StoreError(
-                f"{self.folder}: cannot write the feature store ({failure}); choose another folder with --cache-dir"
-            ) from failure
+            reason, advice = reason_of(failure), "choose another folder with --cache-dir"
+            if _FULL in str(failure):
+                reason, advice = "the disk is full", f"free some space, or {advice}"
+            raise StoreError(f"{self.folder}: cannot write the feature store ({reason}); {advice}") from failure
         return table
 
     def tables(self) -> Iterator[FeatureTable]:
