@@ -465,7 +465,7 @@ def test_a_damaged_parquet_file_is_read_or_refused(tmp_path: Path) -> None:
     table = {"id": ids, "label": ["나비", "dog", None] * 10, "number": [1.0, 2.0, None] * 10, "many": [["a"], []] * 15}
     path, rng, refused = _parquet(tmp_path / "t.parquet", **table), np.random.default_rng(0), 0
     data = path.read_bytes()
-    for number in range(1500):
+    for number in range(500):
         changed = bytearray(data)
         for position in rng.integers(0, 8 * len(data), 1 + number % 3).tolist():
             changed[position // 8] ^= 1 << position % 8
@@ -474,4 +474,4 @@ def test_a_damaged_parquet_file_is_read_or_refused(tmp_path: Path) -> None:
             read_labels(path)
         except DataError:
             refused += 1
-    assert refused > 200
+    assert refused > 60

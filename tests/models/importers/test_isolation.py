@@ -82,6 +82,7 @@ def rejected(path: Path, limits: Limits) -> str:
 
 def test_a_file_is_read_once(tmp_path: Path) -> None:
     path = write_network(tmp_path / "net.onnx")
+    (paths.imported() / ".headstart-abc").mkdir(parents=True)  # of a process that was killed
     first = import_isolated(path, AMPLE)
     shutil.copy(path, tmp_path / "copy.onnx")
     no_time = Limits(seconds=0, bytes=0)
