@@ -243,6 +243,8 @@ def test_a_place_that_cannot_be_written_is_told_before_the_work(tmp_path: Path) 
         with pytest.raises(OutputError) as caught:
             check_writable(path, folder=folder, option="--csv")
         assert str(caught.value) == f"{path}: cannot be written ({reason}); choose another place with --csv"
+    with pytest.raises(OutputError, match=r"cannot be written \(it is a folder\)$"):
+        check_writable(tmp_path, option=None)
     assert names(tmp_path) == ["file", "loop"]
 
 
@@ -347,6 +349,43 @@ def test_files_are_replaced_together(tmp_path: Path) -> None:
         fail()
     assert (folder / "model.json").read_text() == "new"
     assert names(folder) == ["classifier", "evaluations", "model.json"]
+
+
+def test_what_is_outdated_is_removed_when_nothing_can_fail_any_more(tmp_path: Path) -> None:
+    (tmp_path / "report").write_text("old")
+
+    def replace(text: str | None) -> None:
+        with replace_together(tmp_path, remove_outdated=(tmp_path / "report").unlink) as new:
+            if text is None:
+                raise RuntimeError("the disk is full")
+            write_text(new / "model.json", text)
+
+    with pytest.raises(RuntimeError, match="the disk is full"):
+        replace(None)
+    assert names(tmp_path) == ["report"]
+    replace("new")
+    assert names(tmp_path) == ["model.json"]
+
+
+def test_an_unfinished_replacement_goes_through_no_link(tmp_path: Path) -> None:
+    """A folder that was received from someone else could write anywhere."""
+    folder, outside = tmp_path / "run", tmp_path / "outside"
+    outside.mkdir()
+    folder.mkdir()
+    (folder / "classifier").symlink_to(outside)
+    write_text(folder / ".headstart.complete" / "classifier" / "weights", "foreign")
+    finish_replacing(folder)
+    assert names(outside) == []
+    assert (folder / "classifier" / "weights").read_text() == "foreign"
+    assert not (folder / "classifier").is_symlink()
+    (outside / "mine").write_text("mine")
+    (folder / ".headstart.complete").symlink_to(outside)
+    finish_replacing(folder)
+    (folder / ".headstart-link").symlink_to(outside)
+    (folder / ".headstart-folder").mkdir()
+    (folder / ".headstart-folder" / "lock").symlink_to(outside / "lock")
+    clear_remains(folder)
+    assert names(outside) == ["mine"]
 
 
 REPLACER = """

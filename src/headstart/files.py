@@ -27,6 +27,7 @@ __all__ = [
     "prepare_folder",
     "reason_of",
     "replace_together",
+    "temporary_folder",
     "write_bytes",
     "write_json",
     "write_or_keep",
@@ -89,7 +90,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
             return
         target = Path(os.path.realpath(path))
         target.parent.mkdir(parents=True, exist_ok=True)
-        with _temporary_folder(target.parent) as work:
+        with temporary_folder(target.parent) as work:
             temporary = work / target.name
             yield temporary
             if not any(part.startswith(_PREFIX) for part in target.parent.parts):  # those are synced together
@@ -121,32 +122,42 @@ def write_json(path: Path, value: Any) -> None:
 
 
 @contextmanager
-def replace_together(folder: Path) -> Iterator[Path]:
+def replace_together(folder: Path, *, remove_outdated: Callable[[], object] | None = None) -> Iterator[Path]:
     """Yield an empty folder to fill; then its files replace those of the same names in ``folder``: all, or none.
 
     Whatever else is in ``folder`` stays. If the process is killed while the files are moved, the next one moves the
     others (:func:`finish_replacing`).
+
+    :param remove_outdated: called when nothing more can be missing on the disk, to remove other files that belong to
+        the old ones.
     """
     folder.mkdir(parents=True, exist_ok=True)
     finish_replacing(folder)
-    with _temporary_folder(folder) as work:
+    with temporary_folder(folder) as work:
         new = work / "new"
         new.mkdir()
         yield new
         _sync(new, *new.rglob("*"))
+        if remove_outdated is not None:
+            remove_outdated()
         os.replace(new, folder / _COMPLETE)  # noqa: PTH105
         _sync(folder)
     finish_replacing(folder)
 
 
 def finish_replacing(folder: Path) -> None:
-    """Move the files that :func:`replace_together` had written when it was killed to their places; else do nothing."""
+    """Move the files that :func:`replace_together` had written when it was killed to their places; else do nothing.
+
+    Links are replaced, not followed: a folder that someone else has made must not choose where files are moved to.
+    """
     complete = folder / _COMPLETE
-    if not complete.is_dir():
+    if complete.is_symlink() or not complete.is_dir():
         return
     for path in sorted(complete.rglob("*")):
         place = folder / path.relative_to(complete)
-        if path.is_dir():
+        if path.is_dir() and not path.is_symlink():
+            if place.is_symlink():
+                place.unlink()
             place.mkdir(exist_ok=True)
         else:
             with suppress(FileNotFoundError):  # another process moves them too
@@ -222,7 +233,7 @@ def check_writable(path: Path, *, folder: bool = False, option: str | None = "--
         existing = existing if folder else existing.parent
         while not existing.exists() and existing != existing.parent:
             existing = existing.parent
-        with _temporary_folder(existing) as work:
+        with temporary_folder(existing) as work:
             trial = work / (Path(os.path.realpath(path)).name or "trial")
             trial.write_bytes(bytes(_TRIAL_BYTES))
             _sync(trial)
@@ -232,7 +243,9 @@ def check_writable(path: Path, *, folder: bool = False, option: str | None = "--
             reason = f"{existing} is a file, not a folder"
         advice = ["free some space"] * (failure.errno in (errno.ENOSPC, errno.EDQUOT))
         advice += [f"choose another place with {option}"] * (option is not None)
-        raise OutputError("; ".join([f"{path}: cannot be written ({reason})", ", or ".join(advice)])) from failure
+        raise OutputError(
+            f"{path}: cannot be written ({reason})" + "; " * bool(advice) + ", or ".join(advice)
+        ) from failure
 
 
 def prepare_folder(folder: Path, *, option: str = "--out") -> None:
@@ -287,7 +300,7 @@ def clear_remains(*folders: Path) -> None:
     """Remove the temporary folders directly in ``folders`` that killed processes left; those in use stay."""
     for folder in folders:
         with suppress(OSError):
-            for work in [each for each in folder.iterdir() if each.name.startswith(_PREFIX)]:
+            for work in [each for each in folder.iterdir() if each.name.startswith(_PREFIX) and not each.is_symlink()]:
                 with suppress(OSError):  # in use, of another user, or on a file system without locks
                     os.close(_lock(work))
                     _remove(work)
@@ -300,7 +313,8 @@ def _remove(folder: Path) -> None:
 
 
 @contextmanager
-def _temporary_folder(parent: Path) -> Iterator[Path]:
+def temporary_folder(parent: Path) -> Iterator[Path]:
+    """Yield a new folder in ``parent``; it is removed after the block, or by :func:`clear_remains` after a kill."""
     work, lock = _create_temporary_folder(parent)
     try:
         yield work
@@ -329,7 +343,7 @@ def _lock(work: Path) -> int:
     :raises BlockingIOError: it is in use.
     :raises OSError: there is no such folder, or no locks.
     """
-    handle = os.open(work / _LOCK, os.O_CREAT | os.O_RDWR)
+    handle = os.open(work / _LOCK, os.O_CREAT | os.O_RDWR | getattr(os, "O_NOFOLLOW", 0))
     try:
         _flock(handle)
         if not os.fstat(handle).st_nlink:

@@ -130,7 +130,7 @@ def test_mistakes_are_reported_with_the_way_out(
 
 
 def test_a_missing_run_or_folder(run: Run, tmp_path: Path) -> None:
-    code, _, err = run("predict", tmp_path / "nothing", "a.jpg")
+    code, _, err = run("predict", tmp_path / "nothing", tmp_path)
     assert (code, err) == (
         1,
         f"error: {tmp_path}/nothing: no classifier found: {tmp_path}/nothing/classifier/model.json is missing; "

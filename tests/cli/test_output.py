@@ -137,13 +137,14 @@ def test_predictions_go_through_links_and_to_standard_output(
     assert err.endswith("error: none of the 1 images can be read\n")
 
 
-def test_a_missing_folder_is_told_without_torch(tmp_path: Path) -> None:
+@pytest.mark.parametrize("words", [("fit",), ("predict", "no run", str(Path(__file__).parent))], ids=["fit", "predict"])
+def test_a_missing_folder_is_told_without_torch(tmp_path: Path, words: tuple[str, ...]) -> None:
     code = (
         "import sys; from headstart.cli import main\n"
         "try: main()\n"
         "finally: print([name for name in ('torch', 'pyarrow', 'numpy') if name in sys.modules])"
     )
-    command = [sys.executable, "-c", code, "fit", str(tmp_path / "nowhere")]
+    command = [sys.executable, "-c", code, *words, str(tmp_path / "nowhere")]
     ran = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (ran.returncode, ran.stdout) == (1, "[]\n")
     assert ran.stderr == f"error: {tmp_path / 'nowhere'}: no such folder or file\n"

@@ -257,8 +257,7 @@ def test_store_that_cannot_be_created(tmp_path: Path) -> None:
     with pytest.raises(StoreError) as caught:
         FeatureStore(folder).table(SPACE)
     assert str(caught.value) == (
-        f"{folder}: cannot write the feature store ([Errno 17] File exists: '{folder}'); "
-        "choose another folder with --cache-dir"
+        f"{folder}: cannot write the feature store (it is a file, not a folder); choose another folder with --cache-dir"
     )
 
 
@@ -308,6 +307,16 @@ def test_error_names_the_damaged_description_of_a_space(tmp_path: Path, table: F
     assert str(caught.value) == (
         f"{table.space_file}: cannot be read (damaged: model: Field required.); delete it and the folder of that name"
     )
+
+
+def test_a_description_of_another_space_is_refused(tmp_path: Path, table: FeatureTable) -> None:
+    text = table.space_file.read_text()
+    table.space_file.write_text(text.replace('"test_net"', '"test_nat"'))
+    assert table.space_file.read_text() != text
+    with pytest.raises(StoreError, match=r"cannot be read \(damaged: its values do not lead to its name\)"):
+        list(FeatureStore(tmp_path / "store").tables())
+    table.space_file.write_text(text.replace('"format": ', '"format": 1'))  # of another version, which is only listed
+    assert [each.space for each in FeatureStore(tmp_path / "store").tables()] == [table.space]
 
 
 def data_file(table: FeatureTable) -> Path:

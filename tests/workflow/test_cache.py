@@ -5,13 +5,18 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import lance
+import numpy as np
 import pytest
 
 from headstart import paths
+from headstart.data.spec import InputSpec
 from headstart.errors import StoreError
+from headstart.features.key import FeatureSpace
+from headstart.features.table import FeatureStore
 from headstart.workflow.cache import list_tables, prune, verify_tables
 from headstart.workflow.fit import FitResult
 
@@ -83,7 +88,7 @@ def test_what_killed_runs_left_is_removed(cache_dir: str, tmp_path: Path) -> Non
     half = store / "0123.lance"  # killed after the data, before the description
     shutil.copytree(tables[0], half)
     (store / ".removed" / "part").mkdir(parents=True)
-    for folder in (root, store, paths.prepared(cache_dir)):
+    for folder in (root, store, paths.prepared(cache_dir), paths.imported(cache_dir)):
         (folder / ".headstart-abc").mkdir(parents=True)
         (folder / ".headstart-abc" / "inspections.parquet").write_bytes(bytes(10**6))
     old = paths.prepared(cache_dir) / "network.bin"
@@ -126,3 +131,37 @@ def test_a_store_that_is_in_use_keeps_what_its_user_may_need(cache_dir: str) -> 
         user.communicate()
     assert prune(cache_dir, model=None, everything=False).endswith(" MB kept")
     assert [len(lance.dataset(str(path)).versions()) for path in sorted(store.glob("*.lance"))] == [1, 1]
+
+
+SPACE = FeatureSpace("net", "0" * 32, "pool", InputSpec(), "float32", "float16", (2000,))
+
+
+def test_prune_on_a_full_disk_removes_what_needs_no_space(small_disk: Path, fill_disk: Callable[[Path], Path]) -> None:
+    cache_dir = str(small_disk)
+    table = FeatureStore(paths.features(cache_dir)).table(SPACE)
+    images = [f"{number:032x}" for number in range(100)]
+    for start in range(0, 100, 10):
+        table.append(images[start : start + 10], np.full((10, 2000), start, np.float32))
+    table.append(images[:10], np.zeros((10, 2000), np.float32))  # duplicates
+    filler = fill_disk(small_disk)
+    text = prune(cache_dir, model=None, everything=False)
+    assert text.endswith("; the disk is full: for removing duplicate rows, free some space and prune again")
+    assert table.rows(images).take(range(100)).shape == (100, 2000)
+    filler.unlink()
+    lance.dataset(str(table.path)).optimize.compact_files()  # the data are there twice: joined, and in older versions
+    fill_disk(small_disk)
+    text = prune(cache_dir, model=None, everything=False)
+    assert float(text.partition(": ")[2].split()[0]) > 0.3
+    filler.unlink()
+    assert "the disk is full" not in prune(cache_dir, model=None, everything=False)
+    assert (len(table), table.verify()) == (100, 0)
+
+
+def test_everything_is_removed_from_a_full_disk(small_disk: Path, fill_disk: Callable[[Path], Path]) -> None:
+    cache_dir = str(small_disk)
+    FeatureStore(paths.features(cache_dir)).table(SPACE).append(["ab" * 16], np.ones((1, 2000), np.float32))
+    fill_disk(small_disk)
+    with pytest.raises(StoreError, match=r"cannot write the feature store \(the disk is full\); free some space, or "):
+        FeatureStore(paths.features(cache_dir)).table(replace(SPACE, model="other"))
+    assert prune(cache_dir, model=None, everything=True).endswith(", 0.0 MB kept")
+    assert list(paths.features(cache_dir).iterdir()) == []

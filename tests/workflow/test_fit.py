@@ -227,7 +227,7 @@ def test_validation_is_evaluated_without_a_test_split(photos: Photos, fitted: Fi
     found = fitted(photos(red=10, green=10), validation_share=0.3)
     assert found.split == "validation"
     assert len(found.probabilities) == found.evaluation.images == 6
-    assert found.evaluation.notes[0].startswith("These images were not trained on. Settings were chosen on them")
+    assert found.evaluation.notes[0].startswith("These images were not trained on. What to train")
 
 
 def test_unlabeled_images_are_left_out(photos: Photos, fitted: Fit, told: Any) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from headstart import paths
 from headstart.config import FitSettings
 from headstart.data.manifest import Manifest
 from headstart.data.sources.read import read_images
@@ -48,10 +49,12 @@ def updated(run: Path, more: Path, told: Any, **given: str) -> FitResult:
     return fit(extended(run, read_images(more), settings), settings, events=told)
 
 
-def test_new_class_costs_only_its_own_images(old: tuple[Path, FitResult], photos: Photos, told: Any) -> None:
+def test_new_class_costs_only_its_own_images(
+    old: tuple[Path, FitResult], photos: Photos, told: Any, tmp_path: Path
+) -> None:
     run, before = old
     recorder = told()
-    found = updated(run, photos("more", blue=10), recorder)
+    found = updated(run, photos("more", blue=10), recorder, cache_dir=str(tmp_path / "store"))
     assert found.classifier.classes == ("blue", "green", "red")
     assert recorder.stages["computing features"] == 10
     part_of = dict(zip(found.manifest.uris, found.manifest.splits, strict=True))
@@ -81,16 +84,33 @@ def test_image_given_again_is_not_duplicated(old: tuple[Path, FitResult]) -> Non
 
 def test_settings_of_the_run_are_overridden_by_given_ones(old: tuple[Path, FitResult]) -> None:
     run, before = old
-    assert settings_of(run, {}).values() == {
-        **before.settings.values(),
-        "train": "head",
-        "stages": next(record.stages for record in before.history if record.chosen),
-    }
+    chosen = next(record.stages for record in before.history if record.chosen)
+    kept = {**before.settings.values(), "cache_dir": None, "stages": chosen}
+    assert settings_of(run, {}).values() == {**kept, "train": "head"}
     assert settings_of(run, {"l2": "0.1", "train": "auto"}).values() == {
-        **before.settings.values(),
+        **kept,
         "l2": 0.1,
         "train": "auto",
+        "stages": "auto",
     }
+
+
+def test_a_run_does_not_choose_where_files_are_written(
+    run: Callable[..., tuple[int, str, str]], old: tuple[Path, FitResult], photos: Photos, tmp_path: Path
+) -> None:
+    """Its settings.json may come from someone else."""
+    folder, before = old
+    info, foreign = read_run_info(folder / "settings.json"), tmp_path / "foreign"
+    settings = {**info.settings, "cache_dir": str(foreign)}
+    write_run_info(folder / "settings.json", replace(info, settings=settings))
+    words = ("fit", photos("more", blue=4), "--update", folder, "--out", tmp_path / "new")
+    assert before.settings.cache_dir is not None
+    assert run(*words, "--cache-dir", before.settings.cache_dir)[0] == 0
+    assert read_run_info(tmp_path / "new" / "settings.json").settings["cache_dir"] == before.settings.cache_dir
+    assert run(*words)[0] == 0
+    assert read_run_info(tmp_path / "new" / "settings.json").settings["cache_dir"] is None
+    assert paths.features().is_dir()
+    assert not foreign.exists()
 
 
 def test_l2_penalty_is_not_chosen_again(photos: Photos, fitted: Callable[..., FitResult], tmp_path: Path) -> None:

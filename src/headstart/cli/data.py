@@ -10,6 +10,7 @@ import click
 from headstart.cli.console import console
 from headstart.cli.options import IMAGES, GroupedCommand, parse, settings_options
 from headstart.config import EngineSettings, ImageNetV2Settings, ReadSettings
+from headstart.files import check_writable, prepare_folder
 
 __all__ = ["check", "data", "info", "show"]
 
@@ -33,8 +34,6 @@ def check(photos: str, out: Path | None, against: Path | None, **given: Any) -> 
     """
     settings, reading = parse(given, EngineSettings), parse(given, ReadSettings)
     folder = out or Path("checks") / Path(photos).resolve().name
-    from headstart.files import prepare_folder
-
     prepare_folder(folder)
     from headstart.data.manifest import Manifest
     from headstart.data.manifest_diff import compare
@@ -58,8 +57,6 @@ def check(photos: str, out: Path | None, against: Path | None, **given: Any) -> 
 def show(photos: str, count: int, out: Path, **given: Any) -> None:
     """Draw random images of PHOTOS with their labels."""
     reading = parse(given, ReadSettings)
-    from headstart.files import check_writable
-
     check_writable(out)
     from headstart.workflow import check as checking
     from headstart.workflow import show

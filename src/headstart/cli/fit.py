@@ -14,6 +14,7 @@ from headstart.cli.options import IMAGES, GroupedCommand, given_values, parse, s
 from headstart.config import RECIPES, FitSettings, ReadSettings
 from headstart.errors import HeadstartError
 from headstart.events import Done, EventLog
+from headstart.files import finish_replacing, prepare_folder
 
 __all__ = ["fit"]
 
@@ -53,8 +54,6 @@ def fit(
     values = {**(RECIPES[recipe] if recipe else {}), **given_values(given)}
     settings, reading = parse(values, FitSettings), parse(given, ReadSettings)
     folder = out or update or Path("runs") / Path(photos).resolve().name
-    from headstart.files import finish_replacing, prepare_folder
-
     if not plan:
         prepare_folder(folder)
     if update is not None:

@@ -24,6 +24,7 @@ from headstart.cli.models import models, rank, summary
 from headstart.cli.predict import evaluate, predict, verify_input
 from headstart.cli.report import report
 from headstart.errors import HeadstartError, SettingsError
+from headstart.files import reason_of
 
 __all__ = ["cli", "main"]
 
@@ -54,8 +55,6 @@ def _run() -> None:
         by = "" if number == signal.SIGINT else f" by {signal.Signals(number).name}"
         _stop(f"stopped{by}; what was computed is kept, and the same command continues from there", 128 + number)
     except OSError as failure:
-        from headstart.files import reason_of
-
         path = f"{failure.filename}: " if failure.filename is not None else ""
         _stop(f"error: {path}{reason_of(failure)}", 1)
     except click.ClickException as error:

@@ -10,6 +10,7 @@ import click
 from headstart.cli.console import console
 from headstart.cli.options import IMAGES, GroupedCommand, parse, settings_options
 from headstart.config import EngineSettings, FitSettings, InputSettings, ReadSettings, options_of, parse_duration
+from headstart.files import prepare_folder, write_or_keep
 
 __all__ = ["models", "rank", "summary"]
 
@@ -85,8 +86,6 @@ def rank(photos: str, names: str, budget: str | None, out: Path | None, **given:
     settings, reading = parse(given, FitSettings), parse(given, ReadSettings)
     seconds = parse_duration(budget) if budget is not None else None
     folder = out or Path("ranks") / Path(photos).resolve().name
-    from headstart.files import prepare_folder, write_or_keep
-
     prepare_folder(folder)
     from headstart.workflow import check as checking
     from headstart.workflow.rank import rank as rank_models

@@ -21,7 +21,7 @@ from headstart.config import (
 )
 from headstart.errors import DataError
 
-__all__ = ["COMMON", "IMAGES", "RUN", "GroupedCommand", "given_values", "parse", "settings_options"]
+__all__ = ["COMMON", "IMAGES", "MANY_IMAGES", "RUN", "GroupedCommand", "given_values", "parse", "settings_options"]
 
 COMMON = "Common options"
 """The heading above the groups of :data:`headstart.config.GROUPS`: the options that most people use."""
@@ -36,7 +36,12 @@ def _existing(_context: click.Context, _parameter: click.Parameter, value: str) 
     return value
 
 
+def _all_existing(context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(_existing(context, parameter, value) for value in values)
+
+
 IMAGES = click.argument("photos", callback=_existing)
+MANY_IMAGES = click.argument("images", nargs=-1, required=True, callback=_all_existing)
 RUN = click.argument("run")
 
 Command = Callable[..., Any]

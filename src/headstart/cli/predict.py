@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from headstart.cli.console import console, headline
-from headstart.cli.options import IMAGES, RUN, GroupedCommand, parse, settings_options
+from headstart.cli.options import IMAGES, MANY_IMAGES, RUN, GroupedCommand, parse, settings_options
 from headstart.config import EngineSettings, InputSettings, ReadSettings
 from headstart.errors import DataError
+from headstart.files import check_writable, is_stream, prepare_folder, write_or_keep
 
 if TYPE_CHECKING:
     from headstart.workflow.predict import Predictions
@@ -20,7 +21,7 @@ __all__ = ["evaluate", "predict", "verify_input"]
 
 @click.command(cls=GroupedCommand)
 @RUN
-@click.argument("images", nargs=-1, required=True)
+@MANY_IMAGES
 @click.option(
     "--top",
     metavar="N",
@@ -68,7 +69,6 @@ def predict(
     settings, reading = parse(given, EngineSettings), parse(given, ReadSettings)
     input_settings = parse(given, InputSettings)
     out = _file_to_write(layout, table, plot)
-    from headstart.files import is_stream, write_or_keep
     from headstart.workflow import check as checking
     from headstart.workflow import predict as predicting
     from headstart.workflow import show
@@ -98,15 +98,12 @@ def predict(
 def _file_to_write(layout: str, table: Path | None, plot: Path | None) -> Path | None:
     """The file that the predictions go to, if it can be written; None if they are printed."""
     out = (table or Path("submission.csv")) if layout == "kaggle" else plot or table
-    from headstart.files import check_writable
-
     if out is not None:
         check_writable(out, option="--plot" if out is plot else "--csv")
     return out
 
 
 def _write_submission(predictions: Predictions, images: tuple[str, ...], sample: Path | None, out: Path) -> list[str]:
-    from headstart.files import write_or_keep
     from headstart.workflow import submission
 
     submitted = submission.make_submission(predictions, sample or submission.find_sample(images))
@@ -139,8 +136,6 @@ def evaluate(arguments: tuple[str, ...] | None, /, run: str, photos: str, out: P
 
     folder = out or evaluating.evaluation_folder(run, photos)
     evaluating.check_folder(folder)
-    from headstart.files import prepare_folder, write_or_keep
-
     prepare_folder(folder)
     events = console()
     classifier = predicting.open_classifier(run, input_settings, events=events)

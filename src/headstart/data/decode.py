@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageFile
 
-from headstart.data import jpeg, png, sources
+from headstart.data import jpeg, png, sources, zeros
 from headstart.data.budget import DECODING
 from headstart.data.deep import is_deep_color, load_low_bytes, read_deep, tiff_layout, wrong_layout
 from headstart.data.formats import EXCLUDED_FORMATS, PLOT_SOFTWARE
@@ -61,6 +61,7 @@ _HEIC = (b"ftypheic", b"ftypheix", b"ftyphevc", b"ftypmif1")
 _PILLOW = re.compile(r"PIL\.")
 
 _BYTES_PER_PIXEL = 8  # Pillow takes 4 for every color mode; the image is in memory as decoded, and converted to RGB
+_BYTES_PER_MOVING_PIXEL = 16  # of formats for animations, whose decoders keep whole frames with transparency
 _BYTES_PER_DEEP_PIXEL = 24  # both bytes of each color apart, together, and reduced to 8 bits
 _BYTES_PER_COEFFICIENT = 2  # of a progressive JPEG, which libjpeg keeps at full size whatever size is decoded
 _SMALL = 4 << 20  # bytes; images that need less are not counted, since thousands are decoded per second
@@ -284,6 +285,10 @@ def _load_once(
             image.load()
             if is_jpeg and jpeg.is_truncated(data, image):
                 raise ImageProblem(uri, _TRUNCATED)
+            if (missing := zeros.missing_blocks(data, image)) is not None:
+                raise ImageProblem(uri, missing)
+            if (damaged := png.damaged_chunk(data)) is not None:
+                raise ImageProblem(uri, f"damaged: {damaged}")
             return use(_Loaded(image, image.size if image.format == "TIFF" else size, low))
     except ImageProblem:
         raise
@@ -295,7 +300,8 @@ def _load_once(
 
 def _bytes_needed(image: ImageFile.ImageFile, size: tuple[int, int]) -> int:
     coefficients = size[0] * size[1] * len(image.getbands()) if image.info.get("progressive") else 0
-    per_pixel = _BYTES_PER_DEEP_PIXEL if is_deep_color(image) else _BYTES_PER_PIXEL
+    per_pixel = _BYTES_PER_MOVING_PIXEL if image.format in ("WEBP", "AVIF") else _BYTES_PER_PIXEL
+    per_pixel = _BYTES_PER_DEEP_PIXEL if is_deep_color(image) else per_pixel
     return image.width * image.height * per_pixel + coefficients * _BYTES_PER_COEFFICIENT
 
 

@@ -15,9 +15,9 @@ import re
 from PIL import Image
 from PIL.JpegImagePlugin import JpegImageFile
 
-__all__ = ["is_truncated", "lacks_data", "with_end"]
+__all__ = ["END", "first_scan", "is_truncated", "lacks_data", "with_end"]
 
-_END = b"\xff\xd9"
+END = b"\xff\xd9"
 # A marker that ends a scan: not a stuffed zero, a restart, or a fill byte.
 _MARKER = re.compile(rb"\xff+[^\x00\xd0-\xd7\xff]", re.DOTALL)
 _TAIL = 3  # bytes at the end of a scan, at least one of which no decoder can do without
@@ -28,10 +28,10 @@ _MORE = b"".join(bytes(range(1, 255)) + bytes((0xFF, restart)) for restart in ra
 
 def is_truncated(data: bytes, image: Image.Image) -> bool:
     """Whether pixels are missing from a JPEG that Pillow decoded to ``image`` (at any scale) without an error."""
-    scan = _first_scan(data)
+    scan = first_scan(data)
     if scan is None:
         return False
-    return data.find(_END, scan) < 0 or (_ends_gray(image) and _ran_out(data, scan))
+    return data.find(END, scan) < 0 or (_ends_gray(image) and _ran_out(data, scan))
 
 
 def lacks_data(data: bytes) -> bool:
@@ -39,8 +39,8 @@ def lacks_data(data: bytes) -> bool:
 
     It takes about a third of the time of decoding; also true for files that cannot be decoded at all.
     """
-    scan = _first_scan(data)
-    if scan is None or data.find(_END, scan) < 0:
+    scan = first_scan(data)
+    if scan is None or data.find(END, scan) < 0:
         return True
     try:
         return _ran_out(data, scan)
@@ -54,19 +54,19 @@ def with_end(data: bytes) -> bytes | None:
     All pixels are there if the decoder needs no more data than there are, and needs the last ones. Zeros at the end are
     those of a download that broke off. Only files with one scan are judged: of several, the last ones may be missing.
     """
-    scan = _first_scan(data)
+    scan = first_scan(data)
     if scan is None or not _has_one_scan(data, scan) or data.endswith(b"\0") or _MARKER.search(data, scan):
         return None
     data = data.rstrip(b"\xff")
     if _needs_more(data) or not _needs_more(data[:-_TAIL].rstrip(b"\xff")):
         return None
-    return data + _END
+    return data + END
 
 
 def _needs_more(data: bytes) -> bool:
     """Whether the pixels depend on what follows the data of a scan; also if there are no pixels."""
-    pixels = _digest(data + _END)
-    return pixels is None or any(_digest(data + bits + _MORE + _END) != pixels for bits in _BITS)
+    pixels = _digest(data + END)
+    return pixels is None or any(_digest(data + bits + _MORE + END) != pixels for bits in _BITS)
 
 
 def _has_one_scan(data: bytes, scan: int) -> bool:
@@ -95,7 +95,7 @@ def _digest(data: bytes) -> bytes | None:
     return hashlib.blake2b(image.tobytes()).digest()
 
 
-def _first_scan(data: bytes) -> int | None:
+def first_scan(data: bytes) -> int | None:
     """Where the data of the first scan begin. A thumbnail before it may contain another complete JPEG."""
     at = 2
     while at + 4 <= len(data) and data[at] == 0xFF:

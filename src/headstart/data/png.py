@@ -1,10 +1,11 @@
-"""The chunks of PNG files that Pillow does not report, and those that keep it from reading the pixels."""
+"""The chunks of PNG files that Pillow does not report or verify, and those that keep it from reading the pixels."""
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterator
 
-__all__ = ["significant_bits", "without_text"]
+__all__ = ["damaged_chunk", "significant_bits", "without_text"]
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _TEXT = (b"tEXt", b"zTXt", b"iTXt", b"iCCP")
@@ -20,6 +21,24 @@ def significant_bits(data: bytes) -> int | None:
             return data[start]
         if kind == b"IDAT":
             break
+    return None
+
+
+def damaged_chunk(data: bytes) -> str | None:
+    """Which critical chunk, and where, differs from its checksum; None if none does, or the file is none.
+
+    Pillow verifies the chunks before the pixels, but not those of the pixels. With these checksums right, that of the
+    decompressed pixels says nothing more about damage to a file, and would take as long as decoding it.
+    """
+    view = memoryview(data)
+    for kind, start, end in _chunks(data):
+        if end + 4 > len(data):  # cut off; whether pixels are missing is known when they are decoded
+            return None
+        is_critical = not kind[0] & 0x20  # the first letter is in upper case
+        if is_critical and zlib.crc32(view[start - 4 : end]) != int.from_bytes(data[end : end + 4], "big"):
+            return f"chunk {kind.decode('latin-1')!r} at offset {start - 8:,} differs from its checksum"
+        if kind == b"IEND":
+            return None
     return None
 
 

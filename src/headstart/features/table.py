@@ -7,6 +7,7 @@ only. Two runs that add the same row at the same time leave it twice with the sa
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import shutil
@@ -30,7 +31,7 @@ from headstart.errors import RunError, StoreError
 from headstart.features.key import FeatureSpace, stored_view
 from headstart.features.usage import use
 from headstart.features.values import to_stored_dtype
-from headstart.files import clear_remains, write_json
+from headstart.files import clear_remains, reason_of, write_json
 
 __all__ = ["FeatureRows", "FeatureStore", "FeatureTable"]
 
@@ -38,6 +39,7 @@ _ARROW = {"float16": pa.float16(), "float32": pa.float32(), "uint8": pa.uint8()}
 _MAX_FRAGMENTS = 64  # each commit adds one; beyond this number, reading them costs more than joining them
 _READ_ROWS = 1024  # rows per read
 _KEEP = timedelta(hours=1)  # age of the versions that another run may still read
+_FULL = "No space left on device"  # in what Lance reports
 _REMOVED = ".removed"  # folder of tables that are being removed
 _REMEDY = "headstart cache prune --model NAME removes a model's features; the next run computes them again"
 
@@ -72,9 +74,10 @@ class FeatureStore:
             if not table.space_file.exists():
                 write_json(table.space_file, space.as_dict())
         except OSError as failure:
-            raise StoreError(
-                f"{self.folder}: cannot write the feature store ({failure}); choose another folder with --cache-dir"
-            ) from failure
+            reason, advice = reason_of(failure), "choose another folder with --cache-dir"
+            if _FULL in str(failure):
+                reason, advice = "the disk is full", f"free some space, or {advice}"
+            raise StoreError(f"{self.folder}: cannot write the feature store ({reason}); {advice}") from failure
         return table
 
     def tables(self) -> Iterator[FeatureTable]:
@@ -211,8 +214,10 @@ class FeatureTable:
             if len(dataset.get_fragments()) > _MAX_FRAGMENTS:
                 dataset.optimize.compact_files()
 
-    def prune(self, *, alone: bool = False) -> None:
+    def prune(self, *, alone: bool = False) -> bool:
         """Remove older versions, duplicate rows, and what killed writers left.
+
+        Return whether all of it was removed: on a full disk only the first is, since the others need some space.
 
         :param alone: no other process uses the store. Otherwise the versions of the last hour are kept, since another
             run may still read them, and small fragments are not joined, which would need space without freeing any.
@@ -222,17 +227,18 @@ class FeatureTable:
             dataset = self._dataset()
             old = {"older_than": timedelta(0) if alone else _KEEP, "delete_unverified": alone}
             dataset.cleanup_old_versions(**old)  # first, since it needs no space on a full disk
-            keys = dataset.to_table(columns=["image", "view"], with_row_id=True)
-            first: dict[tuple[bytes, int], int] = {}
-            columns = (keys[name].to_pylist() for name in ("image", "view", "_rowid"))
-            duplicates = [
-                row for image, view, row in zip(*columns, strict=True) if first.setdefault((image, view), row) != row
-            ]
-            if duplicates:
-                dataset.delete(f"_rowid IN ({', '.join(map(str, duplicates))})")
-            if alone:
-                dataset.optimize.compact_files()
+            try:
+                if duplicates := _duplicates(dataset):
+                    dataset.delete(f"_rowid IN ({', '.join(map(str, duplicates))})")
+                if alone:
+                    dataset.optimize.compact_files()
+                complete = True
+            except OSError as failure:
+                if _FULL not in str(failure):
+                    raise
+                complete = False
             dataset.cleanup_old_versions(**old)
+            return complete
 
     def remove(self) -> None:
         """Delete the table."""
@@ -299,7 +305,7 @@ def _store_errors(path: Path, what: str, remedy: str = "") -> Iterator[None]:
         if not isinstance(failure, Exception) and type(failure).__name__ != "PanicException":
             raise
         reason = str(failure)
-        if "No space left on device" in reason:
+        if _FULL in reason:
             reason, remedy = "the disk is full", "free some space, or choose another disk with --cache-dir"
         raise StoreError(f"{path}: {what} ({reason})" + f"; {remedy}" * bool(remedy)) from failure
 
@@ -307,16 +313,25 @@ def _store_errors(path: Path, what: str, remedy: str = "") -> Iterator[None]:
 def _remove_dataset(path: Path) -> None:
     # Renamed first: if this is interrupted, a part of the dataset must not keep the name of a complete one.
     removed = path.with_name(_REMOVED)
-    removed.mkdir(exist_ok=True)
-    with suppress(FileNotFoundError):
-        path.rename(removed / uuid4().hex)
+    try:
+        removed.mkdir(exist_ok=True)
+    except OSError as failure:
+        if failure.errno != errno.ENOSPC:
+            raise
+        removed = path  # a full disk may have no space for a folder either
+    else:
+        with suppress(FileNotFoundError):
+            path.rename(removed / uuid4().hex)
     shutil.rmtree(removed)
 
 
 def _read_table(space_file: Path) -> FeatureTable:
     try:
         # Tables of an older format are opened too, so that they can be listed and removed.
-        space = decode(FeatureSpace, json.loads(space_file.read_text(encoding="utf-8")), str(space_file))
+        values = json.loads(space_file.read_text(encoding="utf-8"))
+        space = decode(FeatureSpace, values, str(space_file))
+        if values.get("format") == space.as_dict()["format"] and space.key != space_file.stem:
+            raise ValueError("damaged: its values do not lead to its name")
     except (OSError, ValueError, RunError) as failure:
         reason = str(failure).removeprefix(f"{space_file}: ")
         raise StoreError(f"{space_file}: cannot be read ({reason}); delete it and the folder of that name") from failure
@@ -326,6 +341,14 @@ def _read_table(space_file: Path) -> FeatureTable:
 def _keys(dataset: Any) -> pa.Table:
     """The image and view of each row, in the order of the dataset."""
     return dataset.to_table(columns=["image", "view"])
+
+
+def _duplicates(dataset: Any) -> list[int]:
+    """The identifiers of rows whose image and view an earlier row has."""
+    keys = dataset.to_table(columns=["image", "view"], with_row_id=True)
+    first: dict[tuple[bytes, int], int] = {}
+    columns = (keys[name].to_pylist() for name in ("image", "view", "_rowid"))
+    return [row for image, view, row in zip(*columns, strict=True) if first.setdefault((image, view), row) != row]
 
 
 def _positions(keys: pa.Table, images: Sequence[str], view: int) -> NDArray[np.int64]:

@@ -61,8 +61,9 @@ def prune(cache_dir: str | None, *, model: str | None, everything: bool) -> str:
     :param model: remove all features of this model instead.
     :param everything: remove all features, and everything else that headstart has written there. Weights that users
         provide are kept.
+    :raises OSError: something cannot be removed, for example since the folder is read-only.
     """
-    before, store = _size(cache_dir), FeatureStore(paths.features(cache_dir))
+    before, store, complete = _size(cache_dir), FeatureStore(paths.features(cache_dir)), True
     with only_user(store.folder) as alone:
         if everything or (alone and model is None):
             store.clear(everything=everything)
@@ -70,17 +71,19 @@ def prune(cache_dir: str | None, *, model: str | None, everything: bool) -> str:
             if model == table.space.model:
                 table.remove()
             elif model is None:
-                table.prune(alone=alone)
-    clear_remains(paths.root(cache_dir), paths.prepared(cache_dir))
+                complete = table.prune(alone=alone) and complete
+    clear_remains(paths.root(cache_dir), paths.prepared(cache_dir), paths.imported(cache_dir))
     _remove_incomplete(paths.prepared(cache_dir))
     if everything:
-        shutil.rmtree(paths.prepared(cache_dir), ignore_errors=True)
-        shutil.rmtree(paths.imported(cache_dir), ignore_errors=True)
+        for folder in (paths.prepared(cache_dir), paths.imported(cache_dir)):
+            with suppress(FileNotFoundError):
+                shutil.rmtree(folder)
         paths.inspections(cache_dir).unlink(missing_ok=True)
     after = _size(cache_dir)
     text = f"{paths.root(cache_dir)}: {max(before - after, 0) / 1e6:,.1f} MB freed, {after / 1e6:,.1f} MB kept"
     waits = not alone and not everything and model is None
-    return text + "; another process uses it, so that what it may need was kept" * waits
+    text += "; another process uses it, so that what it may need was kept" * waits
+    return text + "; the disk is full: for removing duplicate rows, free some space and prune again" * (not complete)
 
 
 def _remove_incomplete(prepared: Path) -> None:

@@ -31,8 +31,8 @@ def save_run(result: FitResult, folder: Path, *, arguments: Sequence[str] = (), 
 
     :param arguments: the command line as typed.
     """
-    settings = result.settings
-    with replace_together(folder) as new:
+    settings, removed = result.settings, [0]
+    with replace_together(folder, remove_outdated=lambda: removed.append(remove_evaluations(folder))) as new:
         result.classifier.save(new / "classifier")
         write_run(
             new,
@@ -51,8 +51,8 @@ def save_run(result: FitResult, folder: Path, *, arguments: Sequence[str] = (), 
             probabilities=result.probabilities,
             classes=result.classifier.classes,
         )
-        if removed := remove_evaluations(folder):
-            (events or Events()).notice(
-                f"removed {removed:,} evaluation{'s' * (removed > 1)} of the classifier that was in {folder}"
-            )
+    if count := removed[-1]:
+        (events or Events()).notice(
+            f"removed {count:,} evaluation{'s' * (count > 1)} of the classifier that was in {folder}"
+        )
     return folder

@@ -27,10 +27,12 @@ from headstart.workflow.dataset import DEFAULT_TEST_SHARE
 __all__ = ["extended", "settings_of"]
 
 _REMEDY = "--update needs a folder that headstart fit has written"
+# Where files are written is for the command line and the environment to say: a run may be of another machine or user.
+_NOT_KEPT = ("cache_dir",)
 
 
 def settings_of(run: Path, given: Mapping[str, Any]) -> FitSettings:
-    """The settings of a run, overridden by those that are given.
+    """The settings of a run, but for the cache folder, overridden by those that are given.
 
     Unless ``train`` is given, what the run ended with is trained, without a new search; nor are the L2 penalty and the
     stages chosen again: with a few more images they are the same, and choosing them takes longest.
@@ -43,7 +45,7 @@ def settings_of(run: Path, given: Mapping[str, Any]) -> FitSettings:
     if info.command != "fit":
         raise RunError(f"{run / 'settings.json'}: written by headstart {info.command}; {_REMEDY}")
     known = {option.name: option for option in options_of(FitSettings)}
-    kept = {name: value for name, value in info.settings.items() if name in known}
+    kept = {name: value for name, value in info.settings.items() if name in known and name not in _NOT_KEPT}
     mistakes = [mistake for name, value in kept.items() if (mistake := known[name].mistake(value))]
     if mistakes:
         raise RunError(f"{run / 'settings.json'}: damaged: {'; '.join(mistakes)}; {_REMEDY}")

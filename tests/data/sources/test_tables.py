@@ -4,6 +4,7 @@ import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -457,3 +458,20 @@ def test_parquet(tmp_path: Path) -> None:
     path.write_bytes(b"PK\x03\x04" + bytes(99))
     with pytest.raises(DataError, match=r"t\.parquet is an Excel workbook or another ZIP archive, not a Parquet file"):
         read_labels(path)
+
+
+def test_a_damaged_parquet_file_is_read_or_refused(tmp_path: Path) -> None:
+    ids = [f"{number}" for number in range(30)]
+    table = {"id": ids, "label": ["나비", "dog", None] * 10, "number": [1.0, 2.0, None] * 10, "many": [["a"], []] * 15}
+    path, rng, refused = _parquet(tmp_path / "t.parquet", **table), np.random.default_rng(0), 0
+    data = path.read_bytes()
+    for number in range(500):
+        changed = bytearray(data)
+        for position in rng.integers(0, 8 * len(data), 1 + number % 3).tolist():
+            changed[position // 8] ^= 1 << position % 8
+        path.write_bytes(changed)
+        try:
+            read_labels(path)
+        except DataError:
+            refused += 1
+    assert refused > 60

@@ -82,6 +82,7 @@ def rejected(path: Path, limits: Limits) -> str:
 
 def test_a_file_is_read_once(tmp_path: Path) -> None:
     path = write_network(tmp_path / "net.onnx")
+    (paths.imported() / ".headstart-abc").mkdir(parents=True)  # of a process that was killed
     first = import_isolated(path, AMPLE)
     shutil.copy(path, tmp_path / "copy.onnx")
     no_time = Limits(seconds=0, bytes=0)
@@ -95,8 +96,38 @@ def test_a_file_is_read_once(tmp_path: Path) -> None:
     )
     # A damaged cache is noticed.
     (kept,) = paths.imported().iterdir()
+    assert {file.name for file in kept.iterdir()} == {f"frozen.{end}" for end in ("xml", "bin")} | {
+        "head.npz",
+        "network.json",
+        "outcome.json",
+    }
     (kept / "frozen.bin").write_bytes(b"")
     assert import_isolated(tmp_path / "copy.onnx", AMPLE).facts == first.facts
+
+
+def test_a_damaged_cache_is_read_as_before_or_not_at_all(
+    tmp_path: Path, load_module: Callable[[Path], ModuleType]
+) -> None:
+    mutations = load_module(_HERE.parent.parent / "mutations.py")
+    path, no_time = write_network(tmp_path / "net.onnx"), Limits(seconds=0, bytes=0)
+    first, x = import_isolated(path, AMPLE), torch.rand(2, 3, 8, 8)
+    expected = first.network(x).detach()
+    (kept,) = paths.imported().iterdir()
+    whole = shutil.copytree(kept, tmp_path / "whole")
+    read = 0
+    for name in ("outcome.json", "network.json", "head.npz", "frozen.xml", "frozen.bin"):
+        for changed in mutations.bytes_of(whole / name, 10):
+            shutil.copytree(whole, kept, dirs_exist_ok=True)
+            (kept / name).write_bytes(changed)
+            try:
+                found = import_isolated(path, no_time)  # where the cache cannot be used, there is no time to read anew
+            except ModelError as failure:
+                assert "reading it did not end within 0 s" in str(failure)  # noqa: PT017 - either is right
+            else:
+                read += 1
+                assert torch.equal(found.network(x).detach(), expected)
+                assert found.facts == first.facts
+    assert read < 20
 
 
 def test_endless_loop(tmp_path: Path) -> None:

@@ -16,16 +16,16 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from headstart import __version__, paths
-from headstart.errors import ModelError
-from headstart.files import write_json
+from headstart.documents import read_document, write_document
+from headstart.errors import ModelError, RunError
+from headstart.files import clear_remains, temporary_folder
 from headstart.models.importers.keras.unsupported import UnsupportedNetwork
 
 __all__ = ["Limits", "Outcome", "forget", "read_isolated"]
@@ -34,8 +34,6 @@ _WORKER = Path(__file__).with_name("worker.py")
 _OUTCOME = "outcome.json"
 _FORMAT = 1  # raised when the same file would be read in another way
 _MAX_READ = 32  # files whose reading is kept
-_READING = ".reading-"
-_MAX_AGE = 24 * 3600.0  # seconds after which nobody still writes into a temporary folder
 _BLOCK = 1 << 20
 _EXTERNAL = re.compile(rb"\x0a\x08location\x12([\x01-\x7f])")  # an ONNX tensor whose numbers are in another file
 
@@ -62,13 +60,13 @@ class Outcome:
 
     def write(self, folder: Path) -> None:
         """Write ``outcome.json``."""
-        write_json(folder / _OUTCOME, asdict(self))
+        write_document(folder / _OUTCOME, self, version=_FORMAT)
 
     @classmethod
     def read(cls, folder: Path) -> Outcome | None:
         """Read ``outcome.json``; None if there is none, or it is damaged."""
-        with suppress(OSError, ValueError, TypeError):
-            return cls(**json.loads((folder / _OUTCOME).read_text(encoding="utf-8")))
+        with suppress(RunError):
+            return read_document(cls, folder / _OUTCOME, version=_FORMAT)
         return None
 
     def check(self) -> None:
@@ -185,16 +183,16 @@ def _version(package: str) -> str:
 @contextmanager
 def _new_folder(parent: Path) -> Iterator[Path]:
     """A temporary folder in the cache, or elsewhere if nothing can be written there."""
-    try:
-        parent.mkdir(parents=True, exist_ok=True)
-        for left in parent.glob(f"{_READING}*"):  # by processes that were killed
-            if time.time() - left.stat().st_mtime > _MAX_AGE:
-                forget(left)
-        created = tempfile.TemporaryDirectory(dir=parent, prefix=_READING, ignore_cleanup_errors=True)
-    except OSError:
-        created = tempfile.TemporaryDirectory(prefix="headstart-", ignore_cleanup_errors=True)
-    with created as folder:
-        yield Path(folder)
+    with ExitStack() as stack:
+        try:
+            parent.mkdir(parents=True, exist_ok=True)
+            clear_remains(parent)
+            work = stack.enter_context(temporary_folder(parent))
+        except OSError:
+            work = stack.enter_context(temporary_folder(Path(tempfile.gettempdir())))
+        folder = work / "read"  # of which a rename does not move the lock of the temporary folder
+        folder.mkdir()
+        yield folder
 
 
 def _keep(folder: Path, kept: Path) -> Path:

@@ -7,6 +7,7 @@ import zipfile
 from pathlib import Path
 from types import ModuleType
 
+import numpy as np
 import pytest
 
 from headstart.errors import ModelError
@@ -103,3 +104,24 @@ def test_damaged_archives(writer: ModuleType, tmp_path: Path, keep: int) -> None
     path = writer.write_tar(tmp_path / "a.tar.gz", tmp_path / "folder")
     path.write_bytes(path.read_bytes()[:keep])
     assert rejected(read_tar, path).startswith("not a tar archive, or damaged (")
+
+
+def test_no_damage_gives_another_error(writer: ModuleType, tmp_path: Path) -> None:
+    """Above all in the headers, which hold the names, sizes and methods of the members."""
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "é").write_bytes(b"some text" * 20)
+    zipped = writer.write_keras(tmp_path / "a.keras", {"config.json": b"{}" * 50, "é": b"some text" * 20})
+    tars = [writer.write_tar(tmp_path / f"a{mode[2:]}.tar", tmp_path / "folder", mode=mode) for mode in ("w", "w:gz")]
+    rng = np.random.default_rng(0)
+    for path, reader in [(zipped, read_zip), *((path, read_tar) for path in tars)]:
+        data, rejections = path.read_bytes(), 0
+        for _ in range(250):
+            changed = bytearray(data)
+            for position in rng.integers(0, min(len(data), 1024), rng.integers(1, 4)).tolist():
+                changed[position] = int(rng.integers(256))
+            path.write_bytes(changed)
+            try:
+                reader(path, everything, limit=1 << 20)
+            except ModelError:
+                rejections += 1
+        assert rejections > 50

@@ -14,7 +14,7 @@ import numpy as np
 from headstart.data.spec import InputSpec
 from headstart.description import Guess
 from headstart.documents import read_document, write_document
-from headstart.errors import ModelError
+from headstart.errors import ModelError, RunError
 from headstart.models.importers.graphs.formats import GraphSource, openvino_message, read_source
 from headstart.models.importers.graphs.graph import LinearLayer, SplitGraph, split_graph
 from headstart.models.importers.graphs.graph_files import save_graph
@@ -83,9 +83,15 @@ def read_conversion(folder: Path) -> ConvertedNetwork:
 
 
 def read_head(folder: Path) -> LinearLayer:
-    """Read the head that :func:`convert` wrote."""
-    with np.load(folder / _HEAD, allow_pickle=False) as arrays:
-        return LinearLayer(arrays["weight"], arrays["bias"])
+    """Read the head that :func:`convert` wrote.
+
+    :raises RunError: it is missing or damaged.
+    """
+    try:
+        with (folder / _HEAD).open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            return LinearLayer(arrays["weight"], arrays["bias"])
+    except Exception as failure:  # a damaged archive makes zipfile raise anything
+        raise RunError(f"{folder / _HEAD}: damaged ({failure})") from failure
 
 
 def _facts(parts: SplitGraph) -> tuple[str, ...]:
