@@ -176,6 +176,17 @@ def test_a_file_whose_data_end_early_is_a_problem(jpegs: Write, nasty: ModuleTyp
     ]
 
 
+def test_a_file_with_a_lost_block_is_a_problem(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (160, 160, 3), np.uint8)
+    Image.fromarray(noise).save(tmp_path / "lost.jpg", quality=90)
+    data = bytearray((tmp_path / "lost.jpg").read_bytes())
+    data[8192:12288] = bytes(4096)
+    (tmp_path / "lost.jpg").write_bytes(data)
+    (batch,) = read(Manifest.from_rows([tmp_path / "lost.jpg"]))
+    assert (batch.rows, len(batch.problems)) == ([], 1)
+    assert batch.problems == expected(Manifest.from_rows([tmp_path / "lost.jpg"]))[0].problems
+
+
 def test_readers_in_other_processes_prepare_the_same(
     jpegs: Write, nasty: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
