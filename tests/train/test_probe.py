@@ -65,9 +65,8 @@ def test_logme_of_constant_features_is_finite() -> None:
 def test_a_probe_equals_logistic_regression_of_scikit_learn() -> None:
     x, y = clusters(300, 8, apart=0.5)
     v, u = clusters(150, 8, seed=1, apart=0.5)
-    found = probe(
-        (torch.tensor(x).float(), torch.tensor(y)), (torch.tensor(v).float(), torch.tensor(u)), HeadProblem(3)
-    )
+    data = (torch.tensor(x).float(), torch.tensor(y)), (torch.tensor(v).float(), torch.tensor(u))
+    found = probe(*data, HeadProblem(3, l2=probe(*data, HeadProblem(3)).l2, discriminant=False))
     # C is 1 / (l2 of a loss that is a sum), for features that are scaled as the solver scales them.
     scale = np.sqrt(np.square(x - x.mean(0)).mean())
     other = LogisticRegression(C=1 / (found.l2 * len(x)), tol=1e-8, max_iter=1000).fit((x - x.mean(0)) / scale, y)

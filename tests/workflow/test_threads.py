@@ -79,4 +79,5 @@ def test_two_fits_and_predictions_at_the_same_time(photos: Photos, fitted: Fit, 
         done.set()
         assert predictions.result() > 0
     for one, other in zip(alone, together, strict=True):
-        assert np.array_equal(one.probabilities, other.probabilities)
+        # Not bit for bit: how a product of matrices is computed depends on where in memory they lie.
+        np.testing.assert_allclose(one.probabilities, other.probabilities, atol=1e-6)

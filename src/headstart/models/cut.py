@@ -16,7 +16,6 @@ import operator
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import reduce
 from typing import Any
 
 import torch
@@ -151,12 +150,9 @@ def _split(traced: Trace, point: _Point, trainable: Sequence[str]) -> Cut:
             whole = fx.GraphModule(traced.network, traced.graph, class_name="Tail")
         return _cut_at_image(whole, trainable, traced.shape(features))
     prefix = fx.GraphModule(traced.network, _prefix_graph(traced, point), class_name="Prefix")
-    tail_graph = _tail_graph(traced, point)
-    used = {str(node.target) for node in tail_graph.nodes if node.op in ("call_module", "get_attr")}
-    owned = {name: reduce(getattr, name.split("."), traced.network) for name in used if name != _UNPACK}
-    if widths:
-        owned[_UNPACK] = Unpack(traced.shape(features), widths)
-    tail = fx.GraphModule(owned, tail_graph, class_name="Tail")
+    traced.network.add_module(_UNPACK, Unpack(traced.shape(features), widths))  # for the moment: the tail takes it over
+    tail = fx.GraphModule(traced.network, _tail_graph(traced, point), class_name="Tail")
+    delattr(traced.network, _UNPACK)
     name = features.name + (f"+{len(widths)} stages" if widths else "")
     return Cut(prefix.eval(), tail.eval(), name, traced.shape(features), tuple(trainable), widths)
 

@@ -42,8 +42,8 @@ __all__ = ["Assessment", "assess", "calibrate"]
 
 _SPLIT_NAMES = {"train": "cross-validation"}
 _NOTES = {
-    "validation": "These images were not trained on. What to train, the L2 penalty and the stages are chosen on them, so "
-    "each image is evaluated with what the other nine tenths choose; only the best epoch of a fine-tuned network is "
+    "validation": "These images were not trained on. What to train, the L2 penalty and the stages are chosen on them, "
+    "so each image is evaluated with what the other nine tenths choose; only the best epoch of a fine-tuned network is "
     "chosen on all. A solved head is then solved once more with these images, unless --no-refit: the figures are those "
     "of the head before.",
     "test": "These images were neither trained on nor used for any choice.",

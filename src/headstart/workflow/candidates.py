@@ -19,6 +19,7 @@ from headstart.events import Events
 from headstart.inference.engine import Engine, choose_device
 from headstart.models import catalog, weights
 from headstart.models.backbone import load_backbone
+from headstart.models.stage_head import stage_head
 from headstart.workflow.extraction import FeatureExtractor, open_extractor
 
 __all__ = ["Candidate", "expand_models", "open_candidate"]
@@ -73,8 +74,10 @@ class Candidate:
 
     @property
     def parameters(self) -> int:
-        """The number of parameters of the whole network, with its new head."""
-        return sum(each.numel() for each in self.extractor.backbone.module.parameters())
+        """The number of parameters of the whole network, with its new head for the last features."""
+        module = self.extractor.backbone.module
+        of_stages = stage_head(module)
+        return sum(each.numel() for each in module.parameters() if of_stages is None or each is not of_stages.weight)
 
     @property
     def engine(self) -> Engine:
@@ -84,7 +87,9 @@ class Candidate:
         return engine
 
     def features(self, images: Manifest, *, events: Events) -> NDArray[np.floating]:
-        """The features (N, D) of inspected, usable images; those that the store lacks are computed and stored.
+        """The last features (N, D) of inspected, usable images; those that the store lacks are computed and stored.
+
+        The pooled stages are stored beside them, for a fit.
 
         :raises DataError: an image changed after it was inspected.
         """
@@ -93,7 +98,8 @@ class Candidate:
             raise DataError(
                 f"{images.uris[row]}: {reason}; images must not change while models are ranked: start again"
             )
-        return self.extractor.table.rows([str(each) for each in images.hashes]).take(np.arange(len(images)))
+        rows = self.extractor.table.rows([str(each) for each in images.hashes]).take(np.arange(len(images)))
+        return rows[:, : self.extractor.blocks[0]]
 
     def ms_per_image(self, images: Manifest) -> float:
         """Milliseconds per image in the engine alone: the median over some full batches, without decoding.
@@ -142,7 +148,7 @@ def open_candidate(
     backbone = backbone.with_input(**settings.input_changes(), value_ranges=value_ranges)
     for line in backbone.reading():
         (events or Events()).notice(line)
-    backbone = backbone.with_new_head(classes, seed=settings.seed)
+    backbone = backbone.with_new_head(classes, seed=settings.seed, stages=settings.stages != "none")
     extractor = open_extractor(backbone, "head", settings, device=choose_device(settings.device))
     if not extractor.is_linear:
         raise ModelError(f"{name}: its head is not one linear layer, so that it cannot be solved")
