@@ -11,6 +11,7 @@ times in a pair, and the quickest counts. For whole fits see ``benchmarks.speed.
 from __future__ import annotations
 
 import argparse
+import shlex
 import shutil
 import statistics
 import sys
@@ -28,6 +29,7 @@ class Tree:
     name: str  # "first" or "second"
     src: Path
     data: Path
+    options: tuple[str, ...]  # of fit
 
     @property
     def folder(self) -> Path:
@@ -50,7 +52,7 @@ class Tree:
 
     def fit(self) -> Completed:
         """Solve a head on stored features."""
-        return self.run("fit", self.data, "--train", "head", "--out", self.folder / "run")
+        return self.run("fit", self.data, "--train", "head", "--out", self.folder / "run", *self.options)
 
     def predict(self) -> Completed:
         """Predict one image."""
@@ -71,7 +73,7 @@ COMMANDS = (
     Command("--help", Tree.help, repeats=10),
     Command("check", Tree.check),
     Command("fit --train head", Tree.fit),
-    Command("predict", Tree.predict, repeats=5),
+    Command("predict", Tree.predict, repeats=2),
 )
 
 
@@ -108,11 +110,16 @@ def main() -> None:
     parser.add_argument("data", type=Path, help="the images to use")
     parser.add_argument("--only", nargs="*", choices=[command.name for command in COMMANDS], help="default: all")
     parser.add_argument("--runs", type=int, default=5, help="pairs of runs")
+    parser.add_argument("--first-options", default="", help="options of fit for the first tree alone")
+    parser.add_argument("--second-options", default="", help="options of fit for the second tree alone")
     parser.add_argument("--out", type=Path, default=QUICK_RESULTS / "speed" / "paired_commands.json")
     given = parser.parse_args()
     empty_folder("paired_commands")
     data = given.data.resolve()
-    trees = (Tree("first", given.first.resolve(), data), Tree("second", given.second.resolve(), data))
+    trees = (
+        Tree("first", given.first.resolve(), data, tuple(shlex.split(given.first_options))),
+        Tree("second", given.second.resolve(), data, tuple(shlex.split(given.second_options))),
+    )
     figures: Figures = {"data": data.name, "commands": {}}
     for command in COMMANDS:
         if given.only and command.name not in given.only:
