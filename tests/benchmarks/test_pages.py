@@ -29,7 +29,7 @@ def test_the_main_page_is_short() -> None:
 
 
 def test_every_benchmark_is_on_its_page() -> None:
-    helpers = {"tails", "machine_limits", "gpu_images", "gpu_variants"}
+    helpers = {"tails", "machine_limits", "gpu_images", "gpu_stress", "gpu_variants", "sampled"}
     for folder in ("speed", "accuracy", "scale"):
         page = (ROOT / "benchmarks" / folder / "README.md").read_text(encoding="utf-8")
         names = {path.stem for path in (ROOT / "benchmarks" / folder).glob("*.py")} - helpers
