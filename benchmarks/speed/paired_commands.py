@@ -70,7 +70,7 @@ class Command:
 
 
 COMMANDS = (
-    Command("--help", Tree.help, repeats=10),
+    Command("help", Tree.help, repeats=10),
     Command("check", Tree.check),
     Command("fit --train head", Tree.fit),
     Command("predict", Tree.predict, repeats=2),
