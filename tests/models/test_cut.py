@@ -246,10 +246,11 @@ _STATISTICS = {"running_mean", "running_var", "num_batches_tracked"}
 
 
 def test_cutting_leaves_the_global_random_state_unchanged() -> None:
+    made = network("test_resnet")
     torch.manual_seed(1)
     expected = torch.rand(1)
     torch.manual_seed(1)
-    cut(network("test_resnet"), "last:1", input_shape=(3, 64, 64))
+    cut(made, "last:1", input_shape=(3, 64, 64))
     assert torch.equal(torch.rand(1), expected)
 
 

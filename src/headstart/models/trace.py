@@ -7,13 +7,12 @@ another.
 
 from __future__ import annotations
 
-import copy
 import inspect
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import reduce
-from typing import Any, TypeAlias
+from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
@@ -112,7 +111,7 @@ def trace(network: nn.Module, input_shape: Sequence[int]) -> Trace:
         network_output = end.args[0]
         head = stage_head(network)
         pooled = () if head is None else extend_graph(graph, outputs, head)
-        two, three = _record_results(network, graph, (2, 3), input_shape)
+        two, three = (_record_results(network, graph, (count, *input_shape)) for count in (2, 3))
     except Exception as failure:  # fx raises several types for control flow that it cannot follow
         reason = str(failure).strip().split("\n")[0]
         raise TracingError(f"{type(failure).__name__}: {reason}") from failure
@@ -191,9 +190,6 @@ def _image_dependent(graph: fx.Graph) -> frozenset[fx.Node]:
     return frozenset(reached)
 
 
-_Results: TypeAlias = dict[fx.Node, Any]
-
-
 class _Recorder(fx.Interpreter):
     """Records the result of each operation; tensors without their values."""
 
@@ -209,29 +205,12 @@ class _Recorder(fx.Interpreter):
         return value
 
 
-def _record_results(network: nn.Module, graph: fx.Graph, counts: Sequence[int], shape: Sequence[int]) -> list[_Results]:
-    """The results for each number of images: on the meta device, where shapes are known without computing anything."""
-    try:
-        return [_recorded(_on_meta(network), graph, (count, *shape), "meta") for count in counts]
-    except (NotImplementedError, RuntimeError):  # an operation that has no such kernel, or a tensor that is no buffer
-        device = next(network.parameters()).device
-        return [_recorded(network, graph, (count, *shape), device) for count in counts]
-
-
-def _recorded(network: nn.Module, graph: fx.Graph, shape: Sequence[int], device: str | torch.device) -> _Results:
+def _record_results(network: nn.Module, graph: fx.Graph, shape: Sequence[int]) -> dict[fx.Node, Any]:
     recorder = _Recorder(network, graph)
+    # Computed, and not by meta tensors from the start: of a small network that takes three times as long.
     with torch.no_grad():
-        recorder.run(torch.zeros(tuple(shape), device=device))
+        recorder.run(torch.zeros(tuple(shape), device=next(network.parameters()).device))
     return recorder.results
-
-
-def _on_meta(network: nn.Module) -> nn.Module:
-    """A copy of the network whose parameters and buffers have shapes, but no values."""
-    memo: dict[int, Any] = {}
-    for tensor in (*network.parameters(), *network.buffers()):
-        empty = tensor.detach().to("meta")
-        memo[id(tensor)] = nn.Parameter(empty, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else empty
-    return copy.deepcopy(network, memo)  # entries of the memo are not copied
 
 
 def _is_static(two: Any, three: Any) -> bool:
