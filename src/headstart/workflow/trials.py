@@ -180,8 +180,7 @@ def _with_solved_head(trial: Trial, start: float) -> Trial:
             for split in ("train", dataset.selection_split)
         )
     settings = extractor.settings
-    problem = replace(_problem(extractor, dataset, None), l2=None)
-    fit = head_solver(settings.head_solver).fit(train, selection, problem)
+    fit = head_solver(settings.head_solver).fit(train, selection, _problem(extractor, dataset, None))
     logits = fit.validation_logits.cpu().numpy()
     solved = replace(
         trial,
