@@ -150,9 +150,11 @@ def _split(traced: Trace, point: _Point, trainable: Sequence[str]) -> Cut:
             whole = fx.GraphModule(traced.network, traced.graph, class_name="Tail")
         return _cut_at_image(whole, trainable, traced.shape(features))
     prefix = fx.GraphModule(traced.network, _prefix_graph(traced, point), class_name="Prefix")
-    traced.network.add_module(_UNPACK, Unpack(traced.shape(features), widths))  # for the moment: the tail takes it over
+    if widths:  # for the moment: the tail takes it over
+        traced.network.add_module(_UNPACK, Unpack(traced.shape(features), widths))
     tail = fx.GraphModule(traced.network, _tail_graph(traced, point), class_name="Tail")
-    delattr(traced.network, _UNPACK)
+    if widths:
+        delattr(traced.network, _UNPACK)
     name = features.name + (f"+{len(widths)} stages" if widths else "")
     return Cut(prefix.eval(), tail.eval(), name, traced.shape(features), tuple(trainable), widths)
 

@@ -19,6 +19,7 @@ from headstart.train.heads.linear import LinearHead
 
 __all__ = ["NO_STAGES", "Penalty", "StageChoice", "parse_stages"]
 
+_OF_NEW_CLASSES = 0.01  # the penalty at which the search for a head without a prior begins
 _TEXT = re.compile(r"(none)|(late|all):([0-9.]+)")
 
 
@@ -87,6 +88,3 @@ class Penalty:
         if prior.known is not None:
             rows = torch.where(prior.known, 1.0, min(1.0, _OF_NEW_CLASSES / max(self.l2, 1e-12)))
         return rows[:, None] * columns, rows * self.l2 * bias
-
-
-_OF_NEW_CLASSES = 0.01  # the penalty at which the search for a head without a prior begins
