@@ -252,10 +252,14 @@ def readers(run: Path, cache: Path) -> Iterator[tuple[Path, Callable[[], object]
     inspections = cache / "inspections.parquet"
     yield inspections, lambda: InspectionCache(inspections)._table.to_pylist() or "refused"
     for path in sorted((cache / "features").glob("*.json")):
-        yield path, lambda: [(table.space, len(table)) for table in FeatureStore(cache / "features").tables()]
+        yield path, lambda: _spaces(FeatureStore(cache / "features"))
     outcome = cache / "outcome.json"
     Outcome("an error", unsupported=True).write(cache)
     yield outcome, lambda: Outcome.read(cache) or "refused"
+
+
+def _spaces(store: Any) -> list[Any] | str:
+    return "refused" if store.damaged() else [(table.space, len(table)) for table in store.tables()]
 
 
 def _comparable(run: Any) -> str:

@@ -234,6 +234,17 @@ def test_a_new_log_replaces_the_old_one(tmp_path: Path) -> None:
     assert [line["text"] for line in lines(path)] == ["new"]
 
 
+def test_a_log_does_not_follow_a_link(tmp_path: Path) -> None:
+    path, elsewhere = tmp_path / "events.jsonl", tmp_path / "elsewhere.txt"
+    elsewhere.write_text("precious\n")
+    path.symlink_to(elsewhere)
+    log = EventLog(path)
+    log(Notice("one"))
+    log(Notice("two"))
+    assert [line["text"] for line in lines(path)] == ["one", "two"]
+    assert elsewhere.read_text() == "precious\n"
+
+
 def test_the_log_has_at_most_one_advance_per_stage_and_second(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     now = [0.0]
     monkeypatch.setattr("headstart.events.time.monotonic", lambda: now[0])

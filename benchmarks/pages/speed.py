@@ -173,7 +173,7 @@ def large_images(result: Figures) -> list[str]:
     memory = result.get("memory", {"images": 0, "pixels": 0})
     commands = {name: each for name, each in memory.items() if isinstance(each, dict)}
     peaks = [[name, f"{each['seconds']:.0f}", f"{each['peak_gb']:.2f} GB"] for name, each in commands.items()]
-    photographs = f"{memory['images']} photographs of {memory['pixels'] / 1e6:.0f} megapixels, JPEG and PNG"
+    photographs = f"{memory['images']} photographs of {memory['pixels'] / 1e6:.0f} megapixels, JPEG, PNG, TIFF and WebP"
     return [
         *heading("Large images", result),
         *table(head, rows),

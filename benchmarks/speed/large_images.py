@@ -8,8 +8,8 @@ as headstart decodes it, into the default network's evaluation view. The figures
 views and of the features, and the accuracy of a head trained on half of the images and tested on the other half, on
 features of either.
 
-Then the peak memory of each command on photographs of 40 megapixels of noise, in two classes, as JPEG, progressive JPEG
-and PNG in turn: the files of a class differ in a few bytes after the image.
+Then the peak memory of each command on photographs of 40 megapixels of noise, in two classes, as JPEG, progressive
+JPEG, PNG, TIFF and WebP in turn: the files of a class differ in a few bytes after the image.
 """
 
 from __future__ import annotations
@@ -31,6 +31,8 @@ ENCODINGS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("jpg", {"quality": 92}),
     ("progressive.jpg", {"quality": 92, "progressive": True}),
     ("png", {"compress_level": 1}),
+    ("tif", {"compression": "tiff_lzw"}),
+    ("webp", {"quality": 90, "method": 2}),
 )
 
 

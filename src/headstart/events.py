@@ -230,8 +230,8 @@ class Events:
 class EventLog:
     """A listener that appends each event to a file, one JSON object per line, with the time in seconds since 1970.
 
-    The file is created at the first event and replaces an older one. At most one :class:`StageAdvanced` per stage and
-    second is written.
+    The file is created at the first event and replaces an older one, or a link of that name. At most one
+    :class:`StageAdvanced` per stage and second is written.
     """
 
     def __init__(self, path: Path) -> None:
@@ -248,6 +248,8 @@ class EventLog:
             self._last_advance[event.name] = now
         if not self._begun:
             self.path.parent.mkdir(parents=True, exist_ok=True)
+            if self.path.is_symlink():  # whoever made the run must not choose what is written where
+                self.path.unlink()
         line = (
             json.dumps({"time": round(time.time(), 3), **event.as_dict()}, ensure_ascii=False, allow_nan=False) + "\n"
         )

@@ -125,14 +125,15 @@ def write_json(path: Path, value: Any) -> None:
 def replace_together(folder: Path, *, remove_outdated: Callable[[], object] | None = None) -> Iterator[Path]:
     """Yield an empty folder to fill; then its files replace those of the same names in ``folder``: all, or none.
 
-    Whatever else is in ``folder`` stays. If the process is killed while the files are moved, the next one moves the
-    others (:func:`finish_replacing`).
+    Whatever else is in ``folder`` stays, but for what killed processes left. If the process is killed while the files
+    are moved, the next one moves the others (:func:`finish_replacing`).
 
     :param remove_outdated: called when nothing more can be missing on the disk, to remove other files that belong to
         the old ones.
     """
     folder.mkdir(parents=True, exist_ok=True)
     finish_replacing(folder)
+    clear_remains(folder)
     with temporary_folder(folder) as work:
         new = work / "new"
         new.mkdir()

@@ -1,4 +1,4 @@
-"""Script for a process of its own, which forks: a run replaces an older one while it is killed or a disk fails.
+"""Script for a process of its own, which forks: a run or a classifier replaces an older one, and faults happen.
 
 Prints a JSON object with the number of faults that were tried, and what was wrong after them.
 """
@@ -15,9 +15,15 @@ from functools import partial
 from pathlib import Path
 from types import ModuleType
 
+import torch
+
+from headstart.artifacts.classifier import Classifier
+from headstart.artifacts.classifier import load as read_classifier
 from headstart.artifacts.run_folder import Run, read_run, write_run
+from headstart.data.spec import InputSpec
 from headstart.errors import RunError
-from headstart.files import prepare_folder, replace_together
+from headstart.files import replace_together
+from headstart.models.backbone import build
 
 _ROOT = Path(__file__).parent.parent.parent
 
@@ -32,60 +38,93 @@ def load(path: Path) -> ModuleType:
     return module
 
 
-def replace_run(folder: Path, run: Run, fault: object = None) -> int:
-    """Write a run without history over another one; return how many files changed."""
+class Runs:
+    """A run without history replaces one with a history."""
+
+    def __init__(self, folder: Path) -> None:
+        self.old = load(_ROOT / "tests" / "made_run.py").make_run(folder, ["cat", "dog"])
+        self.run: Run = read_run(self.old)
+
+    def replace(self, folder: Path) -> None:
+        run = self.run
+        with replace_together(folder) as new:
+            write_run(
+                new,
+                info=run.info,
+                evaluation=run.evaluation,
+                history=(),
+                manifest=run.manifest,
+                split=run.manifest,
+                probabilities=run.predictions.probabilities,
+                classes=run.predictions.classes,
+            )
+
+    def state(self, folder: Path) -> str:
+        return "old" if read_run(folder).history else "new"
+
+
+class Classifiers:
+    """A classifier replaces another one in a folder that the user named."""
+
+    def __init__(self, folder: Path) -> None:
+        self.old = self._classifier("old").save(folder / "classifier")
+        self.new = self._classifier("new")
+
+    def _classifier(self, name: str) -> Classifier:
+        torch.manual_seed(len(name))
+        network = build("test_resnet", classes=3).eval()
+        return Classifier(network, (name, "b", "c"), InputSpec(height=32, width=32), "test_resnet", "head")
+
+    def replace(self, folder: Path) -> None:
+        self.new.save(folder)
+
+    def state(self, folder: Path) -> str:
+        return read_classifier(folder).classes[0]
+
+
+def replace(subject: Runs | Classifiers, folder: Path, fault: object = None) -> int:
+    """Replace the older one; return how many files changed."""
     if fault is not None:
         sys.addaudithook(fault)  # type: ignore[arg-type]
-    with replace_together(folder) as new:
-        write_run(
-            new,
-            info=run.info,
-            evaluation=run.evaluation,
-            history=(),
-            manifest=run.manifest,
-            split=run.manifest,
-            probabilities=run.predictions.probabilities,
-            classes=run.predictions.classes,
-        )
+    subject.replace(folder)
     return getattr(fault, "seen", 0)
 
 
-def state(folder: Path) -> str:
-    """Which of the two runs is there."""
+def state(subject: Runs | Classifiers, folder: Path) -> str:
+    """Which of the two is there."""
     try:
-        run = read_run(folder)
+        found = subject.state(folder)
     except RunError as refusal:
         return str(refusal)
     left = [path.name for path in folder.rglob(".*") if path.name == ".headstart.complete"]
-    return f"left {left}" if left else "old" if run.history else "new"
+    return f"left {left}" if left else found
 
 
-def main(folder: Path) -> None:
+def main(kind: str, folder: Path) -> None:
     """Try kills and errors at changes of files all over the writing, most of them at its end."""
-    faults, made_run = load(_ROOT / "benchmarks" / "faults.py"), load(_ROOT / "tests" / "made_run.py")
-    old, work = made_run.make_run(folder, ["cat", "dog"]), folder / "work"
-    run = read_run(old)
-    shutil.copytree(old, work)
-    _, changes = faults.in_child(partial(replace_run, work, run, faults.Fault(work)))
+    torch.set_num_threads(1)  # threads do not outlive a fork
+    faults, work = load(_ROOT / "benchmarks" / "faults.py"), folder / "work"
+    subject = {"run": Runs, "classifier": Classifiers}[kind](folder)
+    shutil.copytree(subject.old, work)
+    _, changes = faults.in_child(partial(replace, subject, work, faults.Fault(work)))
     found, wrong = Counter[str](), []
-    moments = {"kill": [*range(1, changes - 16, 8), *range(changes - 16, changes + 1)]}
-    moments |= {kind: list(range(1, changes + 1, 9)) for kind in faults.ERRORS}
-    for kind, numbers in moments.items():
+    moments = {"kill": [*range(1, changes - 16, 8), *range(max(changes - 16, 1), changes + 1)]}
+    moments |= {error: list(range(1, changes + 1, max(changes // 9, 1))) for error in faults.ERRORS}
+    for fault, numbers in moments.items():
         for number in numbers:
             shutil.rmtree(work)
-            shutil.copytree(old, work)
+            shutil.copytree(subject.old, work)
             status, _ = faults.in_child(
-                partial(replace_run, work, run, faults.Fault(work, kind, number)), Path(os.devnull)
+                partial(replace, subject, work, faults.Fault(work, fault, number)), Path(os.devnull)
             )
-            _, after = faults.in_child(partial(state, work))
-            prepare_folder(work)
+            _, after = faults.in_child(partial(state, subject, work))
+            subject.replace(work)
             hidden = [path.name for path in work.rglob(".*")]
-            replace_run(work, run)
-            found.update([kind, after])
-            if after not in (("old", "new") if status else ("new",)) or hidden or state(work) != "new":
-                wrong.append(f"{kind} at change {number} of {changes}: exit {status}, {after}, {hidden}")
-    print(json.dumps({"found": found, "wrong": wrong}))  # noqa: T201
+            found.update([fault, after])
+            if after not in (("old", "new") if status else ("new",)) or hidden or state(subject, work) != "new":
+                wrong.append(f"{fault} at change {number} of {changes}: exit {status}, {after}, {hidden}")
+    print(json.dumps({"found": found, "changes": changes, "wrong": wrong}))  # noqa: T201
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(sys.argv[1], Path(sys.argv[2]))

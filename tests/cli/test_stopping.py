@@ -2,19 +2,35 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
+from headstart.artifacts.classifier import load
+from headstart.documents import file_checksum
+from headstart.events import Event, EventLog, StageAdvanced
+
+# A signal may arrive between the opening of a file and the block that closes it, which then warns when it is collected.
+pytestmark = pytest.mark.filterwarnings("ignore:Exception ignored in:pytest.PytestUnraisableExceptionWarning")
 Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture(autouse=True)
+def _collect() -> Iterator[None]:
+    """In the test whose warnings are ignored, and not in a later one."""
+    yield
+    gc.collect()
 
 
 def kinds(log: Path) -> list[str]:
@@ -50,6 +66,68 @@ def test_ctrl_c_during_training_ends_with_a_message(
     assert err.endswith("stopped; what was computed is kept, and the same command continues from there\n")
     assert "Traceback" not in err
     assert sorted(path.name for path in folder.iterdir()) == ["events.jsonl"]
+
+
+class Stopping(EventLog):
+    """A log that sends this process a signal at the n-th event, advances of a stage not counted."""
+
+    at, number = 0, signal.SIGINT
+    seen: ClassVar[list[str]] = []
+
+    def __call__(self, event: Event) -> None:
+        super().__call__(event)
+        if not isinstance(event, StageAdvanced):
+            self.seen.append(getattr(event, "name", event.kind))
+            if len(self.seen) == self.at:
+                os.kill(os.getpid(), self.number)
+
+
+@pytest.mark.slow
+def test_a_signal_in_any_phase_of_a_fit_leaves_the_older_run_and_its_rerun_gives_the_same(
+    run: Run,
+    write_noise: Callable[[Path, dict[str, int]], Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    photos = write_noise(tmp_path / "photos", {"light": 180, "dark": 30})
+    words = ["--model", "test_resnet", "--weights", "random", "--engine", "torch", "--train", "last:1", "--epochs", "2"]
+
+    def fit(name: str, seed: int, at: int, number: signal.Signals) -> tuple[int, str]:
+        monkeypatch.setattr(Stopping, "at", at)
+        monkeypatch.setattr(Stopping, "number", number)
+        Stopping.seen.clear()
+        place = ["--out", tmp_path / name, "--cache-dir", tmp_path / f"cache-{name}", "--seed", seed]
+        code, _, err = run("fit", photos, *place, *words)
+        return code, err
+
+    def weights(name: str) -> str:
+        load(tmp_path / name)
+        return file_checksum(tmp_path / name / "classifier" / "model.safetensors")
+
+    monkeypatch.setattr("headstart.cli.fit.EventLog", Stopping)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # which a job in the background ignores
+    try:
+        for name, seed in (("old", 0), ("new", 1)):
+            assert fit(name, seed, 0, signal.SIGINT)[0] == 0
+        phases = list(Stopping.seen)
+        assert {"checking", "computing features", "trial_ended", "epoch_ended"} <= set(phases)
+        for at in [1, *(number for number, phase in enumerate(phases, 1) if phase not in phases[: number - 1])]:
+            number = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)[at % 3]
+            shutil.copytree(tmp_path / "old", tmp_path / f"{at}", dirs_exist_ok=True)
+            code, err = fit(f"{at}", 1, at, number)
+            if phases[at - 1] != "done":  # after which the run is complete
+                assert code == {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}[number], (
+                    phases[at - 1],
+                    err,
+                )
+                assert err.endswith("; what was computed is kept, and the same command continues from there\n")
+                assert weights(f"{at}") == weights("old")
+            assert "Traceback" not in err
+            assert fit(f"{at}", 1, 0, number)[0] == 0
+            assert weights(f"{at}") == weights("new"), phases[at - 1]
+            assert [path for path in tmp_path.rglob(".*") if path.name.startswith(".headstart")] == []
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.parametrize(("name", "code"), [("SIGTERM", 143), ("SIGHUP", 129)])

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from PIL import ExifTags, Image, ImageFile
 
-from headstart.data.decode import Inspection, content_hash, decode, inspect, read_content
+from headstart.data.decode import Inspection, _OneFrame, content_hash, decode, inspect, read_content
 from headstart.data.deep import to_8_bit
 from headstart.data.sources.local import MAX_FILE_BYTES
 from headstart.data.value_range import ValueRange
@@ -311,3 +311,13 @@ def test_several_threads_may_be_the_first_to_decode(nasty_folder: Nasty) -> None
     paths = [str(nasty_folder[0] / name) for name in ("good.webp", "good.tiff", "good.jp2", "good.jpeg") * 4]
     done = subprocess.run([sys.executable, "-c", code, *paths], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == str([None] * 16)
+
+
+def test_the_decoder_of_a_webp_is_freed_before_its_pixels_are_copied(tmp_path):
+    path = tmp_path / "image.webp"
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (20, 30, 3), np.uint8)).save(path, lossless=True)
+    with Image.open(path) as image, Image.open(path) as other:
+        image.__class__ = _OneFrame
+        image.load()
+        assert image._decoder is None
+        assert image.tobytes() == other.tobytes()

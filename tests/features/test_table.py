@@ -295,26 +295,41 @@ def test_remains_of_a_killed_creation_do_no_harm(tmp_path: Path) -> None:
 
 def test_error_names_the_damaged_description_of_a_space(tmp_path: Path, table: FeatureTable) -> None:
     table.space_file.write_text('{"key": ')
-    with pytest.raises(StoreError) as caught:
-        list(FeatureStore(tmp_path / "store").tables())
-    assert str(caught.value) == (
+    store = FeatureStore(tmp_path / "store")
+    assert list(store.tables()) == []
+    assert str(store.damaged()[table.space_file]) == (
         f"{table.space_file}: cannot be read (Expecting value: line 1 column 9 (char 8)); "
-        "delete it and the folder of that name"
+        "the next fit that needs the table writes it anew, and headstart cache prune removes the table"
     )
     table.space_file.write_text(json.dumps({"dtype": "float32"}))
-    with pytest.raises(StoreError) as caught:
-        list(FeatureStore(tmp_path / "store").tables())
-    assert str(caught.value) == (
-        f"{table.space_file}: cannot be read (damaged: model: Field required.); delete it and the folder of that name"
-    )
+    assert "cannot be read (damaged: model: Field required.); " in str(store.damaged()[table.space_file])
+
+
+def test_a_damaged_description_hides_no_other_table_and_is_written_anew(tmp_path: Path, table: FeatureTable) -> None:
+    table.append([image(1)], values(1))
+    store = FeatureStore(tmp_path / "store")
+    other = store.table(replace(SPACE, cut="blocks"))
+    table.space_file.write_text('{"key": ')
+    assert list(store.tables()) == [other]
+    assert store.table(SPACE).missing([image(1)]) == []
+    assert store.damaged() == {}
+    assert {each.path for each in store.tables()} == {table.path, other.path}
+
+
+def test_clearing_removes_a_table_with_a_damaged_description(tmp_path: Path, table: FeatureTable) -> None:
+    store = FeatureStore(tmp_path / "store")
+    other = store.table(replace(SPACE, cut="blocks"))
+    table.space_file.write_text('{"key": ')
+    store.clear()
+    assert sorted(store.folder.iterdir()) == [other.space_file, other.path]
 
 
 def test_a_description_of_another_space_is_refused(tmp_path: Path, table: FeatureTable) -> None:
     text = table.space_file.read_text()
     table.space_file.write_text(text.replace('"test_net"', '"test_nat"'))
     assert table.space_file.read_text() != text
-    with pytest.raises(StoreError, match=r"cannot be read \(damaged: its values do not lead to its name\)"):
-        list(FeatureStore(tmp_path / "store").tables())
+    damaged = FeatureStore(tmp_path / "store").damaged()
+    assert "cannot be read (damaged: its values do not lead to its name)" in str(damaged[table.space_file])
     table.space_file.write_text(text.replace('"format": ', '"format": 1'))  # of another version, which is only listed
     assert [each.space for each in FeatureStore(tmp_path / "store").tables()] == [table.space]
 

@@ -84,6 +84,16 @@ def test_the_page_is_complete(make_run, page_of):
     assert "The ring marks what was chosen: L2 penalty 0.001 (validation loss 0.7000, accuracy 80.0" in page.text
 
 
+def test_a_link_in_the_run_is_replaced(make_run, tmp_path):
+    run, elsewhere = make_run(["cat", "dog"]), tmp_path / "elsewhere.txt"
+    elsewhere.write_text("precious")
+    (run / "report.html").symlink_to(elsewhere)
+    page = write_report(run)
+    assert not page.is_symlink()
+    assert "</html>" in page.read_text(encoding="utf-8")
+    assert elsewhere.read_text() == "precious"
+
+
 def test_nothing_is_loaded_from_elsewhere(make_run):
     source = write_report(make_run(["cat", "dog"])).read_text(encoding="utf-8")
     page = Page(source)

@@ -16,7 +16,7 @@ from headstart.artifacts.run_folder import read_run
 from headstart.config import EngineSettings
 from headstart.data.manifest import Manifest
 from headstart.data.sources.read import read_images
-from headstart.errors import DataError, RunError
+from headstart.errors import DataError, OutputError, RunError
 from headstart.evaluate.schema import Interval
 from headstart.workflow.evaluate import (
     evaluate,
@@ -140,6 +140,17 @@ def test_default_folder(tmp_path: Path) -> None:
     (tmp_path / "run" / "classifier").mkdir(parents=True)
     assert evaluation_folder(str(tmp_path / "run"), "some/photos") == tmp_path / "run" / "evaluations" / "photos"
     assert evaluation_folder("resnet18", "some/photos") == Path("runs/resnet18/evaluations/photos")
+
+
+def test_the_default_folder_is_not_outside_of_the_run(tmp_path: Path) -> None:
+    (tmp_path / "run" / "classifier").mkdir(parents=True)
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "run" / "evaluations").symlink_to("../elsewhere")
+    with pytest.raises(OutputError, match=r"a link leads out of the run, to .*elsewhere/photos; choose .* --out"):
+        evaluation_folder(str(tmp_path / "run"), "some/photos")
+    (tmp_path / "link").symlink_to("run")
+    (tmp_path / "run" / "evaluations").unlink()
+    assert evaluation_folder(str(tmp_path / "link"), "a") == tmp_path / "link" / "evaluations" / "a"
 
 
 def test_int8_reports_its_cost(photos: Photos, fitted: Fit, told: Callable[..., Any]) -> None:

@@ -31,7 +31,7 @@ from headstart.documents import file_checksum
 from headstart.errors import HeadstartError, ImageProblem, ModelError, RunError
 from headstart.evaluate import OODDetector
 from headstart.events import Events
-from headstart.files import atomic_write, finish_replacing
+from headstart.files import finish_replacing, replace_together
 from headstart.inference.pipeline import Decision, InferencePipeline
 from headstart.inference.results import InferenceResult, PredictionSetRule, set_names
 from headstart.models.backbone import build, load_backbone
@@ -178,13 +178,18 @@ class Classifier:
         """Write ``model.safetensors`` and ``model.json`` into a folder, and further files where they are needed.
 
         These are ``ood_detector.safetensors``, and the frozen part of a network that was imported from another
-        framework.
+        framework. They replace those of a classifier that was saved there before, all together.
         """
         folder = Path(folder)
+        with replace_together(folder) as new:
+            self._write(new)
+        if self.ood_detector is None:  # that of the other classifier
+            (folder / _OOD_DETECTOR).unlink(missing_ok=True)
+        return folder
+
+    def _write(self, folder: Path) -> None:
         state = {name: value.detach().cpu().contiguous() for name, value in self.network.state_dict().items()}
-        with atomic_write(folder / _WEIGHTS) as temporary:
-            save_file(state, temporary)
-            digest = file_checksum(temporary)
+        save_file(state, folder / _WEIGHTS)
         files = self.network.save_graph(folder) if isinstance(self.network, ImportedNetwork) else {}
         of_stages = stage_head(self.network)
         document = ModelDocument(
@@ -198,15 +203,12 @@ class Classifier:
             metadata=self.metadata,
             headstart=__version__,
             torch=torch.__version__,
-            digest=digest,
+            digest=file_checksum(folder / _WEIGHTS),
             stages=() if of_stages is None else tuple(StageRecord(**asdict(stage)) for stage in of_stages.stages),
             files=files,
             ood_detector=None if self.ood_detector is None else _save_ood_detector(self.ood_detector, folder),
         )
         write_model_document(folder / _DOCUMENT, document)
-        if self.ood_detector is None:  # that of another classifier, which was saved here before
-            (folder / _OOD_DETECTOR).unlink(missing_ok=True)
-        return folder
 
 
 def load(folder: str | Path) -> Classifier:
@@ -218,6 +220,7 @@ def load(folder: str | Path) -> Classifier:
     """
     folder = Path(folder)
     finish_replacing(folder)
+    finish_replacing(folder / "classifier")
     root = folder if (folder / _DOCUMENT).exists() else folder / "classifier"
     for path in (root / _DOCUMENT, root / _WEIGHTS):
         if not path.is_file():
@@ -259,9 +262,8 @@ def _load_state(path: Path, digest: str) -> dict[str, Tensor]:
 
 
 def _save_ood_detector(detector: OODDetector, folder: Path) -> str:
-    with atomic_write(folder / _OOD_DETECTOR) as temporary:
-        save_arrays(detector.as_arrays(), temporary)
-        return file_checksum(temporary)
+    save_arrays(detector.as_arrays(), folder / _OOD_DETECTOR)
+    return file_checksum(folder / _OOD_DETECTOR)
 
 
 def _load_ood_detector(folder: Path, digest: str) -> OODDetector:

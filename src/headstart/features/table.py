@@ -71,7 +71,7 @@ class FeatureStore:
             self.folder.mkdir(parents=True, exist_ok=True)
             use(self.folder)
             table.create()
-            if not table.space_file.exists():
+            if not table.is_described:
                 write_json(table.space_file, space.as_dict())
         except OSError as failure:
             reason, advice = reason_of(failure), "choose another folder with --cache-dir"
@@ -81,22 +81,31 @@ class FeatureStore:
         return table
 
     def tables(self) -> Iterator[FeatureTable]:
-        """Yield all tables in the folder, by file name.
+        """Yield all tables in the folder whose description can be read, by file name."""
+        for space_file in self._space_files():
+            with suppress(StoreError):
+                yield _read_table(space_file)
 
-        :raises StoreError: the description of a table is damaged.
-        """
-        yield from map(_read_table, sorted(self.folder.glob("[!.]*.json")))
+    def damaged(self) -> dict[Path, StoreError]:
+        """The descriptions that cannot be read, and why: the next fit that uses the table writes it anew."""
+        reasons = {space_file: _damage(space_file) for space_file in self._space_files()}
+        return {space_file: reason for space_file, reason in reasons.items() if reason is not None}
+
+    def _space_files(self) -> list[Path]:
+        return sorted(self.folder.glob("[!.]*.json"))
 
     def clear(self, *, everything: bool = False) -> None:
-        """Remove what killed processes left: datasets without a description, and parts of removed ones.
+        """Remove datasets without a description that can be read, and parts of removed ones.
 
         No other process may use the store.
 
         :param everything: remove all tables, readable or not.
         """
         clear_remains(self.folder)
+        damaged = self.damaged()
         for path in {each.with_suffix(".lance") for end in ("json", "lance") for each in self.folder.glob(f"*.{end}")}:
-            if everything or not path.with_suffix(".json").exists():
+            described = path.with_suffix(".json")
+            if everything or described in damaged or not described.exists():
                 path.with_suffix(".json").unlink(missing_ok=True)
                 _remove_dataset(path)
         shutil.rmtree(self.folder / _REMOVED, ignore_errors=True)
@@ -113,6 +122,11 @@ class FeatureTable:
     def space_file(self) -> Path:
         """The JSON file that describes the feature space."""
         return self.path.with_suffix(".json")
+
+    @property
+    def is_described(self) -> bool:
+        """Whether the JSON file states this feature space."""
+        return _damage(self.space_file) is None and _read_table(self.space_file).space == self.space
 
     def create(self) -> None:
         """Create the dataset if there is none; another process may do so at the same time."""
@@ -334,8 +348,19 @@ def _read_table(space_file: Path) -> FeatureTable:
             raise ValueError("damaged: its values do not lead to its name")
     except (OSError, ValueError, RunError) as failure:
         reason = str(failure).removeprefix(f"{space_file}: ")
-        raise StoreError(f"{space_file}: cannot be read ({reason}); delete it and the folder of that name") from failure
+        raise StoreError(
+            f"{space_file}: cannot be read ({reason}); the next fit that needs the table writes it anew, and headstart "
+            "cache prune removes the table"
+        ) from failure
     return FeatureTable(space_file.with_suffix(".lance"), space)
+
+
+def _damage(space_file: Path) -> StoreError | None:
+    try:
+        _read_table(space_file)
+    except StoreError as failure:
+        return failure
+    return None
 
 
 def _keys(dataset: Any) -> pa.Table:

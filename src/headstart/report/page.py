@@ -10,7 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from headstart.artifacts.run_folder import read_run
-from headstart.files import write_text
+from headstart.files import replace_together, write_text
 from headstart.report.collect import ReportData, collect
 from headstart.report.formatting import path_shortener, percent, plain, wrappable
 from headstart.report.sections import registered_sections
@@ -22,11 +22,14 @@ __all__ = ["render", "write_report"]
 def write_report(run: Path) -> Path:
     """Write ``report.html`` into a run folder and return its path.
 
+    A link of that name is replaced, since a run that someone else has made must not choose where files are written.
+
     :raises RunError: a file of the run is missing or damaged; the message names it.
     """
-    path = run / "report.html"
-    write_text(path, render(collect(read_run(run))))
-    return path
+    text = render(collect(read_run(run)))
+    with replace_together(run) as new:
+        write_text(new / "report.html", text)
+    return run / "report.html"
 
 
 def render(data: ReportData) -> str:

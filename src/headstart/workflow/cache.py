@@ -22,10 +22,12 @@ _WRITING = 3600  # seconds after which an incomplete network is not being writte
 def list_tables(cache_dir: str | None) -> Iterator[str]:
     """Yield a line for the feature store, and one for each of its tables."""
     folder = paths.features(cache_dir)
-    tables = list(FeatureStore(folder).tables())
+    store = FeatureStore(folder)
+    tables = list(store.tables())
     yield f"{folder}: {len(tables)} feature tables, {sum(table.bytes for table in tables) / 1e6:,.1f} MB"
     for table in tables:
         yield f"{_describe(table)}  {len(table):,} rows, {table.bytes / 1e6:,.1f} MB"
+    yield from map(str, store.damaged().values())
 
 
 def verify_tables(cache_dir: str | None) -> Iterator[str]:
@@ -34,11 +36,12 @@ def verify_tables(cache_dir: str | None) -> Iterator[str]:
     :raises StoreError: after the last table, if any row is corrupt.
     """
     folder = paths.features(cache_dir)
-    damaged = False
-    for table in FeatureStore(folder).tables():
+    store, damaged = FeatureStore(folder), False
+    for table in store.tables():
         finding, valid = _verify(table)
         damaged = damaged or not valid
         yield f"{_describe(table)}  {finding}"
+    yield from map(str, store.damaged().values())
     if damaged:
         raise StoreError(
             f"{folder}: contains corrupt rows; headstart cache prune --model NAME removes the rows of a model"

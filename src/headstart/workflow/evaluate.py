@@ -15,11 +15,12 @@ from headstart.artifacts.classifier import Classifier
 from headstart.artifacts.run_folder import run_info, write_run
 from headstart.config import EngineSettings
 from headstart.data.manifest import Manifest
-from headstart.errors import RunError
+from headstart.errors import OutputError, RunError
 from headstart.evaluate import evaluate as compute_metrics
 from headstart.evaluate import worst_classes
 from headstart.evaluate.schema import Evaluation, LeakedImages, Summary
 from headstart.events import Events
+from headstart.files import replace_together
 from headstart.models.class_names import align
 from headstart.workflow.check import inspect_images, require_labels
 from headstart.workflow.predict import Predictions, predict
@@ -143,21 +144,24 @@ def save_evaluation(
 ) -> Path:
     """Write what a report needs: a run folder without a classifier.
 
+    The files of an earlier evaluation in the folder are replaced together, and its report is removed.
+
     :param settings: by name, as plain JSON values.
     :param arguments: the command line as typed.
     :raises RunError: the folder holds a fit.
     """
     check_folder(folder)
-    write_run(
-        folder,
-        info=run_info("evaluate", settings, arguments=arguments, data=predictions.manifest.description),
-        evaluation=evaluation,
-        history=(),
-        manifest=predictions.manifest,
-        split=predictions.manifest.usable,
-        probabilities=predictions.probabilities,
-        classes=predictions.classes,
-    )
+    with replace_together(folder, remove_outdated=lambda: (folder / "report.html").unlink(missing_ok=True)) as new:
+        write_run(
+            new,
+            info=run_info("evaluate", settings, arguments=arguments, data=predictions.manifest.description),
+            evaluation=evaluation,
+            history=(),
+            manifest=predictions.manifest,
+            split=predictions.manifest.usable,
+            probabilities=predictions.probabilities,
+            classes=predictions.classes,
+        )
     return folder
 
 
@@ -174,10 +178,17 @@ def check_folder(folder: Path) -> None:
 
 
 def evaluation_folder(classifier: str, photos: str) -> Path:
-    """The default folder of an evaluation: in the run, or in ``runs/NAME`` for a pretrained network."""
-    root = Path(classifier)
-    is_run = (root / "classifier").exists() or (root / "model.json").exists()
-    return (root if is_run else Path("runs") / root.name) / "evaluations" / Path(photos).resolve().name
+    """The default folder of an evaluation: in the run, or in ``runs/NAME`` for a pretrained network.
+
+    :raises OutputError: a link in the run leads elsewhere; whoever made the run must not choose what is written where.
+    """
+    root, name = Path(classifier), Path(photos).resolve().name
+    if not ((root / "classifier").exists() or (root / "model.json").exists()):
+        return Path("runs") / root.name / "evaluations" / name
+    folder = root / "evaluations" / name
+    if not folder.resolve().is_relative_to(root.resolve()):
+        raise OutputError(f"{folder}: a link leads out of the run, to {folder.resolve()}; choose a folder with --out")
+    return folder
 
 
 def evaluation_lines(evaluation: Evaluation) -> list[str]:
