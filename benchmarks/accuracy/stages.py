@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +25,18 @@ DATA = {
     "dogs120": ("dogs120", False),
     "dogs120, pretrained head": ("dogs120", True),
 }
-CHOICES = ("none", "late:0.5", "all:0.5", "all:1", "auto")
+CHOICES = ("none", "late:0.5", "all:0.5", "all:1", "all:2", "auto")
 METRICS = ("top1", "log_loss", "ece", "seconds")
 
 
-def compute_features(data: str, seed: int, store: Path) -> tuple[dict[str, Any], Any, tuple[str, ...]]:
-    """Rows and targets (N,) of each split, the extractor that has made them, and the classes."""
+def compute_features(
+    rows: Sequence[tuple[Path, str]], seed: int, store: Path, **options: Any
+) -> tuple[dict[str, Any], Any, tuple[str, ...]]:
+    """Features and targets (N,) of each split, the extractor that has made them, and the classes.
+
+    :param rows: images and labels.
+    :param options: of the fit.
+    """
     import torch
 
     from headstart.config import FitSettings
@@ -40,8 +47,9 @@ def compute_features(data: str, seed: int, store: Path) -> tuple[dict[str, Any],
     from headstart.workflow.fit import prepare
     from headstart.workflow.stopwatch import Stopwatch
 
-    images, labels = zip(*labeled_images(data), strict=True)
-    settings = FitSettings.of(seed=seed, cache_dir=str(store), train="head", validation_share=0.2, test_share=0.2)
+    images, labels = zip(*rows, strict=True)
+    shares = {"validation_share": 0.2, "test_share": 0.2}
+    settings = FitSettings.of(seed=seed, cache_dir=str(store), train="head", **shares, **options)
     manifest = Manifest.from_rows(list(images), labels=list(labels))
     dataset, extractor = prepare(manifest, settings, Events(), Stopwatch())
     dataset = extract(extractor, dataset, SPLITS, events=Events())
@@ -92,7 +100,7 @@ def main() -> None:
         data, pretrained = DATA[title]
         runs: dict[str, list[Figures]] = defaultdict(list)
         for seed in range(given.seeds):
-            splits, extractor, classes = compute_features(data, seed, store)
+            splits, extractor, classes = compute_features(labeled_images(data), seed, store)
             for stages in CHOICES:
                 runs[stages].append(solve(splits, extractor, classes, stages, pretrained=pretrained))
                 print(title, seed, stages, runs[stages][-1], flush=True)

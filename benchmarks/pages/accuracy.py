@@ -154,6 +154,37 @@ def stages(result: Figures) -> list[str]:
     ]
 
 
+def folds(result: Figures) -> list[str]:
+    """A validation split or folds."""
+    rows = [
+        [data, images, way, *metrics(each), figure(each["width"]), each["within"], figure(each["seconds"])]
+        for data, sizes in result.items()
+        if isinstance(sizes, dict) and data in ("trash6", "dogs120")
+        for images, ways in sizes.items()
+        for way, each in ways.items()
+    ]
+    columns = ["accuracy", "log-loss", "ECE", "width of the interval", "within it", "seconds"]
+    return [
+        *heading("A head that is chosen on a validation split, or by folds", result),
+        *table(["images set aside", "per class", "chosen on", *columns], rows),
+    ]
+
+
+def variants(result: Figures) -> list[str]:
+    """Ideas that are not in headstart, beside what is."""
+    rows = [
+        [data, name, str(each["seeds"]), *metrics(each), figure(each["seconds"])]
+        for data, found in result.items()
+        if isinstance(found, dict)
+        for name, each in found.items()
+        if isinstance(each, dict) and "top1" in each
+    ]
+    return [
+        *heading("What else could be done with the features and the trials of a fit", result),
+        *table(["test split", "", "seeds", "accuracy", "log-loss", "ECE", "seconds"], rows),
+    ]
+
+
 def few_images(result: Figures) -> list[str]:
     """Few images per class."""
     rows = [
@@ -185,6 +216,8 @@ SECTIONS = {
     "search": Section(search),
     "held_out": Section(held_out),
     "stages": Section(stages),
+    "variants": Section(variants),
+    "folds": Section(folds),
     "priors": Section(priors),
     "few_images": Section(few_images),
     "update": Section(update),

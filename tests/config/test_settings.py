@@ -371,5 +371,8 @@ def test_values_given_with_a_recipe_override_it() -> None:
 
 
 def test_an_unknown_recipe() -> None:
-    with pytest.raises(SettingsError, match=r"^recipe must be one of classic, got 'clasic'; did you mean classic\?$"):
+    with pytest.raises(
+        SettingsError,
+        match=r"^recipe must be one of classic, fast, balanced, best, got 'clasic'; did you mean classic\?$",
+    ):
         FitSettings.by_recipe("clasic")

@@ -11,8 +11,8 @@ import click
 
 from headstart.cli.console import console, headline
 from headstart.cli.options import IMAGES, GroupedCommand, given_values, parse, settings_options
-from headstart.config import RECIPES, FitSettings, ReadSettings
-from headstart.errors import HeadstartError
+from headstart.config import QUALITIES, RECIPES, FitSettings, ReadSettings
+from headstart.errors import HeadstartError, SettingsError
 from headstart.events import Done, EventLog
 from headstart.files import finish_replacing, prepare_folder
 
@@ -26,6 +26,13 @@ __all__ = ["fit"]
     "--recipe",
     type=click.Choice(list(RECIPES)),
     help="Named set of settings; options given with it override it. classic: a Keras tutorial of 2020.",
+)
+@click.option(
+    "--quality",
+    type=click.Choice(list(QUALITIES)),
+    help="Settings that trade time for accuracy; options given with it override them. fast: the head alone, in "
+    "seconds; balanced: the defaults; best: --model auto and flip averaging, within half an hour. See headstart models "
+    "--recommended.",
 )
 @click.option(
     "--update",
@@ -43,6 +50,7 @@ def fit(
     photos: str,
     out: Path | None,
     recipe: str | None,
+    quality: str | None,
     update: Path | None,
     plan: bool,
     **given: Any,
@@ -51,7 +59,9 @@ def fit(
 
     PHOTOS is a folder with one subfolder per class, or images with a table of labels.
     """
-    values = {**(RECIPES[recipe] if recipe else {}), **given_values(given)}
+    if recipe and quality:
+        raise SettingsError("--recipe and --quality are two sets of settings: give one of them")
+    values = {**RECIPES.get(recipe or "", {}), **QUALITIES.get(quality or "", {}), **given_values(given)}
     settings, reading = parse(values, FitSettings), parse(given, ReadSettings)
     folder = out or update or Path("runs") / Path(photos).resolve().name
     if not plan:

@@ -22,11 +22,21 @@ _OF_FIT = (
 
 @click.command()
 @click.argument("pattern", default="*")
-def models(pattern: str) -> None:
+@click.option(
+    "--recommended",
+    is_flag=True,
+    help="List those that fit --model auto and --quality choose from, with their speed here.",
+)
+def models(pattern: str, *, recommended: bool) -> None:
     """List the pretrained networks that match PATTERN.
 
     PATTERN is a name with wildcards, for example "mobilenet*"; all by default.
     """
+    if recommended:
+        from headstart.workflow.model_choice import recommended_lines
+
+        click.echo("\n".join(recommended_lines("auto")))
+        return
     from headstart.workflow.models import list_models
 
     click.echo("\n".join(list_models(pattern)))

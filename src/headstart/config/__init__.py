@@ -3,11 +3,12 @@
 from headstart.config.fine_tuning import FineTuningSettings
 from headstart.config.options import GROUPS, Option, Settings, options_of, parse_duration
 from headstart.config.reading import ReadSettings
-from headstart.config.recipes import RECIPES
+from headstart.config.recipes import QUALITIES, RECIPES
 from headstart.config.settings import EngineSettings, FitSettings, ImageNetV2Settings, InputSettings
 
 __all__ = [
     "GROUPS",
+    "QUALITIES",
     "RECIPES",
     "EngineSettings",
     "FineTuningSettings",

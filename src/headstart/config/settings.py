@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from headstart.config.fine_tuning import FineTuningSettings
 from headstart.config.options import Settings, option, options_of
-from headstart.config.recipes import RECIPES
+from headstart.config.recipes import QUALITIES, RECIPES
 from headstart.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -237,7 +237,8 @@ class FitSettings(FineTuningSettings, InputSettings, EngineSettings):
 
     model: str = option(
         "tf_efficientnet_lite0",
-        "Pretrained network: a timm name, keras:MobileNetV2, a TF Hub handle, or a file (ONNX, Keras, SavedModel).",
+        "Pretrained network: a timm name, keras:MobileNetV2, a TF Hub handle, a file (ONNX, Keras, SavedModel), or "
+        "auto: the most accurate of the recommended ones that this machine runs over the images in half of the budget.",
         metavar="MODEL",
         kw_only=False,
         group="Backbone",
@@ -358,7 +359,7 @@ class FitSettings(FineTuningSettings, InputSettings, EngineSettings):
 
     @classmethod
     def by_recipe(cls, recipe: str, **values: Any) -> Self:
-        """The settings of a recipe, overridden by ``values``.
+        """The settings of a recipe, or of a quality (fast, balanced or best), overridden by ``values``.
 
         :raises SettingsError: as :meth:`of`, or there is no such recipe.
 
@@ -366,14 +367,17 @@ class FitSettings(FineTuningSettings, InputSettings, EngineSettings):
         >>> settings.optimizer, settings.epochs
         ('sgd', 3)
         """
-        if recipe not in RECIPES:
-            near = difflib.get_close_matches(recipe, RECIPES, n=1)
+        known = {**RECIPES, **QUALITIES}
+        if recipe not in known:
+            near = difflib.get_close_matches(recipe, known, n=1)
             hint = f"; did you mean {near[0]}?" if near else ""
-            raise SettingsError(f"recipe must be one of {', '.join(RECIPES)}, got {recipe!r}{hint}")
-        return cls.of(**{**RECIPES[recipe], **values})
+            raise SettingsError(f"recipe must be one of {', '.join(known)}, got {recipe!r}{hint}")
+        return cls.of(**{**known[recipe], **values})
 
     def _conflicts(self, invalid: Collection[str]) -> list[str]:
         messages = super()._conflicts(invalid)
+        if self.model == "auto" and self.weights is not None:
+            messages.append("weights are those of one network: name it with model instead of auto")
         if {"validation_share", "test_share"}.isdisjoint(invalid):
             validation, test = self.validation_share, self.test_share or 0
             if (validation or 0) + test >= 1 or (validation == 0 and not test):

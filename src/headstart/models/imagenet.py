@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from functools import cache
 
 __all__ = ["BACKGROUND", "imagenet_1k_names", "imagenet_identifiers", "imagenet_names", "imagenet_subset_names"]
 
@@ -10,6 +11,7 @@ BACKGROUND = "background"
 """The extra first class of TensorFlow networks with 1,001 outputs."""
 
 
+@cache
 def imagenet_names(subset: str = "imagenet-1k") -> tuple[str, ...]:
     """The name of each class, with its WordNet synonyms ("tabby, tabby cat").
 

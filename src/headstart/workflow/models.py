@@ -31,7 +31,7 @@ def list_models(pattern: str) -> Iterator[str]:
         accuracies = "  ".join(_percent(each) for each in (results.top1, results.top5, results.v2_top1))
         parameters = "-" if results.parameters is None else f"{results.parameters:,.2f} M"
         line = f"{info.name:{width}}  {parameters:>10}  {size:>9}  {info.classes:>7}  {accuracies}"
-        yield f"{line}  {_weights_location(info):7}  {info.licence}"
+        yield f"{line}  {weights.location(info):7}  {info.licence}"
     yield (
         "top-1, top-5: published ImageNet accuracy in percent; V2: top-1 on ImageNetV2; of exactly the weights that "
         "the name loads (sources: headstart/models/published.csv)"
@@ -49,14 +49,6 @@ def summarize_model(model: str, *, weights_file: str | None, train: str, classes
         network.reset_classifier(classes)  # type: ignore[operator]
     table = summarize(network, cut(network, train, input_shape=backbone.input_shape), spec).lines()
     return [*table, *backbone.reading()]
-
-
-def _weights_location(info: catalog.ModelInfo) -> str:
-    if weights.is_available(info.name):
-        return "here"
-    if weights.is_embedded(info.name):
-        return "package"
-    return "hub" if info.hub_id else "keras" if info.name.startswith("keras:") else "none"
 
 
 def _percent(value: float | None) -> str:

@@ -11,6 +11,7 @@ from headstart.workflow.dataset import Dataset
 from headstart.workflow.extraction import open_extractor
 from headstart.workflow.fit import prepare
 from headstart.workflow.forecast import Forecast, forecast
+from headstart.workflow.model_choice import choose_model
 from headstart.workflow.stopwatch import Stopwatch
 
 __all__ = ["plan"]
@@ -27,6 +28,7 @@ def plan(manifest: Manifest, settings: FitSettings, *, events: Events | None = N
     Raises what :func:`headstart.workflow.fit.fit` raises.
     """
     settings.check()
+    settings = choose_model(settings, len(manifest), events=events or Events())
     dataset, extractor = prepare(manifest, settings, events or Events(), Stopwatch())
     forecasts, notes = [forecast(extractor, dataset)], []
     for train in DEEPER if settings.train == "auto" and not dataset.cross_validated else ():
