@@ -11,6 +11,7 @@ import pytest
 
 from headstart.errors import ModelError
 from headstart.models.importers.graphs import import_network
+from headstart.models.importers.graphs.inference_form import check_inference_form
 
 KERNEL = np.random.default_rng(0).normal(size=(4, 3, 3, 3)).astype(np.float32)
 DENSE = np.random.default_rng(1).normal(size=(4, 6)).astype(np.float32)
@@ -67,3 +68,23 @@ def test_dropout(writer: ModuleType, tmp_path: Path) -> None:
     path = write(writer, tmp_path / "b.onnx", dropout, ratio=ratio, training=np.array(True))
     with pytest.raises(ModelError, match="Dropout"):
         import_network(path)
+
+
+def test_a_state() -> None:
+    """A graph that adds up the images it has seen."""
+    import openvino
+    from openvino import opset8 as operations
+    from openvino.op.util import Variable, VariableInfo
+
+    information = VariableInfo()
+    information.data_shape, information.data_type = openvino.PartialShape([1, 3, 8, 8]), openvino.Type.f32
+    information.variable_id = "seen"
+    variable = Variable(information)
+    images = operations.parameter([1, 3, 8, 8], np.float32, "images")
+    before = operations.read_value(operations.constant(np.zeros((1, 3, 8, 8), np.float32)), variable)
+    total = operations.add(before, images)
+    stored = operations.assign(total, variable)
+    answer = operations.result(operations.reduce_mean(total, np.array([2, 3])))
+    model = openvino.Model(results=[answer], sinks=[stored], parameters=[images], name="stateful")
+    with pytest.raises(ModelError, match="has a state, so that an answer depends on earlier images; export the"):
+        check_inference_form(model, np.ones((2, 3, 8, 8), np.float32))

@@ -30,6 +30,12 @@ def logits(file: Path) -> torch.Tensor:
         return Normalized(backbone.module, backbone.spec)(torch.from_numpy(images))  # type: ignore[no-any-return]
 
 
+FRAMING = (
+    "images are resized so that their center, 87.5% of the shorter side, is shown "
+    "(guessed; --framing or --crop settles it)"
+)
+
+
 @pytest.mark.parametrize("ending", [".keras", ".h5"])
 def test_same_probabilities_as_keras(keras_folder: Path, ending: str) -> None:
     file = keras_folder / f"scaled{ending}"
@@ -43,7 +49,7 @@ def test_same_probabilities_as_keras(keras_folder: Path, ending: str) -> None:
 def test_augmentation_and_pixel_range_inside(keras_folder: Path, name: str) -> None:
     backbone = load_backbone(str(keras_folder / name))
     assert np.abs(logits(keras_folder / name).numpy() - outputs_of(keras_folder, Path(name).stem)).max() <= 1e-3
-    assert backbone.guesses == ()
+    assert [str(each) for each in backbone.guesses] == [FRAMING]
     assert backbone.facts[1].startswith("pixels are shown as RGB from 0 to 255, since it ")
 
 
@@ -56,7 +62,8 @@ def test_channel_gating_and_input_of_keras_applications(keras_folder: Path) -> N
     backbone = load_backbone(str(keras_folder / "gated.keras"))
     assert [str(each) for each in backbone.guesses] == [
         "pixels are shown as keras.applications shows them to resnet50, after which a model in the file is named "
-        "(guessed; --range or --channels settles it)"
+        "(guessed; --range or --channels settles it)",
+        FRAMING,
     ]
     assert (backbone.spec.channels, backbone.module.num_classes) == ("BGR", 0)
     assert backbone.spec.mean[0] == pytest.approx(123.68 / 255)

@@ -187,8 +187,13 @@ def test_reading_is_told(write: Callable[..., Path]) -> None:
         "net.onnx: pixels are shown as RGB, normalized with the mean and standard deviation of ImageNet (guessed; "
         "--range or --channels settles it)"
     )
-    assert backbone.reading() == [fact, guess]
-    assert backbone.with_input(range="0:1").reading() == [fact]
+    framing = (
+        "net.onnx: images are resized so that their center, 87.5% of the shorter side, is shown (guessed; --framing or "
+        "--crop settles it)"
+    )
+    assert backbone.reading() == [fact, guess, framing]
+    assert backbone.with_input(framing="whole").reading() == [fact, guess]
+    assert backbone.with_input(range="0:1").reading() == [fact, framing]
     assert backbone.with_input(crop=1.0).reading() == [fact, guess]
 
 

@@ -38,6 +38,16 @@ def test_saved_model_computes_its_operations(write: Callable[..., Path]) -> None
     assert (backbone.spec.height, backbone.spec.mean, backbone.spec.std) == (8, (0, 0, 0), (1, 1, 1))
 
 
+def test_a_graph_for_training_is_refused(writer: ModuleType, tensorflow_writer: ModuleType, tmp_path: Path) -> None:
+    path = writer.write_saved_model(tensorflow_writer, tmp_path / "module", KERNEL, DENSE, dropout=True)
+    with pytest.raises(ModelError) as raised:
+        import_network(path)
+    assert str(raised.value) == (
+        f"{path}: its operation dropout/random (RandomUniform) draws random numbers in every prediction; export the "
+        "network for inference (in Keras, call the model with training=False; in PyTorch, after model.eval())"
+    )
+
+
 def test_archive_and_folder_are_the_same_network(
     write: Callable[..., Path], tensorflow_writer: ModuleType, tmp_path: Path
 ) -> None:

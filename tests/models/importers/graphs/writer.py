@@ -39,11 +39,14 @@ def write_onnx(
 # -- TensorFlow: a SavedModel of constants, as protocol buffers (tensorflow/core/protobuf/saved_model.proto) ---------
 
 
-def write_saved_model(pb: ModuleType, folder: Path, kernel: np.ndarray, dense: np.ndarray) -> Path:
+def write_saved_model(
+    pb: ModuleType, folder: Path, kernel: np.ndarray, dense: np.ndarray, *, dropout: bool = False
+) -> Path:
     """images (B, 8, 8, 3) -> relu(convolution) -> mean over positions -> dense -> softmax.
 
     :param pb: the module tests/keras/writer.py.
     :param kernel: (3, 3, 3, D); ``dense``: (D, C).
+    :param dropout: whether random numbers are multiplied in before the dense layer, as in a graph for training.
     """
 
     def shape(*sides: int) -> bytes:
@@ -80,7 +83,10 @@ def write_saved_model(pb: ModuleType, folder: Path, kernel: np.ndarray, dense: n
             constant("axes", np.array([1, 2], np.int32), 3),
             node("pool", "Mean", "relu", "axes", T=number, Tidx=whole, keep_dims=pb.field(5, 0)),
             constant("weights", dense, 1),
-            node("logits", "MatMul", "pool", "weights", T=number),
+            constant("size", np.array([1, len(dense)], np.int32), 3),
+            node("dropout/random", "RandomUniform", "size", dtype=number, T=whole),
+            node("dropped", "Mul", "pool", "dropout/random", T=number),
+            node("logits", "MatMul", "dropped" if dropout else "pool", "weights", T=number),
             node("prob", "Softmax", "logits", T=number),
         ]
     )

@@ -22,7 +22,7 @@ from headstart.models.importers.graphs.graph_files import save_graph
 __all__ = ["ConvertedNetwork", "convert", "read_conversion", "read_head"]
 
 _DOCUMENT, _HEAD = "network.json", "head.npz"
-_FORMAT = 1
+_FORMAT = 2
 _PIXELS = {"0:255": "RGB from 0 to 255", "0:1": "RGB from 0 to 1"}
 
 
@@ -107,6 +107,8 @@ def _guesses(source: GraphSource, parts: SplitGraph) -> tuple[Guess, ...]:
     image, guesses = parts.image, []
     if not image.pixel_range.name:
         guesses.append(Guess(f"pixels are shown as {source.usual}", "--range or --channels"))
+    share = f"images are resized so that their center, {source.spec.crop:.1%} of the shorter side, is shown"
+    guesses.append(Guess(share, "--framing or --crop"))
     if not image.has_size:
         guesses.append(Guess(f"images are resized to {image.size[0]}x{image.size[1]} pixels", "--size"))
     if not image.has_layout:
