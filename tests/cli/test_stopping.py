@@ -105,7 +105,9 @@ def test_a_signal_in_any_phase_of_a_fit_leaves_the_older_run_and_its_rerun_gives
         return file_checksum(tmp_path / name / "classifier" / "model.safetensors")
 
     monkeypatch.setattr("headstart.cli.fit.EventLog", Stopping)
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # which a job in the background ignores
+    handlers = dict.fromkeys((signal.SIGTERM, signal.SIGHUP), signal.SIG_DFL)  # nohup ignores SIGHUP
+    handlers[signal.SIGINT] = signal.default_int_handler  # which a job in the background ignores
+    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
     try:
         for name, seed in (("old", 0), ("new", 1)):
             assert fit(name, seed, 0, signal.SIGINT)[0] == 0
@@ -127,7 +129,8 @@ def test_a_signal_in_any_phase_of_a_fit_leaves_the_older_run_and_its_rerun_gives
             assert weights(f"{at}") == weights("new"), phases[at - 1]
             assert [path for path in tmp_path.rglob(".*") if path.name.startswith(".headstart")] == []
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @pytest.mark.parametrize(("name", "code"), [("SIGTERM", 143), ("SIGHUP", 129)])

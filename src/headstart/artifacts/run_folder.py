@@ -10,7 +10,8 @@ predictions.parquet  the evaluated images: uri, split, label, probabilities
 classes.csv          metrics per class
 ===================  ==========================================================================
 
-A fit adds ``classifier/``, ``headstart report`` adds ``report.html``.
+A fit adds ``classifier/``, and ``events.jsonl``: what the last fit into this folder told, also one that was stopped.
+``headstart report`` adds ``report.html``.
 """
 
 from __future__ import annotations
