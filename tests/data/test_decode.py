@@ -18,10 +18,11 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from PIL import ExifTags, Image, ImageFile
 
-from headstart.data.decode import Inspection, _OneFrame, content_hash, decode, inspect, read_content
+from headstart.data.decode import Inspection, content_hash, decode, inspect, read_content
 from headstart.data.deep import to_8_bit
 from headstart.data.sources.local import MAX_FILE_BYTES
 from headstart.data.value_range import ValueRange
+from headstart.data.webp import OneFrame
 from headstart.errors import ImageProblem, SettingsError
 
 Nasty = tuple[Path, dict[Path, str | None]]
@@ -317,7 +318,7 @@ def test_the_decoder_of_a_webp_is_freed_before_its_pixels_are_copied(tmp_path):
     path = tmp_path / "image.webp"
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (20, 30, 3), np.uint8)).save(path, lossless=True)
     with Image.open(path) as image, Image.open(path) as other:
-        image.__class__ = _OneFrame
+        image.__class__ = OneFrame
         image.load()
         assert image._decoder is None
         assert image.tobytes() == other.tobytes()

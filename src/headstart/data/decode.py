@@ -25,6 +25,7 @@ from headstart.data.formats import EXCLUDED_FORMATS, PLOT_SOFTWARE
 from headstart.data.pixels import apply_orientation, array_to_image, deep_array, exif_orientation, to_rgb
 from headstart.data.sources.base import Content, ImageReference, StreamingSource
 from headstart.data.value_range import PixelValues, ValueRange
+from headstart.data.webp import OneFrame
 from headstart.errors import ImageProblem, SettingsError
 
 __all__ = [
@@ -284,7 +285,7 @@ def _load_once(
                 memory.enter_context(DECODING.hold(needed))
             low = load_low_bytes(image, lambda: _open(data, uri))
             if isinstance(image, WebPImageFile):
-                image.__class__ = _OneFrame
+                image.__class__ = OneFrame
             image.load()
             if is_jpeg and jpeg.is_truncated(data, image):
                 raise ImageProblem(uri, _TRUNCATED)
@@ -299,19 +300,6 @@ def _load_once(
         raise ImageProblem(uri, "too large for the free memory") from error
     except Exception as error:  # decoders raise anything on damaged files
         raise ImageProblem(uri, _why(data, error)) from error
-
-
-class _OneFrame(WebPImageFile):
-    """A WebP of which only the first frame is read.
-
-    Pillow keeps the decoder, which holds two whole frames, for further ones. Without it before the pixels are copied, a
-    photograph of 40 megapixels takes 480 MB at most instead of 640.
-    """
-
-    def _get_next(self) -> tuple[bytes, int, int]:
-        frame = super()._get_next()
-        self._decoder = None
-        return frame
 
 
 def _bytes_needed(image: ImageFile.ImageFile, size: tuple[int, int]) -> int:
