@@ -173,7 +173,7 @@ def folds(result: Figures) -> list[str]:
 def variants(result: Figures) -> list[str]:
     """Ideas that are not in headstart, beside what is."""
     rows = [
-        [data, name, str(each["seeds"]), *metrics(each), figure(each["seconds"])]
+        [data, name, str(each["seeds"]), *metrics(each), figure(each["seconds"]) if "seconds" in each else "not timed"]
         for data, found in result.items()
         if isinstance(found, dict)
         for name, each in found.items()
