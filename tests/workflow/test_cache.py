@@ -157,6 +157,21 @@ def test_prune_on_a_full_disk_removes_what_needs_no_space(small_disk: Path, fill
     assert (len(table), table.verify()) == (100, 0)
 
 
+def test_a_damaged_description_is_listed_and_fails_the_verification(cache_dir: str) -> None:
+    folder = paths.features(cache_dir)
+    damaged, _ = sorted(folder.glob("*.json"))
+    damaged.write_text("{")
+    head, whole, broken = list_tables(cache_dir)
+    assert head.startswith(f"{folder}: 1 feature tables, ")
+    assert "8 rows" in whole
+    assert broken.startswith(f"{damaged}: cannot be read (")
+    with pytest.raises(StoreError, match="contains damaged descriptions of tables; headstart cache prune removes"):
+        list(verify_tables(cache_dir))
+    prune(cache_dir, model=None, everything=False)
+    (line,) = verify_tables(cache_dir)
+    assert line.endswith("8 rows, 0 corrupt")
+
+
 def test_everything_is_removed_from_a_full_disk(small_disk: Path, fill_disk: Callable[[Path], Path]) -> None:
     cache_dir = str(small_disk)
     FeatureStore(paths.features(cache_dir)).table(SPACE).append(["ab" * 16], np.ones((1, 2000), np.float32))

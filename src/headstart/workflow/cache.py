@@ -33,7 +33,7 @@ def list_tables(cache_dir: str | None) -> Iterator[str]:
 def verify_tables(cache_dir: str | None) -> Iterator[str]:
     """Check every row of the feature store, and yield a line for each table.
 
-    :raises StoreError: after the last table, if any row is corrupt.
+    :raises StoreError: after the last table, if any row is corrupt or a description is damaged.
     """
     folder = paths.features(cache_dir)
     store, damaged = FeatureStore(folder), False
@@ -41,11 +41,14 @@ def verify_tables(cache_dir: str | None) -> Iterator[str]:
         finding, valid = _verify(table)
         damaged = damaged or not valid
         yield f"{_describe(table)}  {finding}"
-    yield from map(str, store.damaged().values())
+    descriptions = store.damaged()
+    yield from map(str, descriptions.values())
     if damaged:
         raise StoreError(
             f"{folder}: contains corrupt rows; headstart cache prune --model NAME removes the rows of a model"
         )
+    if descriptions:
+        raise StoreError(f"{folder}: contains damaged descriptions of tables; headstart cache prune removes the tables")
 
 
 def _verify(table: FeatureTable) -> tuple[str, bool]:
