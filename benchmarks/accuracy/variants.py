@@ -7,7 +7,7 @@ fifth, of which the figures are. Without pretrained rows. Compared with the head
 Nyström approximation of a radial kernel (scikit-learn) on the same features, the features of a second network beside
 them, the second network alone, the mean of the probabilities of heads, and a temperature for each third of the
 classes. Seconds are of solving alone; those of a second network leave out its frozen pass, which takes longer than that
-of the default network (see ``ms`` of ``headstart models rank``).
+of the default network (see ``headstart rank``).
 
 Trials: ``headstart fit --train auto`` with the same shares and no limit of time. Each trial, the mean of the
 probabilities of the trials, and weights between those at the start and at the end of fine-tuning (WiSE-FT, Wortsman et
@@ -51,13 +51,11 @@ def digits(folder: Path) -> list[tuple[Path, str]]:
     from PIL import Image
     from sklearn.datasets import load_digits
 
-    folder.mkdir(parents=True, exist_ok=True)
     made = []
     bunch = load_digits()
     for number, (pixels, label) in enumerate(zip(bunch.images, bunch.target, strict=True)):
         path = folder / f"{number}.png"
-        if not path.exists():
-            Image.fromarray((pixels * 15.9).astype(np.uint8)).resize((96, 96), Image.Resampling.BICUBIC).save(path)
+        Image.fromarray((pixels * 15.9).astype(np.uint8)).resize((96, 96), Image.Resampling.BICUBIC).save(path)
         made.append((path, str(label)))
     return made
 

@@ -113,9 +113,9 @@ def test_a_signal_in_any_phase_of_a_fit_leaves_the_older_run_and_its_rerun_gives
             assert fit(name, seed, 0, signal.SIGINT)[0] == 0
         phases = list(Stopping.seen)
         assert {"checking", "computing features", "trial_ended", "epoch_ended"} <= set(phases)
-        for at in [1, *(number for number, phase in enumerate(phases, 1) if phase not in phases[: number - 1])]:
+        for at in [number for number, phase in enumerate(phases, 1) if phase not in phases[: number - 1]]:
             number = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)[at % 3]
-            shutil.copytree(tmp_path / "old", tmp_path / f"{at}", dirs_exist_ok=True)
+            shutil.copytree(tmp_path / "old", tmp_path / f"{at}")
             code, err = fit(f"{at}", 1, at, number)
             if phases[at - 1] != "done":  # after which the run is complete
                 assert code == {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}[number], (

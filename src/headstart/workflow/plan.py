@@ -28,8 +28,9 @@ def plan(manifest: Manifest, settings: FitSettings, *, events: Events | None = N
     Raises what :func:`headstart.workflow.fit.fit` raises.
     """
     settings.check()
-    settings = choose_model(settings, len(manifest), events=events or Events())
-    dataset, extractor = prepare(manifest, settings, events or Events(), Stopwatch())
+    events = events or Events()
+    settings = choose_model(settings, len(manifest), events=events)
+    dataset, extractor = prepare(manifest, settings, events, Stopwatch())
     forecasts, notes = [forecast(extractor, dataset)], []
     for train in DEEPER if settings.train == "auto" and not dataset.cross_validated else ():
         try:
