@@ -161,6 +161,89 @@ def test_stages_without_weights_are_dropped() -> None:
     assert stage_head(made) is None
 
 
+def with_kernel(made: nn.Module, features: Tensor) -> dict[str, Tensor]:
+    """Give a network's stage head a kernel that tells images with these features (N, K) apart."""
+    draw = torch.Generator().manual_seed(3)
+    mean = features.mean(0)
+    scale = (features - mean).square().sum(1).mean().sqrt() * (0.5 + torch.rand(len(mean), generator=draw))
+    parts = {
+        "landmarks": (features[torch.arange(5) % len(features)] - mean) / scale
+        + torch.randn(5, len(mean), generator=draw) / len(mean) ** 0.5,
+        "kernel_mean": mean,
+        "kernel_scale": scale,
+        "kernel_weight": torch.randn(10, 5, generator=draw),
+    }
+    made.load_state_dict({f"stage_head.{name}": value for name, value in parts.items()}, strict=False)
+    return parts
+
+
+@torch.no_grad()
+def kernel_logits(parts: dict[str, Tensor], features: Tensor) -> Tensor:
+    scaled = (features[:, : len(parts["kernel_mean"])] - parts["kernel_mean"]) / parts["kernel_scale"]
+    return (
+        torch.exp(-(torch.cdist(scaled.double(), parts["landmarks"].double()) ** 2)).float() @ parts["kernel_weight"].T
+    )
+
+
+@pytest.mark.parametrize("train", ["head", "last:1"])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_parts_add_the_kernel_of_features_and_stages(name: str, train: str) -> None:
+    side, _ = NETWORKS[name]
+    made, x, seen = with_random_stage_head(name), images(side), {}
+    linear = expected_logits(name, made, x)
+    head = stage_head(made)
+    assert head is not None
+    plain = network(name)
+    modules = {"": plain.get_classifier(), **{stage.name: plain.get_submodule(stage.name) for stage in head.stages}}
+    modules[""].register_forward_pre_hook(lambda _, inputs: seen.update({"": inputs[0].clone()}))
+    modules[head.stages[0].name].register_forward_hook(lambda _, __, output: seen.update(stage=output.clone()))
+    with torch.no_grad():
+        plain(x)
+        features = torch.cat([seen[""], pool(seen["stage"], head.stages[0].layout, head.stages[0].prefix_tokens)], 1)
+        kernel = kernel_logits(with_kernel(made, features), features)
+        assert kernel.std(0).min() > 0.01, "the kernel does not tell these images apart"
+        found = cut(made, train, input_shape=(3, side, side))
+        logits = found.tail(found.prefix(x))
+    torch.testing.assert_close(logits, linear + kernel, rtol=1e-4, atol=1e-4)
+    assert "stage_head.kernel_weight" not in found.trainable
+
+
+def test_a_kernel_keeps_the_stages_that_it_is_given() -> None:
+    made = with_random_stage_head("resnet18")
+    head = stage_head(made)
+    assert head is not None
+    with torch.no_grad():
+        head.weight.zero_()
+        parts = with_kernel(made, torch.randn(3, head.features + head.stages[0].width + head.stages[1].width))
+        before = cut(made, "head", input_shape=(3, 64, 64))
+        logits = before.tail(before.prefix(images(64)))
+        drop_unused_stages(made)
+        kept = stage_head(made)
+        assert kept is not None
+        assert [stage.name for stage in kept.stages] == ["layer3", "layer2"]
+        after = cut(made, "head", input_shape=(3, 64, 64))
+        assert torch.equal(after.tail(after.prefix(images(64))), logits)
+    assert torch.equal(kept.landmarks, parts["landmarks"])
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("kernel_weight", torch.zeros(10, 4), r"kernel_weight is \(10, 4\), must be \(10, 5\)"),
+        ("kernel_mean", torch.zeros(3), r"kernel_mean is \(3,\), must be \(520,\)"),
+        ("landmarks", torch.zeros(5, 5000), r"landmarks have 5000 features, but there are only 1024"),
+        ("landmarks", torch.zeros(5), "landmarks"),
+        ("kernel_scale", None, "kernel_scale is missing"),
+    ],
+)
+def test_parts_of_a_kernel_that_do_not_fit_together(name: str, value: Tensor | None, message: str) -> None:
+    made = with_random_stage_head("resnet18")
+    parts = {**with_kernel(made, torch.randn(3, 520)), name: value}
+    state = {f"stage_head.{key}": each for key, each in parts.items() if each is not None}
+    with pytest.raises(RuntimeError, match=message):
+        made.load_state_dict(state, strict=False)
+
+
 class Untraceable(nn.Module):
     """A classifier whose control flow depends on the image."""
 

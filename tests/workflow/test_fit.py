@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
+from safetensors.torch import load_file
 from sklearn.metrics import accuracy_score, log_loss
 
 import headstart
@@ -129,6 +130,28 @@ def _check_files(run: Path, found: FitResult) -> None:
     assert evaluation.top1.value == pytest.approx(accuracy_score(targets, shares.argmax(1)))
     assert evaluation.log_loss.value == pytest.approx(log_loss(targets, exact, labels=[0, 1, 2]), abs=1e-5)
     assert np.array_equal(shares.astype(np.float32), found.probabilities)
+
+
+@pytest.mark.parametrize("flip", [False, True])
+def test_kernel_of_the_head_is_handed_over(photos: Photos, fitted: Fit, tmp_path: Path, *, flip: bool) -> None:
+    options = {"train": "head", "kernel": "rbf:0.3", "stages": "late:1", "test_share": 0.2, "tta_flip": flip}
+    found = fitted(photos(red=14, green=14, blue=14), refit=False, **options)
+    assert {record.kernel for record in found.history} == {None, "rbf:0.3"}
+    run = save_run(found, tmp_path / "run")
+    classifier, examined = load(run), found.manifest.in_split("test").usable
+    assert np.allclose(classifier.predict_proba(examined, settings=PLAIN), found.probabilities, atol=1e-5)
+    # What was solved for is what is computed: the loss of the record is that of the classifier without temperature.
+    (chosen,) = [record for record in found.history if record.chosen]
+    validation = found.manifest.in_split("validation").usable
+    plain = replace(classifier, temperature=1.0).predict_proba(validation, settings=PLAIN)
+    labels = [str(label) for label in validation.labels]
+    assert log_loss(labels, plain, labels=list(classifier.classes)) == pytest.approx(chosen.val_loss, abs=1e-4)
+    assert load_file(run / "classifier" / "model.safetensors")["stage_head.landmarks"].ndim == 2
+
+
+def test_kernel_without_stages_is_an_error(photos: Photos, fitted: Fit) -> None:
+    with pytest.raises(SettingsError, match=r"--kernel rbf:0.3: test_resnet is used without its stages"):
+        fitted(photos(red=14, green=14, blue=14), train="head", kernel="rbf:0.3", stages="none")
 
 
 @pytest.mark.parametrize(("stages", "expected"), [("none", []), ("late:0.5", ["layer3", "layer2"])])

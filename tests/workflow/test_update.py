@@ -85,13 +85,14 @@ def test_image_given_again_is_not_duplicated(old: tuple[Path, FitResult]) -> Non
 def test_settings_of_the_run_are_overridden_by_given_ones(old: tuple[Path, FitResult]) -> None:
     run, before = old
     chosen = next(record.stages for record in before.history if record.chosen)
-    kept = {**before.settings.values(), "cache_dir": None, "stages": chosen}
+    kept = {**before.settings.values(), "cache_dir": None, "stages": chosen, "kernel": "none"}
     assert settings_of(run, {}).values() == {**kept, "train": "head"}
     assert settings_of(run, {"l2": "0.1", "train": "auto"}).values() == {
         **kept,
         "l2": 0.1,
         "train": "auto",
         "stages": "auto",
+        "kernel": "auto",
     }
 
 
@@ -129,6 +130,16 @@ def test_stages_are_not_chosen_again(photos: Photos, fitted: Callable[..., FitRe
     run = save_run(fitted(photos(red=10, green=10), train="head"), tmp_path / "chosen")
     (chosen,) = [record for record in read_history(run / "history.jsonl") if record.chosen]
     assert settings_of(run, {}).stages == chosen.stages
+
+
+def test_kernel_is_not_chosen_again(photos: Photos, fitted: Callable[..., FitResult], tmp_path: Path) -> None:
+    some = photos(red=20, green=20)
+    run = save_run(fitted(some, train="head", kernel="rbf:0.25", stages="all:1"), tmp_path / "run")
+    assert settings_of(run, {}).kernel == "rbf:0.25"
+    assert settings_of(run, {"kernel": "none"}).kernel == "none"
+    assert settings_of(run, {"train": "auto", "kernel": "auto"}).kernel == "auto"
+    run = save_run(fitted(some, train="head", stages="none"), tmp_path / "without")
+    assert settings_of(run, {}).kernel == "none"
 
 
 def test_errors(old: tuple[Path, FitResult], photos: Photos, tmp_path: Path) -> None:

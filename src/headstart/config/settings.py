@@ -6,8 +6,6 @@ A reason beside an option explains its default; the figures are in ``benchmarks/
 from __future__ import annotations
 
 import difflib
-import math
-import re
 from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -15,6 +13,13 @@ from typing import TYPE_CHECKING, Any
 from headstart.config.fine_tuning import FineTuningSettings
 from headstart.config.options import Settings, option, options_of
 from headstart.config.recipes import QUALITIES, RECIPES
+from headstart.config.values import (
+    mistake_in_kernel,
+    mistake_in_mean,
+    mistake_in_stages,
+    mistake_in_std,
+    mistake_in_value_range,
+)
 from headstart.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -25,73 +30,7 @@ __all__ = [
     "FitSettings",
     "ImageNetV2Settings",
     "InputSettings",
-    "three_numbers",
-    "two_numbers",
 ]
-
-
-_STAGES = re.compile(r"auto|none|(?:late|all):(\d+(?:\.\d+)?)")
-
-
-def three_numbers(text: str) -> tuple[float, float, float]:
-    """Parse values of red, green and blue.
-
-    :raises ValueError: the text is not three finite numbers separated by commas.
-
-    >>> three_numbers("0.485, 0.456, 0.406")
-    (0.485, 0.456, 0.406)
-    """
-    red, green, blue = (float(part) for part in text.split(","))
-    if not all(map(math.isfinite, (red, green, blue))):
-        raise ValueError(text)
-    return red, green, blue
-
-
-def two_numbers(text: str) -> tuple[float, float]:
-    """Parse a range.
-
-    :raises ValueError: the text is not two finite numbers separated by a comma, the lower one first.
-
-    >>> two_numbers("0,4095")
-    (0.0, 4095.0)
-    """
-    low, high = (float(part) for part in text.split(","))
-    if not (math.isfinite(low) and math.isfinite(high) and low < high):
-        raise ValueError(text)
-    return low, high
-
-
-def _mistake_in_mean(value: Any) -> str | None:
-    try:
-        three_numbers(value)
-    except (ValueError, AttributeError):
-        return f"mean must be three numbers for red, green and blue, for example 0.485,0.456,0.406, got {value!r}"
-    return None
-
-
-def _mistake_in_std(value: Any) -> str | None:
-    try:
-        positive = min(three_numbers(value)) > 0
-    except (ValueError, AttributeError):
-        positive = False
-    expected = "three numbers above 0 for red, green and blue, for example 0.229,0.224,0.225"
-    return None if positive else f"std must be {expected}, got {value!r}"
-
-
-def _mistake_in_value_range(value: Any) -> str | None:
-    try:
-        two_numbers(value)
-    except (ValueError, AttributeError):
-        return f"value_range must be two numbers, the lower one first, for example 0,4095, got {value!r}"
-    return None
-
-
-def _mistake_in_stages(value: Any) -> str | None:
-    found = _STAGES.fullmatch(value) if isinstance(value, str) else None
-    if found and (found[1] is None or float(found[1]) > 0):
-        return None
-    expected = "auto, none, late:WEIGHT or all:WEIGHT with a weight above 0, for example late:0.5"
-    return f"stages must be {expected}, got {value!r}"
 
 
 @dataclass(kw_only=True)
@@ -147,7 +86,7 @@ class EngineSettings(Settings):
         "are clipped. Default: that of the classifier; for a fit, chosen from the tags of the files and the values of "
         "the whole set, and kept in the classifier.",
         metavar="LOW,HIGH",
-        check=_mistake_in_value_range,
+        check=mistake_in_value_range,
         group="Data",
     )
     max_problems: float = option(
@@ -199,14 +138,14 @@ class InputSettings(Settings):
         None,
         "Mean of red, green and blue in [0, 1], subtracted from the pixels.",
         metavar="R,G,B",
-        check=_mistake_in_mean,
+        check=mistake_in_mean,
         group="Backbone",
     )
     std: str | None = option(
         None,
         "Standard deviation of red, green and blue in [0, 1], by which the pixels are divided.",
         metavar="R,G,B",
-        check=_mistake_in_std,
+        check=mistake_in_std,
         group="Backbone",
     )
 
@@ -309,7 +248,15 @@ class FitSettings(FineTuningSettings, InputSettings, EngineSettings):
         "Pooled outputs of the network's stages that a solved head is given beside the last features: auto (chosen on "
         "validation), none, late:WEIGHT (the later half of the stages) or all:WEIGHT.",
         metavar="STAGES",
-        check=_mistake_in_stages,
+        check=mistake_in_stages,
+        group="Head",
+    )
+    kernel: str = option(
+        "auto",
+        "Radial kernel of these features that a solved head is given instead of them: auto (chosen on validation where "
+        "stages are), none, or rbf:GAMMA, where gamma is that for features with a mean squared norm of 1.",
+        metavar="KERNEL",
+        check=mistake_in_kernel,
         group="Head",
     )
     l2: float | None = option(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from headstart.config.settings import three_numbers, two_numbers
+from headstart.config.values import three_numbers, two_numbers
 from headstart.data.value_range import ANY, ValueRange
 
 __all__ = ["InputSpec"]

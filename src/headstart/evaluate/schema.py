@@ -277,6 +277,7 @@ class EpochRecord:
     l2: float | None = None  # head: penalty
     prior: str | None = None  # head: what the penalty pulls to
     stages: str | None = None  # head: the pooled stages that it was given, with their weight
+    kernel: str | None = None  # head: the kernel of these features that it was given instead of them
 
 
 @dataclass(frozen=True)

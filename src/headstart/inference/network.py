@@ -71,7 +71,7 @@ def head_inputs(
 ) -> NDArray[np.float32]:
     """Run the tail in evaluation mode, and return what some of its layers are given, one after the other, (N, D).
 
-    :param heads: layers of the tail that are given one vector per image.
+    :param heads: layers of the tail, of which the last argument is one vector per image.
 
     >>> from headstart.features.sources import InMemoryFeatures
     >>> tail = nn.Sequential(nn.ReLU(), nn.Linear(2, 3))
@@ -83,7 +83,7 @@ def head_inputs(
         for head, own in zip(heads, batches, strict=True):
 
             def record(_: nn.Module, inputs: tuple[Tensor, ...], own: list[NDArray[np.float32]] = own) -> None:
-                own.append(inputs[0].float().cpu().numpy())
+                own.append(inputs[-1].float().cpu().numpy())
 
             hooks.callback(head.register_forward_pre_hook(record).remove)
         logits(tail, source, device=device)

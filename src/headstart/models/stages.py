@@ -38,6 +38,8 @@ def find_stages(network: nn.Module, input_shape: Sequence[int]) -> tuple[Stage, 
         traced = trace(network, input_shape)
     except TracingError:
         return ()
+    if traced.head_input is None:
+        return ()
     channels = {str(each["module"]): int(each["num_chs"]) for each in features}
     layout = _layout(traced, channels)
     tokens = int(getattr(network, "num_prefix_tokens", 0))
@@ -45,7 +47,7 @@ def find_stages(network: nn.Module, input_shape: Sequence[int]) -> tuple[Stage, 
     stages = [stage for name in names if (stage := _stage(traced, name, layout, tokens)) is not None]
     if len(stages) > _MOST:
         stages = [stages[len(stages) * (number + 1) // _OF_MANY - 1] for number in range(_OF_MANY)]
-    return tuple(reversed(list(_without_repetition(traced, stages, input_shape))))
+    return tuple(reversed(list(_without_repetition(traced, stages, traced.head_input, input_shape))))
 
 
 def _head(network: nn.Module) -> object:
@@ -83,15 +85,16 @@ def _stage(traced: Trace, name: str, layout: Literal["NCHW", "NHWC"], prefix_tok
     return Stage(name, shape[1], "NLC", prefix_tokens) if len(shape) == 2 else None
 
 
-def _without_repetition(traced: Trace, stages: Sequence[Stage], input_shape: Sequence[int]) -> Iterator[Stage]:
+def _without_repetition(
+    traced: Trace, stages: Sequence[Stage], given: fx.Node, input_shape: Sequence[int]
+) -> Iterator[Stage]:
+    """The stages whose pooled output is not what the head is given."""
     image = torch.rand(1, *input_shape, generator=torch.Generator().manual_seed(0))
     run = fx.Interpreter(traced.network, garbage_collect_values=False, graph=traced.graph)
     with torch.no_grad():
         run.run(image.to(next(traced.network.parameters()).device))
-    head = _head(traced.network)
-    names = {name for name, module in traced.network.named_modules() if module is head}
-    given = [run.env[node.args[0]] for node in traced.graph.nodes if node.op == "call_module" and node.target in names]
+    features = run.env[given]
     for stage in stages:
         vector = pool(run.env[traced.outputs[stage.name]], stage.layout, stage.prefix_tokens)
-        if not any(vector.shape == x.shape and torch.allclose(vector, x, rtol=1e-4, atol=1e-5) for x in given):
+        if not (vector.shape == features.shape and torch.allclose(vector, features, rtol=1e-4, atol=1e-5)):
             yield stage

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import inspect
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from typing import Any
@@ -42,6 +42,7 @@ class Trace:
     from_image: frozenset[fx.Node]  # operations whose results depend on the image; the others can be rerun anywhere
     results: dict[fx.Node, tuple[Any, Any]]  # for 2 and for 3 images; tensors are on the meta device, without values
     outputs: dict[str, fx.Node]  # the operation that computes a module's output, by the module's name
+    head_input: fx.Node | None  # computes what the last layer is given; None where it is not one module
     network_output: fx.Node  # what the network's own forward returns
     pooled_stages: tuple[fx.Node, ...] = ()  # where there is a stage head
 
@@ -106,17 +107,18 @@ def trace(network: nn.Module, input_shape: Sequence[int]) -> Trace:
     :raises TracingError: the network cannot be traced; the message has the reason.
     """
     try:
-        graph, outputs = _trace_graph(network)
+        graph, tracer = _trace_graph(network)
         (end,) = (node for node in graph.nodes if node.op == "output")
         network_output = end.args[0]
+        outputs, given = tracer.outputs, tracer.input_of(_own_head(network))
         head = stage_head(network)
-        pooled = () if head is None else extend_graph(graph, outputs, head)
+        pooled = () if head is None or given is None else extend_graph(graph, outputs, given, head)
         two, three = (_record_results(network, graph, (count, *input_shape)) for count in (2, 3))
     except Exception as failure:  # fx raises several types for control flow that it cannot follow
         reason = str(failure).strip().split("\n")[0]
         raise TracingError(f"{type(failure).__name__}: {reason}") from failure
     results = {node: (two[node], three[node]) for node in two}
-    return Trace(network, graph, _image_dependent(graph), results, outputs, network_output, pooled)
+    return Trace(network, graph, _image_dependent(graph), results, outputs, given, network_output, pooled)
 
 
 def remove_unused(graph: fx.Graph) -> fx.Graph:
@@ -137,6 +139,7 @@ class _Tracer(fx.Tracer):
         self.leaf_types = (*get_notrace_modules(), nn.modules.batchnorm._BatchNorm)
         self.thread = threading.get_ident()
         self.outputs: dict[str, fx.Node] = {}
+        self.inputs: dict[nn.Module, fx.Node] = {}  # the first argument of each module
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         return isinstance(m, self.leaf_types) or super().is_leaf_module(m, module_qualified_name)
@@ -148,7 +151,18 @@ class _Tracer(fx.Tracer):
         output = super().call_module(m, forward, args, kwargs)
         if isinstance(output, fx.Proxy):
             self.outputs[self.path_of_module(m)] = output.node
+            if args and isinstance(args[0], fx.Proxy):
+                self.inputs[m] = args[0].node
         return output
+
+    def input_of(self, module: object) -> fx.Node | None:
+        """The operation that computes what a module is given; None if it was not called."""
+        return self.inputs.get(module) if isinstance(module, nn.Module) else None
+
+    def keep_only(self, nodes: Collection[fx.Node]) -> None:
+        """Forget operations that are no longer in the graph."""
+        self.outputs = {name: node for name, node in self.outputs.items() if node in nodes}
+        self.inputs = {module: node for module, node in self.inputs.items() if node in nodes}
 
     def getattr(self, attr: str, attr_val: Any, parameter_proxy_cache: dict[str, fx.Proxy]) -> Any:
         """As :meth:`call_module`, for attributes of modules."""
@@ -164,8 +178,12 @@ def _count_layers(module: nn.Module) -> int:
     return 1 + is_norm * _count_layers(getattr(module, "act", nn.Identity()))
 
 
-def _trace_graph(network: nn.Module) -> tuple[fx.Graph, dict[str, fx.Node]]:
-    """The operations, and which of them computes the output of each module."""
+def _own_head(network: nn.Module) -> object:
+    return network.get_classifier() if hasattr(network, "get_classifier") else None  # type: ignore[operator]
+
+
+def _trace_graph(network: nn.Module) -> tuple[fx.Graph, _Tracer]:
+    """The operations, and which of them computes input and output of each module."""
     arguments = list(inspect.signature(network.forward).parameters.values())[1:]
     options = {each.name: each.default for each in arguments if each.default is not inspect.Parameter.empty}
     with TRACING:
@@ -178,8 +196,8 @@ def _trace_graph(network: nn.Module) -> tuple[fx.Graph, dict[str, fx.Node]]:
     remove_unused(graph)
     for option in [node for node in graph.nodes if node.op == "placeholder"][1:]:
         graph.erase_node(option)  # its value is fixed
-    left = set(graph.nodes)
-    return graph, {name: node for name, node in tracer.outputs.items() if node in left}
+    tracer.keep_only(set(graph.nodes))
+    return graph, tracer
 
 
 def _image_dependent(graph: fx.Graph) -> frozenset[fx.Node]:

@@ -38,8 +38,8 @@ from headstart.inference.network import NetworkOutputs, head_inputs, mean_output
 from headstart.inference.quantization import Calibration
 from headstart.models.backbone import Backbone, digest
 from headstart.models.cut import Cut, cut
-from headstart.models.stage_head import stage_head
-from headstart.train.heads import LinearHead, matched_head
+from headstart.models.stage_head import STAGE_HEAD, stage_head
+from headstart.train.heads import Head, KernelHead, LinearHead, matched_head
 from headstart.train.heads.vectors import Vectors
 from headstart.workflow.dataset import Dataset
 
@@ -103,13 +103,15 @@ class FeatureExtractor:
         return InMemoryFeatures(rows.take(np.arange(len(images)))) if rows.nbytes <= max_bytes else rows
 
     def vectors(self, images: Manifest) -> Vectors:
-        """Features for solving a head: the mean over the views, on the device, or read when they are needed."""
+        """Features for solving a head, on the device: (N, D), or where there are several views of each (N, V, D).
+
+        What does not fit into memory is read when it is needed, and then averaged over the views.
+        """
         views = tuple(self.source(images, view) for view in self.views)
-        mean = views[0] if len(views) == 1 else AveragedViews(views)
-        if not all(isinstance(each, InMemoryFeatures) for each in views):
-            return mean
-        values = mean.values if isinstance(mean, InMemoryFeatures) else mean.take(np.arange(len(mean)))
-        return torch.from_numpy(values).to(self.device)
+        arrays = [each.values for each in views if isinstance(each, InMemoryFeatures)]
+        if len(arrays) < len(views):
+            return views[0] if len(views) == 1 else AveragedViews(views)
+        return torch.from_numpy(_of_views(arrays)).to(self.device)
 
     def outputs(self, images: Manifest, *, precision: str = "float32", all_rows: bool = False) -> NetworkOutputs:
         """What the network gives for images now, averaged over the views.
@@ -172,24 +174,39 @@ class FeatureExtractor:
         stages = () if of_stages is None else of_stages.stages
         return (self.backbone.head.in_features, *(stage.width for stage in stages))
 
-    def head_state(self, solved: LinearHead) -> dict[str, Tensor]:
-        """The parameters of a linear head on these blocks, by their names in the network."""
-        weight = solved.padded(sum(self.blocks)).weight
+    def head_state(self, solved: Head) -> dict[str, Tensor]:
+        """The parameters and buffers of a head on these blocks, by their names in the network.
+
+        :raises TypeError: a solver has returned something that the network has no place for.
+        """
         head, of_stages = self.backbone.head, stage_head(self.backbone.module)
+        kernel = {}
+        if isinstance(solved, KernelHead) and of_stages is not None:
+            kernel = {f"{STAGE_HEAD}.{name}": value for name, value in solved.buffers().items()}
+            weight = solved.bias.new_zeros(len(solved.bias), sum(self.blocks))
+        elif isinstance(solved, LinearHead):
+            weight = solved.padded(sum(self.blocks)).weight
+        else:
+            raise TypeError(f"the head of this network cannot be a {type(solved).__name__}")
         values = {id(head.weight): weight[:, : self.blocks[0]], id(head.bias): solved.bias}
         if of_stages is not None:
             values[id(of_stages.weight)] = weight[:, self.blocks[0] :]
-        named = self.backbone.module.named_parameters()
-        return {name: values[id(each)].detach().cpu().clone() for name, each in named if id(each) in values}
+        named = {name: values[id(each)] for name, each in self.backbone.module.named_parameters() if id(each) in values}
+        return {name: value.detach().cpu().clone() for name, value in {**named, **kernel}.items()}
 
     def head_inputs(self, images: Manifest) -> Tensor:
-        """What the head of the network as it is now is given, averaged over the views: the blocks of (N, D)."""
+        """What the head of the network as it is now is given, as :meth:`vectors` returns it: the blocks of (N, D)."""
         heads = [each for each in (self.backbone.head, stage_head(self.backbone.module)) if each is not None]
         views = [
             head_inputs(self.tail, heads, self.source(images, view, max_bytes=MAX_FOR_ONE_PASS), device=self.device)
             for view in self.views
         ]
-        return torch.from_numpy(np.mean(views, axis=0)).to(self.device)
+        return torch.from_numpy(_of_views(views)).to(self.device)
+
+
+def _of_views(arrays: Sequence[NDArray[np.floating]]) -> NDArray[np.floating]:
+    """One view (N, D) as it is, several as (N, V, D)."""
+    return arrays[0] if len(arrays) == 1 else np.stack(arrays, axis=1)
 
 
 def open_extractor(

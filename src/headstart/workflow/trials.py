@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from headstart.config import FitSettings
+from headstart.errors import SettingsError
 from headstart.evaluate import fit_temperature
 from headstart.evaluate.intervals import wilson
 from headstart.evaluate.schema import EpochRecord, TrialRecord
@@ -294,16 +295,18 @@ def _starting_head(head: Trial, dataset: Dataset) -> Trial:
     """The head that deeper training starts from, as a trial to compare with.
 
     A discriminant analysis relies on features that vary little within classes, and so would the gradients of the layers
-    before it: a head with another prior is the better start, though the worse end.
+    before it: a head with another prior is the better start, though the worse end. A kernel relies on the distances
+    between the features as they are.
     """
     extractor = head.extractor
-    if head.head_fit is None or head.head_fit.prior != "discriminant":
+    fit = head.head_fit
+    if fit is None or (fit.kernel is None and not (fit.prior or "").endswith("discriminant")):
         return head
     train = _vectors(extractor, dataset, "train")
     validation = _vectors(extractor, dataset, dataset.selection_split)
     problem = _problem(extractor, dataset, extractor.pretrained_prior(dataset.classes, *train))
     solver = head_solver(extractor.settings.head_solver)
-    fit = solver.fit(train, validation, replace(problem, discriminant=False))
+    fit = solver.fit(train, validation, replace(problem, discriminant=False, kernel="none"))
     state = extractor.head_state(fit.head)
     return replace(head, dataset=dataset, logits=fit.validation_logits.cpu().numpy(), state=state)
 
@@ -322,11 +325,28 @@ def _problem(
         l2=settings.l2,
         blocks=extractor.blocks,
         stages=settings.stages,
+        kernel=_kernel(extractor),
         pretrained=pretrained,
         balance=_balance(extractor, dataset, targets),
         precision=extractor.training_precision,
         seed=settings.seed,
     )
+
+
+def _kernel(extractor: FeatureExtractor) -> str:
+    """What ``--kernel`` says, where the network has a place for a kernel.
+
+    :raises SettingsError: a kernel is asked for, and it has none.
+    """
+    asked = extractor.settings.kernel
+    if stage_head(extractor.backbone.module) is not None:
+        return asked
+    if asked not in ("auto", "none"):
+        raise SettingsError(
+            f"--kernel {asked}: {extractor.backbone.name} is used without its stages, on which a kernel is computed: "
+            "leave out --kernel and --stages none, or use a network of timm"
+        )
+    return "none"
 
 
 def _balance(extractor: FeatureExtractor, dataset: Dataset, targets: Tensor | None = None) -> Balance:

@@ -34,8 +34,8 @@ _NOT_KEPT = ("cache_dir",)
 def settings_of(run: Path, given: Mapping[str, Any]) -> FitSettings:
     """The settings of a run, but for the cache folder, overridden by those that are given.
 
-    Unless ``train`` is given, what the run ended with is trained, without a new search; nor are the L2 penalty and the
-    stages chosen again: with a few more images they are the same, and choosing them takes longest.
+    Unless ``train`` is given, what the run ended with is trained, without a new search; nor are the L2 penalty, the
+    stages and the kernel chosen again: with a few more images they are the same, and choosing them takes longest.
 
     :raises RunError: there is no run, or it is not the run of a fit.
     :raises SettingsError: a network is given that is not the one of the run.
@@ -61,6 +61,7 @@ def settings_of(run: Path, given: Mapping[str, Any]) -> FitSettings:
         if head is not None:
             kept["l2"] = kept.get("l2") or head.l2
             kept["stages"] = head.stages or "none"
+            kept["kernel"] = head.kernel or "none"
     kept["seeds"] = 1
     return replace(FitSettings.parse(new), **{name: value for name, value in kept.items() if name not in new})
 

@@ -203,7 +203,7 @@ def test_history_records_are_complete() -> None:
     history = solve(blobs(60), blobs(30, seed=1), classes=4, pretrained=prior).history
     for epoch, record in enumerate(history, 1):
         unset = {name for name, value in asdict(record).items() if value in (None, "")}
-        assert unset == {"trial", "val_balanced_loss", "lr", "stages"}
+        assert unset == {"trial", "val_balanced_loss", "lr", "stages", "kernel"}
         assert (record.stage, record.epoch) == ("head", epoch)
         assert record.prior in ("zero", "pretrained", "discriminant")
     assert [record.chosen for record in history].count(True) == 1

@@ -21,7 +21,7 @@ BLOCKS = (8, 6, 4, 2)  # last features, and three stages from the last to the fi
 
 
 def solve(train: Data, validation: Data | None, **problem: Any) -> HeadFit:
-    return LbfgsSolver().fit(train, validation, HeadProblem(classes=3, blocks=BLOCKS, **problem))
+    return LbfgsSolver().fit(train, validation, HeadProblem(classes=3, blocks=BLOCKS, kernel="none", **problem))
 
 
 def blocks(count: int, *, informative: tuple[int, ...], seed: int = 0) -> Data:

@@ -22,7 +22,11 @@ __all__ = ["Curve", "Training", "curves"]
 
 AXES = {"head": ("l2", "L2 penalty"), "finetune": ("epoch", "epoch")}  # attribute and label of the x axis
 MEASURES = {"loss": "Loss", "accuracy": "Accuracy"}
-PRIORS = {"pretrained": "towards the pretrained head", "discriminant": "towards discriminant analysis"}
+PRIORS = {
+    "pretrained": "towards the pretrained head",
+    "discriminant": "towards discriminant analysis",
+    "joint discriminant": "towards joint discriminant analysis",
+}
 CURVE_HEIGHT = 232  # pixels
 
 Points = list[tuple[float, float]]
@@ -116,7 +120,7 @@ def curves(history: Sequence[EpochRecord]) -> list[Curve]:
     found = []
     for stage in STAGES:
         key, axis = AXES[stage]
-        rows = _same_prior([row for row in history if row.stage == stage])
+        rows = _same_head([row for row in history if row.stage == stage])
         for measure, title in MEASURES.items():
             points = {name: _points(rows, key, name) for name in (measure, f"val_{measure}")}
             if any(points.values()):
@@ -136,10 +140,14 @@ def _points(rows: Sequence[EpochRecord], key: str, name: str) -> Points:
     return sorted((x, y) for x, y in both if _finite(x) and _finite(y) and (key != "l2" or x > 0))
 
 
-def _same_prior(rows: list[EpochRecord]) -> list[EpochRecord]:
-    """A head may be solved with several priors, each of which is a curve of its own: return the chosen one."""
-    prior = next((row.prior for row in rows if row.chosen), None)
-    return [row for row in rows if prior is None or row.prior == prior]
+def _same_head(rows: list[EpochRecord]) -> list[EpochRecord]:
+    """The rows of the chosen prior and features, if one is chosen: the penalties of each are a curve of their own."""
+
+    def kind(row: EpochRecord) -> tuple[str | None, ...]:
+        return row.prior, row.stages, row.kernel
+
+    chosen = next((kind(row) for row in rows if row.chosen), None)
+    return [row for row in rows if chosen is None or kind(row) == chosen]
 
 
 def _curve(points: dict[str, Points], measure: str, *, stage: str, chosen: float | None) -> str:
@@ -206,7 +214,9 @@ def _end_labels(axes: Axes, points: dict[str, Points]) -> None:
 def _chosen(row: EpochRecord) -> str:
     name = f"epoch {row.epoch}" if row.l2 is None else f"L2 penalty {row.l2:.3g}"
     prior = f" {PRIORS[row.prior]}" if row.prior in PRIORS else ""
-    return f"{name}{prior} (validation loss {row.val_loss:.4f}, accuracy {percent(row.val_accuracy)})"
+    stages = f" with stages {row.stages}" if row.stages not in (None, "none") else ""
+    kernel = f" and kernel {row.kernel}" if row.kernel else ""
+    return f"{name}{prior}{stages}{kernel} (validation loss {row.val_loss:.4f}, accuracy {percent(row.val_accuracy)})"
 
 
 def _not_shown(history: Sequence[EpochRecord], drawn: Sequence[EpochRecord]) -> list[str]:

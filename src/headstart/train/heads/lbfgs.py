@@ -2,14 +2,16 @@
 
 With an L2 penalty it has one optimum, which L-BFGS finds without a learning rate. The penalty pulls to a prior: zero,
 the rows of the pretrained head where class names match, or a linear discriminant analysis
-(:mod:`headstart.train.heads.priors`). The validation log-loss chooses penalty and prior, and whether the head is given
-the pooled stages of the network beside its last features (:mod:`headstart.train.heads.penalty`).
+(:mod:`headstart.train.heads.priors`). The validation log-loss chooses penalty and prior, whether the head is given the
+pooled stages of the network beside its last features (:mod:`headstart.train.heads.penalty`), and if so, whether these
+features or a kernel of them (:mod:`headstart.train.heads.kernel`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -17,14 +19,17 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from headstart.errors import DataError
+from headstart.evaluate.schema import EpochRecord
 from headstart.train.class_balance import Balance
-from headstart.train.heads.base import HeadFit, HeadProblem, LabeledVectors
+from headstart.train.heads.base import Head, HeadFit, HeadProblem, LabeledVectors
 from headstart.train.heads.cross_validation import fold_masks
+from headstart.train.heads.kernel import GAMMAS, KernelFeatures, KernelHead, parse_kernel
 from headstart.train.heads.linear import LinearHead
 from headstart.train.heads.logistic import minimize
-from headstart.train.heads.penalty import Penalty
+from headstart.train.heads.penalty import NO_STAGES, Penalty, StageChoice
 from headstart.train.heads.priors import Prior
-from headstart.train.heads.regularization_path import MAX_ITER_COLD, Found, SearchTask, search
+from headstart.train.heads.regularization_path import HOPELESS, MAX_ITER_COLD, Found, SearchTask, cross_fitted, search
 from headstart.train.heads.vectors import Scaling, VectorDataset, take
 from headstart.train.timing import fastest
 
@@ -65,17 +70,23 @@ class LbfgsSolver:
         """
         if validation is None:
             return self._cross_validate(train, problem)
-        task = SearchTask(train, validation, problem)
-        found = search([task], problem)
+        searches = [_searched(train, validation, problem)]
+        if problem.kernel != "none":
+            searches += _kernel_searches(searches[0], train, validation, problem)
+        # A given kernel is not compared with the features as they are.
+        judged = searches if problem.kernel in ("auto", "none") else searches[1:]
+        best = min(judged, key=lambda each: each.found.best_loss)
+        trials = [(each, trial) for each in judged for trial in each.found.trials]
         logits = torch.empty(len(validation[1]), problem.classes, device=validation[1].device)
-        for trial, judged in found.cross_fitted:
-            rows = np.flatnonzero(judged)
-            logits[torch.from_numpy(rows).to(logits.device)] = (
-                trial.heads[0].unscaled(task.scaling).logits(take(validation[0], rows, logits.device))
-            )
-        return _result(found, found.path.heads[0].unscaled(task.scaling), logits)
+        for number, images in cross_fitted(
+            [trial for _, trial in trials], [validation[1]], problem.seed, balanced=bool(problem.balance or Balance())
+        ):
+            own, trial = trials[number]
+            rows = torch.from_numpy(images).to(logits.device)
+            logits[rows] = own.head(trial.heads[0]).logits(validation[0])[rows]
+        return _result(searches, best, best.head(best.found.best.heads[0]), logits)
 
-    def refit(self, fit: HeadFit, *splits: LabeledVectors, problem: HeadProblem) -> LinearHead:
+    def refit(self, fit: HeadFit, *splits: LabeledVectors, problem: HeadProblem) -> Head:
         """See :class:`~headstart.train.heads.base.HeadSolver`. The search starts from the head of the fit.
 
         >>> x, y = torch.eye(3).repeat(8, 1), torch.arange(3).repeat(8)
@@ -85,9 +96,14 @@ class LbfgsSolver:
         >>> bool((head.logits(x).argmax(1) == y).all())
         True
         """
-        if not isinstance(fit.solver_state, _Chosen):
-            raise TypeError("refit needs the result of fit of the same solver")
-        return _solve(fit.head, fit.solver_state, splits, problem)
+        chosen, head = fit.solver_state, fit.head
+        if isinstance(chosen, _Chosen) and isinstance(head, LinearHead):
+            return _solve(head, chosen, splits, problem)
+        if isinstance(chosen, _Chosen) and isinstance(head, KernelHead):
+            mapped = [head.features.of_split(split) for split in splits]
+            linear = _solve(head.linear, chosen, mapped, replace(problem, blocks=()))
+            return KernelHead(head.features, linear)
+        raise TypeError("refit needs the result of fit of the same solver")
 
     def forecast(self, images: int, features: int, classes: int, *, device: str, cross_validated: bool) -> float:
         """See :class:`~headstart.train.heads.base.HeadSolver`. Times one evaluation of the objective.
@@ -116,23 +132,27 @@ class LbfgsSolver:
         def select(mask: NDArray[np.bool_]) -> tuple[Tensor, Tensor]:
             return take(features, np.flatnonzero(mask), device), targets[torch.from_numpy(mask).to(device)]
 
+        if problem.kernel not in ("auto", "none"):
+            raise DataError(f"--kernel {problem.kernel} needs validation images: give more images, or leave it out")
         tasks = [SearchTask(select(~mask), select(mask & np.isin(labels, labels[~mask])), problem) for mask in masks]
         found = search(tasks, problem)
         logits = torch.empty(len(targets), problem.classes, device=device)
+        trials = found.trials
+        judged = [torch.cat([y for _, y in task.validation]) for task in tasks]
+        fitted = cross_fitted(trials, judged, problem.seed, balanced=bool(problem.balance or Balance()))
         for number, (mask, task) in enumerate(zip(masks, tasks, strict=True)):
             # All images of a fold are judged by one trial: the one that was chosen by the other folds.
             start = sum(len(each.validation) for each in tasks[:number])
-            judges = [
-                trial for trial, judged in found.cross_fitted if judged[start : start + len(task.validation)].any()
-            ]
-            head = (judges[0] if judges else found.path.best).heads[number].unscaled(task.scaling)
+            judges = [trials[each] for each, images in fitted if images[start : start + len(task.validation)].any()]
+            head = (judges[0] if judges else found.best).heads[number].unscaled(task.scaling)
             logits[torch.from_numpy(mask).to(device)] = head.logits(select(mask)[0])
-        heads = [head.unscaled(task.scaling) for task, head in zip(tasks, found.path.heads, strict=True)]
+        heads = [head.unscaled(task.scaling) for task, head in zip(tasks, found.best.heads, strict=True)]
         mean = LinearHead(
             torch.stack([head.weight for head in heads]).mean(0), torch.stack([head.bias for head in heads]).mean(0)
         )
-        chosen = _Chosen(found.path.penalty, found.path.prior)
-        return _result(found, _solve(mean, chosen, [train], problem), logits)
+        chosen = _Chosen(found.best.penalty, found.prior)
+        solved = _Search(tasks[0].scaling, found)
+        return _result([solved], solved, _solve(mean, chosen, [train], problem), logits)
 
 
 @dataclass(frozen=True)
@@ -155,17 +175,92 @@ def _solve(start: LinearHead, chosen: _Chosen, splits: Sequence[LabeledVectors],
     return head.unscaled(scaling)
 
 
-def _result(found: Found, head: LinearHead, logits: Tensor) -> HeadFit:
-    path = found.path
-    penalty, stages = path.penalty, path.best.record.stages
-    with_stages = f", with stages {stages}" if stages not in (None, "none") else ""
+@dataclass(frozen=True)
+class _Search:
+    """A search on the features as they are, or on those of a kernel."""
+
+    scaling: Scaling
+    found: Found
+    kernel: KernelFeatures | None = None
+    gamma: float = 0.0
+    stages: StageChoice = NO_STAGES  # that the kernel is given
+
+    def head(self, solved: LinearHead) -> Head:
+        """A solution of the search as a head for the features of the network."""
+        unscaled = solved.unscaled(self.scaling)
+        return unscaled if self.kernel is None else KernelHead(self.kernel, unscaled)
+
+    @property
+    def name(self) -> str | None:
+        """As ``--kernel`` takes it."""
+        return None if self.kernel is None else f"rbf:{self.gamma:g}"
+
+    def records(self, *, chosen: bool) -> Iterator[EpochRecord]:
+        """Those of all its trials, of which one may be marked."""
+        for record in self.found.records:
+            own = replace(record, chosen=record.chosen and chosen)
+            yield own if self.kernel is None else replace(own, stages=str(self.stages), kernel=self.name)
+
+
+def _searched(
+    train: LabeledVectors, validation: LabeledVectors, problem: HeadProblem, *, limit: float = math.inf
+) -> _Search:
+    task = SearchTask(train, validation, problem)
+    return _Search(task.scaling, search([task], problem, limit=limit))
+
+
+def _kernel_searches(
+    plain: _Search, train: LabeledVectors, validation: LabeledVectors, problem: HeadProblem
+) -> Iterator[_Search]:
+    """Searches on kernels of the features that the best head without a kernel is given.
+
+    Without stages a kernel brings little, and takes as long as everything else: unless it is given, it is left out.
+
+    :raises DataError: a kernel is given, and the features do not fit into memory.
+    """
+    stages = plain.found.best.penalty.stages
+    chooses = problem.kernel == "auto"
+    features = train[0]
+    if not (isinstance(features, Tensor) and isinstance(validation[0], Tensor)):
+        if not chooses:
+            raise DataError(f"--kernel {problem.kernel}: the features of these images do not fit into memory")
+        return
+    if chooses and stages == NO_STAGES:
+        return
+    inner = replace(problem, blocks=(), pretrained=None)
+
+    def with_gamma(gamma: float, limit: float) -> _Search:
+        kernel = KernelFeatures.of(features, plain.scaling, stages, gamma, seed=problem.seed)
+        found = _searched(kernel.of_split(train), kernel.of_split(validation), inner, limit=limit)
+        return replace(found, kernel=kernel, gamma=gamma, stages=stages)
+
+    if not chooses:
+        yield with_gamma(parse_kernel(problem.kernel), math.inf)
+        return
+    best_loss = plain.found.best_loss
+    for number, gamma in enumerate(GAMMAS):
+        tried = with_gamma(gamma, HOPELESS * best_loss)
+        yield tried
+        improves = tried.found.best_loss < best_loss
+        if improves == bool(number):  # the middle one brings nothing, or a neighbor is better than it
+            return
+        best_loss = min(best_loss, tried.found.best_loss)
+
+
+def _result(searches: Sequence[_Search], best: _Search, head: Head, logits: Tensor) -> HeadFit:
+    found, penalty = best.found, best.found.best.penalty
+    records = [record for each in searches for record in each.records(chosen=each is best)]
+    chosen = next(record for record in records if record.chosen)
+    with_stages = f", with stages {chosen.stages}" if chosen.stages not in (None, "none") else ""
+    of_kernel = f", kernel {best.name}" if best.name else ""
     return HeadFit(
         head=head,
-        history=found.history,
+        history=tuple(replace(record, epoch=epoch) for epoch, record in enumerate(records, 1)),
         validation_logits=logits,
         l2=penalty.l2,
-        prior=path.prior.name,
-        stages=stages,
-        description=f"L2 penalty {penalty.l2:.3g} toward {path.prior.description}{with_stages}",
-        solver_state=_Chosen(penalty, path.prior),
+        prior=found.prior.name,
+        stages=chosen.stages,
+        kernel=best.name,
+        description=f"L2 penalty {penalty.l2:.3g} toward {found.prior.description}{with_stages}{of_kernel}",
+        solver_state=_Chosen(penalty, found.prior),
     )

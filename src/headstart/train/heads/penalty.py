@@ -41,6 +41,16 @@ class StageChoice:
         """How many of ``count`` blocks are used: the first, and for each stage one more."""
         return {"none": 1, "late": 1 + count // 2, "all": count}[self.which]
 
+    def column_weights(self, blocks: Sequence[int]) -> Tensor:
+        """The weight of each feature that is given, (columns,).
+
+        >>> StageChoice("all", 0.5).column_weights([2, 1])
+        tensor([1.0000, 1.0000, 0.5000])
+        """
+        weights = torch.full((sum(blocks[: self.blocks(len(blocks))]),), self.weight)
+        weights[: blocks[0]] = 1
+        return weights
+
 
 NO_STAGES = StageChoice()
 
@@ -71,10 +81,6 @@ class Penalty:
     l2: float
     stages: StageChoice = NO_STAGES
 
-    def columns(self, blocks: Sequence[int]) -> int:
-        """How many of the features the head is given, where these are the sizes of the blocks."""
-        return sum(blocks[: self.stages.blocks(len(blocks))])
-
     def strengths(self, blocks: Sequence[int], prior: LinearHead, *, bias: bool) -> tuple[Tensor, Tensor]:
         """The penalty of each weight, (1 or C, columns), and of each bias, (1 or C,).
 
@@ -82,8 +88,7 @@ class Penalty:
 
         :param bias: whether the penalty is for the biases as well.
         """
-        columns = torch.full((self.columns(blocks),), float(self.l2), device=prior.bias.device)
-        columns[blocks[0] :] /= self.stages.weight**2
+        columns = self.l2 / self.stages.column_weights(blocks).to(prior.bias.device).square()
         rows = columns.new_ones(1)
         if prior.known is not None:
             rows = torch.where(prior.known, 1.0, min(1.0, _OF_NEW_CLASSES / max(self.l2, 1e-12)))

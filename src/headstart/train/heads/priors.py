@@ -5,8 +5,8 @@ learning with convolutional networks, ICML 2018). The third is optimal where eac
 covariance: never quite true, but closer to the truth than zero, above all with few images (Ng and Jordan, On
 discriminative vs. generative classifiers, NIPS 2001).
 
-A prior is about the first block of the features, the last ones of the network; the weights of its pooled stages are
-drawn to zero.
+The first two are about the first block of the features, the last ones of the network; the weights of its pooled stages
+are drawn to zero. The third is about the first block as well, or about it and the stages that a head is given.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from torch.nn import functional as F
 from headstart.evaluate import fit_temperature
 from headstart.models.class_names import match
 from headstart.train.heads.linear import LinearHead
+from headstart.train.heads.penalty import NO_STAGES, StageChoice
 from headstart.train.heads.vectors import ScaledVectors, Vectors, take
 
 __all__ = ["DiscriminantPrior", "PretrainedPrior", "Prior", "ZeroPrior", "matched_head"]
@@ -105,14 +106,28 @@ class DiscriminantPrior:
     shrinkage: float
     temperature: float
     balanced: bool = False  # whether the loss corrects for the class frequencies, which are then not in the biases
+    stages: StageChoice = NO_STAGES  # that are analyzed together with the last features
 
-    name = "discriminant"
-    description = "discriminant analysis"
     has_bias = True
+
+    @property
+    def name(self) -> str:
+        """See :class:`Prior`."""
+        return "discriminant" if self.stages == NO_STAGES else "joint discriminant"
+
+    @property
+    def description(self) -> str:
+        """See :class:`Prior`."""
+        return f"{self.name} analysis"
 
     @classmethod
     def fit(
-        cls, tasks: Sequence[tuple[ScaledVectors, ScaledVectors]], classes: int, *, balanced: bool = False
+        cls,
+        tasks: Sequence[tuple[ScaledVectors, ScaledVectors]],
+        classes: int,
+        *,
+        balanced: bool = False,
+        stages: StageChoice = NO_STAGES,
     ) -> tuple[DiscriminantPrior, list[LinearHead]] | None:
         """Choose shrinkage and temperature by validation log-loss.
 
@@ -128,7 +143,7 @@ class DiscriminantPrior:
         >>> found is not None and found[0].shrinkage in SHRINKAGES
         True
         """
-        statistics = [each for train, _ in tasks if (each := _ClassStatistics.fit(train, classes)) is not None]
+        statistics = [each for train, _ in tasks if (each := _ClassStatistics.fit(train, classes, stages)) is not None]
         if len(statistics) < len(tasks):
             return None
         subsets = _subsets([validation for _, validation in tasks])
@@ -139,7 +154,7 @@ class DiscriminantPrior:
             logits = torch.cat([head.logits(x) for head, (x, _) in zip(heads, subsets, strict=True)]).cpu()
             temperature = fit_temperature(logits.numpy(), targets, smoothing=1 / (len(targets) + 2))
             loss = float(F.cross_entropy(logits / temperature, torch.from_numpy(targets)))
-            prior = cls(classes, shrinkage, temperature, balanced)
+            prior = cls(classes, shrinkage, temperature, balanced, stages)
             return loss, prior, [each.with_temperature(temperature) for each in heads]
 
         _, prior, heads = min((candidate(shrinkage) for shrinkage in SHRINKAGES), key=lambda found: found[0])
@@ -149,7 +164,7 @@ class DiscriminantPrior:
 
     def for_features(self, features: ScaledVectors) -> LinearHead:
         """See :class:`Prior`."""
-        statistics = _ClassStatistics.fit(features, self.classes)
+        statistics = _ClassStatistics.fit(features, self.classes, self.stages)
         if statistics is None:
             return ZeroPrior(self.classes).for_features(features)
         head = statistics.head(self.shrinkage).with_temperature(self.temperature)
@@ -162,18 +177,20 @@ class _ClassStatistics:
 
     means: Tensor  # (C, D); the overall mean for a class without images
     within: Tensor  # (D, D)
+    weights: Tensor  # (D,), by which the scaled features were multiplied
 
     @classmethod
-    def fit(cls, features: ScaledVectors, classes: int) -> _ClassStatistics | None:
+    def fit(cls, features: ScaledVectors, classes: int, stages: StageChoice) -> _ClassStatistics | None:
         """Estimate both in one pass over centered features.
 
         :returns: None where no class has two images that differ, or the features have too many dimensions.
         """
+        weights = stages.column_weights(features.scaling.blocks).to(features.scaling.mean.device)
+        if len(weights) > _MAX_DIMENSION:
+            return None
         total: tuple[Tensor, Tensor, Tensor] | None = None
         for every, y in features:
-            x = every[:, : features.scaling.blocks[0]]
-            if x.shape[1] > _MAX_DIMENSION:
-                return None
+            x = every[:, : len(weights)].float() * weights
             indicators = F.one_hot(y, classes).to(x.dtype)  # (n, C)
             batch = indicators.sum(0), indicators.T @ x, x.T @ x
             total = batch if total is None else (total[0] + batch[0], total[1] + batch[1], total[2] + batch[2])
@@ -185,15 +202,16 @@ class _ClassStatistics:
             return None
         within = (scatter - sums.T @ means) / degrees
         # Features have a mean square of 1: a smaller variance within classes than this is rounding error of float32.
-        return cls(means, within) if float(within.diagonal().mean()) > 1e-6 else None
+        return cls(means, within, weights) if float(within.diagonal().mean()) > 1e-6 else None
 
     def head(self, shrinkage: float) -> LinearHead:
         """The discriminant functions, without the logarithms of the class frequencies."""
         within, means = self.within.cpu(), self.means.cpu()
         identity = float(within.diagonal().mean()) * torch.eye(len(within))
-        weight = torch.linalg.solve((1 - shrinkage) * within + shrinkage * identity, means.T).T
+        triangle = torch.linalg.cholesky((1 - shrinkage) * within + shrinkage * identity)
+        weight = torch.cholesky_solve(means.T, triangle).T
         bias = -0.5 * (weight * means).sum(1)
-        return LinearHead(weight.contiguous().to(self.means.device), bias.to(self.means.device))
+        return LinearHead(weight.to(self.means.device) * self.weights, bias.to(self.means.device))
 
 
 def _subsets(splits: Sequence[ScaledVectors]) -> list[tuple[Tensor, Tensor]]:

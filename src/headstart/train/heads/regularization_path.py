@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -23,15 +24,30 @@ from headstart.train.heads.priors import DiscriminantPrior, PretrainedPrior, Pri
 from headstart.train.heads.vectors import Batches, LabeledVectors, Scaling, VectorDataset
 from headstart.train.metrics import EpochMetrics, epoch_metrics
 
-__all__ = ["L2_GRID", "MAX_ITER_COLD", "Found", "RegularizationPath", "SearchTask", "search"]
+__all__ = [
+    "L2_GRID",
+    "MAX_ITER_COLD",
+    "Found",
+    "HeadTrial",
+    "RegularizationPath",
+    "SearchTask",
+    "cross_fitted",
+    "search",
+]
 
 L2_GRID = tuple(10 ** (-step / 2) for step in range(-2, 13))
 """Penalties that may be tried, 10 to 1e-6, for features scaled to a mean square of 1 and a loss that is a mean."""
 
-_FIRST = {"zero": 6, "pretrained": 4, "discriminant": 4}  # row of L2_GRID to start at: close to where most searches end
+_FIRST = {
+    "zero": 6,
+    "pretrained": 4,
+    "discriminant": 4,
+    "joint discriminant": 4,
+}  # row of L2_GRID to start at: close to where most searches end
 # L-BFGS iterations: at the start of a path, and for each further penalty, which starts close to its optimum, as well as
 # for the refinement of the head that is kept. With 60 iterations throughout, the log-loss differed in the third digit.
 MAX_ITER_COLD, MAX_ITER_WARM = 30, 15
+HOPELESS = 1.25  # times the best loss: from a first solution with such a loss no search starts
 _FIRST_STAGES = StageChoice("late", 0.5)
 _LIGHTER, _HEAVIER = 0.25, 1.0  # further weights of the stages
 
@@ -49,7 +65,7 @@ class SearchTask:
 
 
 @dataclass(frozen=True)
-class _Trial:
+class HeadTrial:
     """One penalty: its record, and the head of each task."""
 
     penalty: Penalty
@@ -72,10 +88,10 @@ class RegularizationPath:
     prior_heads: Sequence[LinearHead]  # the prior on each task's features
     balance: Balance
     stages: StageChoice = NO_STAGES  # that the path starts with
-    trials: dict[Penalty, _Trial] = field(default_factory=dict)
+    trials: dict[Penalty, HeadTrial] = field(default_factory=dict)
 
     @property
-    def best(self) -> _Trial:
+    def best(self) -> HeadTrial:
         """The trial with the lowest validation loss, or once the path is refined, the chosen one."""
         return min(self.trials.values(), key=lambda trial: (not trial.record.chosen, self._criterion(trial.record)))
 
@@ -157,7 +173,9 @@ class RegularizationPath:
             self.trials[penalty] = self._solve(penalty, starts, [task.search for task in self.tasks], max_iter)
         return self._criterion(self.trials[penalty].record)
 
-    def _solve(self, penalty: Penalty, starts: Sequence[LinearHead], data: Sequence[Batches], max_iter: int) -> _Trial:
+    def _solve(
+        self, penalty: Penalty, starts: Sequence[LinearHead], data: Sequence[Batches], max_iter: int
+    ) -> HeadTrial:
         clock = time.monotonic()
         blocks, has_bias = self.tasks[0].scaling.blocks, self.prior.has_bias
         heads = [
@@ -182,7 +200,7 @@ class RegularizationPath:
             prior=self.prior.name,
             stages=str(penalty.stages) if len(blocks) > 1 else None,
         )
-        return _Trial(penalty, record, heads, losses)
+        return HeadTrial(penalty, record, heads, losses)
 
     def _criterion(self, record: EpochRecord) -> float:
         if not self.balance:
@@ -193,17 +211,27 @@ class RegularizationPath:
 
 @dataclass(frozen=True)
 class Found:
-    """The result of a search."""
+    """The result of a search, without the data that it was made on."""
 
-    path: RegularizationPath  # with the chosen head, refined
-    history: tuple[EpochRecord, ...]  # of all paths: one record for each prior that was not followed further
-    cross_fitted: tuple[tuple[_Trial, NDArray[np.bool_]], ...]  # trials, with the images that they are to judge
+    best: HeadTrial  # the chosen one, refined
+    best_loss: float  # by which it was chosen
+    prior: Prior  # of the best
+    trials: tuple[HeadTrial, ...]  # of all paths
+    records: tuple[EpochRecord, ...]  # of these trials, in the order of the history
+
+    @classmethod
+    def of(cls, best: RegularizationPath, paths: Sequence[RegularizationPath]) -> Found:
+        """What the best one of some paths and the others have found."""
+        trials = tuple(trial for path in paths for trial in path.trials.values())
+        records = tuple(record for path in paths for record in path.history)
+        return cls(best.best, best.best_loss, best.prior, trials, records)
 
 
-def search(tasks: Sequence[SearchTask], problem: HeadProblem) -> Found:
+def search(tasks: Sequence[SearchTask], problem: HeadProblem, *, limit: float = math.inf) -> Found:
     """Start a path from each prior, and search along the one that validates best at its first penalty.
 
     :param tasks: one, or one per cross-validation fold; they share penalty, prior and stages.
+    :param limit: of the validation loss: nothing more is solved where the first solutions are worse.
     """
     balance = (problem.balance or Balance()).to(tasks[0].scaling.mean.device)
     has_stages = len(tasks[0].scaling.blocks) > 1
@@ -217,43 +245,60 @@ def search(tasks: Sequence[SearchTask], problem: HeadProblem) -> Found:
         for prior in priors
     ]
     if problem.discriminant:
-        validated = [(task.scaled, task.validation) for task in tasks]
-        discriminant = DiscriminantPrior.fit(validated, problem.classes, balanced=bool(balance))
-        if discriminant is not None:
-            paths.append(RegularizationPath(discriminant[0], tasks, discriminant[1], balance, stages))
+        paths += _discriminant_path(tasks, problem.classes, balance, stages, NO_STAGES)
     for path in paths:
         path.start(problem.l2)
     best = min(paths, key=lambda path: path.best_loss)
-    if problem.l2 is None:
-        best.search()
-    if chooses_stages:
-        best.search_stages(l2_is_given=problem.l2 is not None)
-    best.refine()
-    records = (record for path in paths for record in path.history)
-    history = tuple(replace(record, epoch=epoch) for epoch, record in enumerate(records, 1))
-    trials = [trial for path in paths for trial in path.trials.values()]
-    return Found(best, history, _cross_fitted(trials, tasks, problem.seed, balanced=bool(balance)))
+    if best.best_loss < limit:
+        if problem.l2 is None:
+            best.search()
+        if chooses_stages:
+            best.search_stages(l2_is_given=problem.l2 is not None)
+        if problem.discriminant and (given := best.penalty.stages) != NO_STAGES:
+            for path in _discriminant_path(tasks, problem.classes, balance, given, given):
+                path.start(problem.l2)
+                if problem.l2 is None and path.best_loss < HOPELESS * best.best_loss:
+                    path.search()
+                paths.append(path)
+            best = min(paths, key=lambda path: path.best_loss)
+        best.refine()
+    return Found.of(best, paths)
 
 
-def _cross_fitted(
-    trials: Sequence[_Trial], tasks: Sequence[SearchTask], seed: int, *, balanced: bool
-) -> tuple[tuple[_Trial, NDArray[np.bool_]], ...]:
+def _discriminant_path(
+    tasks: Sequence[SearchTask], classes: int, balance: Balance, stages: StageChoice, analyzed: StageChoice
+) -> Iterator[RegularizationPath]:
+    """A path from a discriminant analysis, where there can be one.
+
+    :param stages: that the head is given; ``analyzed``: those whose classes are analyzed, beside the last features.
+    """
+    validated = [(task.scaled, task.validation) for task in tasks]
+    found = DiscriminantPrior.fit(validated, classes, balanced=bool(balance), stages=analyzed)
+    if found is not None:
+        yield RegularizationPath(found[0], tasks, found[1], balance, stages)
+
+
+def cross_fitted(
+    trials: Sequence[HeadTrial], targets: Sequence[Tensor], seed: int, *, balanced: bool
+) -> list[tuple[int, NDArray[np.bool_]]]:
     """The trial by which each validation image is judged: the best one for the images of the other folds.
 
-    The folds are those of the cross-validation, or without it random ones.
+    :param targets: of the validation images (V,), one tensor for each fold of the cross-validation; of a single one,
+        folds are drawn at random.
+    :returns: numbers of trials, each with the images (V,) that it is to judge.
     """
-    sizes = [len(task.validation) for task in tasks]
-    folds = np.repeat(np.arange(len(tasks)), sizes) if len(tasks) > 1 else random_folds(sizes[0], seed)
+    sizes = [len(each) for each in targets]
+    folds = np.repeat(np.arange(len(sizes)), sizes) if len(sizes) > 1 else random_folds(sizes[0], seed)
     losses = torch.from_numpy(np.stack([trial.losses for trial in trials]))
-    targets = torch.cat([y.cpu() for task in tasks for _, y in task.validation])
+    every = torch.cat([each.cpu() for each in targets])
 
     def choose(seen: NDArray[np.bool_]) -> int:
         some = torch.from_numpy(seen)
-        weights = image_weights(targets[some]) if balanced else torch.ones(int(some.sum()))
+        weights = image_weights(every[some]) if balanced else torch.ones(int(some.sum()))
         return int((losses[:, some] * weights).mean(1).argmin())
 
     chosen = cross_fitted_choice(folds, choose)
-    return tuple((trials[number], chosen == number) for number in np.unique(chosen))
+    return [(int(number), chosen == number) for number in np.unique(chosen)]
 
 
 def _logits(heads: Sequence[LinearHead], data: Sequence[Batches]) -> Iterator[tuple[Tensor, Tensor]]:

@@ -18,7 +18,10 @@ from headstart.features.sources import FeatureSource
 __all__ = ["Batches", "LabeledVectors", "ScaledVectors", "Scaling", "VectorDataset", "Vectors", "batches", "take"]
 
 Vectors = Tensor | FeatureSource
-"""Features (N, D) float; a source that is not a tensor is read again in each pass."""
+"""Features (N, D) float, or of several views of each image (N, V, D), of which a linear head is given the mean.
+
+A source that is not a tensor is read again in each pass.
+"""
 
 LabeledVectors = tuple[Vectors, Tensor]
 """Features (N, D) float and targets (N,) int64; the device of the targets is the one that is computed on."""
@@ -38,7 +41,7 @@ def batches(vectors: Vectors, device: torch.device) -> Iterator[Tensor]:
     rows = _ROWS if device.type == "cpu" else _GPU_ROWS
     for start in range(0, max(len(vectors), 1), rows):
         if isinstance(vectors, Tensor):
-            yield vectors[start : start + rows].float()
+            yield _mean_of_views(vectors[start : start + rows].float())
         else:
             yield take(vectors, np.arange(start, min(start + rows, len(vectors))), device)
 
@@ -51,8 +54,12 @@ def take(vectors: Vectors, rows: NDArray[np.int64], device: torch.device) -> Ten
             [1., 0., 0.]])
     """
     if isinstance(vectors, Tensor):
-        return vectors[torch.from_numpy(rows).to(vectors.device)].float()
+        return _mean_of_views(vectors[torch.from_numpy(rows).to(vectors.device)].float())
     return torch.from_numpy(vectors.take(rows)).to(device).float()
+
+
+def _mean_of_views(vectors: Tensor) -> Tensor:
+    return vectors.mean(1) if vectors.ndim == 3 else vectors
 
 
 class VectorDataset:
