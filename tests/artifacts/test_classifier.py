@@ -334,6 +334,16 @@ def test_saving_over_another_classifier(tmp_path: Path, paths: list[Path]) -> No
     assert sorted(path.name for path in tmp_path.iterdir()) == ["model.json", "model.safetensors"]
 
 
+def test_all_files_have_the_usual_permissions(tmp_path: Path) -> None:
+    one = made()
+    rows = np.random.default_rng(0).normal(size=(30, one.network.get_classifier().in_features))  # type: ignore[operator]
+    folder = replace(one, ood_detector=fit_ood_detector(rows, np.arange(30) % 3, rows)).save(tmp_path / "saved")
+    (tmp_path / "new").touch()
+    modes = {path.name: path.stat().st_mode for path in folder.iterdir()}
+    assert modes == dict.fromkeys(modes, (tmp_path / "new").stat().st_mode)
+    assert len(modes) == 3
+
+
 def test_document_is_readable(classifier: Classifier, tmp_path: Path) -> None:
     text = (classifier.save(tmp_path) / "model.json").read_text(encoding="utf-8")
     assert "나비" in text

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -189,7 +191,8 @@ class Classifier:
 
     def _write(self, folder: Path) -> None:
         state = {name: value.detach().cpu().contiguous() for name, value in self.network.state_dict().items()}
-        save_file(state, folder / _WEIGHTS)
+        with _readable_by_others(folder / _WEIGHTS) as path:
+            save_file(state, path)
         files = self.network.save_graph(folder) if isinstance(self.network, ImportedNetwork) else {}
         of_stages = stage_head(self.network)
         document = ModelDocument(
@@ -252,6 +255,15 @@ def load(folder: str | Path) -> Classifier:
     )
 
 
+@contextmanager
+def _readable_by_others(path: Path) -> Iterator[Path]:
+    """Give a file the permissions of a new one: safetensors writes files that only their owner may read."""
+    path.touch()
+    mode = path.stat().st_mode
+    yield path
+    path.chmod(mode)
+
+
 def _load_state(path: Path, digest: str) -> dict[str, Tensor]:
     _check_digest(path, digest)
     try:
@@ -262,7 +274,8 @@ def _load_state(path: Path, digest: str) -> dict[str, Tensor]:
 
 
 def _save_ood_detector(detector: OODDetector, folder: Path) -> str:
-    save_arrays(detector.as_arrays(), folder / _OOD_DETECTOR)
+    with _readable_by_others(folder / _OOD_DETECTOR) as path:
+        save_arrays(detector.as_arrays(), path)
     return file_checksum(folder / _OOD_DETECTOR)
 
 
