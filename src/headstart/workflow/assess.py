@@ -42,10 +42,10 @@ __all__ = ["Assessment", "assess", "calibrate"]
 
 _SPLIT_NAMES = {"train": "cross-validation"}
 _NOTES = {
-    "validation": "These images were not trained on. What to train, the L2 penalty and the stages are chosen on them, "
-    "so each image is evaluated with what the other nine tenths choose; only the best epoch of a fine-tuned network is "
-    "chosen on all. A solved head is then solved once more with these images, unless --no-refit: the figures are those "
-    "of the head before.",
+    "validation": "These images were not trained on. What to train, the L2 penalty, the stages and the kernel are "
+    "chosen on them, so each image is evaluated with what the other nine tenths choose; only the best epoch of a "
+    "fine-tuned network is chosen on all. A solved head is then solved once more with these images, unless --no-refit: "
+    "the figures are those of the head before.",
     "test": "These images were neither trained on nor used for any choice.",
     "train": "There are few images: each was predicted by a head that was solved without it (5-fold cross-validation). "
     "The L2 penalty and the stages by which an image is judged were chosen by the images of the other folds.",
