@@ -295,7 +295,7 @@ def test_history_records_are_complete() -> None:
     assert seen == [replace(record, chosen=False) for record in history]
     for epoch, record in enumerate(history, 1):
         unset = {name for name, value in asdict(record).items() if value in (None, "")}
-        assert unset == {"trial", "val_balanced_loss", "l2", "prior", "stages"}
+        assert unset == {"trial", "val_balanced_loss", "l2", "prior", "stages", "kernel"}
         assert (record.stage, record.epoch) == ("finetune", epoch)
         assert 0 <= record.accuracy <= 1
         assert record.seconds >= 0
