@@ -1,11 +1,11 @@
-"""What the pooled stages of the network gain as features of the head, beside the last ones.
+"""What the pooled stages of the network gain as features of the head, beside the last ones, and what a kernel gains.
 
     python -m benchmarks.accuracy.stages [--data trash6 dogs120] [--seeds 5] [--quick]
 
 Heads on the same features of the default network: three fifths of the images to train on, a fifth that chooses the L2
 penalty, the prior, the stages, their weight and the temperature. Figures are of the last fifth, which takes part in no
-choice. The pretrained head is left out, except in the data set "dogs120, pretrained head". Seconds are of solving
-alone, with the features computed before.
+choice. The pretrained head is left out, except in the data set "dogs120, pretrained head". Without a kernel but for the
+last row, which is what ``headstart fit`` does. Seconds are of solving alone, with the features computed before.
 """
 
 from __future__ import annotations
@@ -17,15 +17,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.datasets import labeled_images
+from benchmarks.datasets import images_of
 from benchmarks.harness import Figures, earlier, empty_folder, save, spread
 
 DATA = {
     "trash6": ("trash6", False),
+    "digits": ("digits", False),
+    "few-dogs": ("few-dogs", False),
     "dogs120": ("dogs120", False),
     "dogs120, pretrained head": ("dogs120", True),
 }
-CHOICES = ("none", "late:0.5", "all:0.5", "all:1", "all:2", "auto")
+KERNEL = "auto, kernel auto"
+CHOICES = ("none", "late:0.5", "all:0.5", "all:1", "auto", KERNEL)  # of stages, without a kernel but for the last
 METRICS = ("top1", "log_loss", "ece", "seconds")
 
 
@@ -70,7 +73,8 @@ def solve(
     problem = HeadProblem(
         classes=len(classes),
         blocks=extractor.blocks,
-        stages=stages,
+        stages="auto" if stages == KERNEL else stages,
+        kernel="auto" if stages == KERNEL else "none",
         pretrained=extractor.pretrained_prior(classes, *splits["train"]) if pretrained else None,
         precision=extractor.training_precision,
     )
@@ -82,7 +86,8 @@ def solve(
     probabilities = apply_temperature(found.head.logits(test[0]).numpy(), temperature)
     evaluation = evaluate(test[1].numpy(), probabilities, classes, split="test")
     figures = {name: getattr(evaluation, name).value for name in ("top1", "log_loss", "ece")}
-    return {**figures, "seconds": seconds, "prior": found.prior, "l2": found.l2, "stages": found.stages}
+    chosen = {"prior": found.prior, "l2": found.l2, "stages": found.stages, "kernel": found.kernel}
+    return {**figures, "seconds": seconds, **chosen}
 
 
 def main() -> None:
@@ -100,7 +105,7 @@ def main() -> None:
         data, pretrained = DATA[title]
         runs: dict[str, list[Figures]] = defaultdict(list)
         for seed in range(given.seeds):
-            splits, extractor, classes = compute_features(labeled_images(data), seed, store)
+            splits, extractor, classes = compute_features(images_of(data), seed, store)
             for stages in CHOICES:
                 runs[stages].append(solve(splits, extractor, classes, stages, pretrained=pretrained))
                 print(title, seed, stages, runs[stages][-1], flush=True)
@@ -108,7 +113,7 @@ def main() -> None:
             "images": len(splits["test"][1]),
             **{
                 stages: {metric: spread([each[metric] for each in found]) for metric in METRICS}
-                | {"chosen": [each["stages"] for each in found]}
+                | {"chosen": [" ".join(filter(None, [each["stages"], each["kernel"]])) for each in found]}
                 for stages, found in runs.items()
             },
         }

@@ -25,7 +25,7 @@ from typing import Any
 
 import numpy as np
 from benchmarks.accuracy.stages import compute_features
-from benchmarks.datasets import labeled_images
+from benchmarks.datasets import images_of
 from benchmarks.harness import Figures, earlier, empty_folder, save, spread
 
 DATA = ("trash6", "dogs120", "few-dogs", "digits")
@@ -33,38 +33,6 @@ SECOND = "tf_efficientnet_lite2"
 LANDMARKS = 1000  # of the Nyström approximation
 METRICS = ("top1", "log_loss", "ece", "seconds")
 Split = tuple[Any, np.ndarray]  # logits of the validation images and their targets, or of the test images
-
-
-def few_dogs() -> list[tuple[Path, str]]:
-    """Twelve images of each breed, about seven of which are trained on."""
-    count: dict[str, int] = defaultdict(int)
-    kept = []
-    for path, label in labeled_images("dogs120"):
-        count[label] += 1
-        if count[label] <= 12:
-            kept.append((path, label))
-    return kept
-
-
-def digits(folder: Path) -> list[tuple[Path, str]]:
-    """The 1,797 digits of scikit-learn, as PNG files."""
-    from PIL import Image
-    from sklearn.datasets import load_digits
-
-    made = []
-    bunch = load_digits()
-    for number, (pixels, label) in enumerate(zip(bunch.images, bunch.target, strict=True)):
-        path = folder / f"{number}.png"
-        Image.fromarray((pixels * 15.9).astype(np.uint8)).resize((96, 96), Image.Resampling.BICUBIC).save(path)
-        made.append((path, str(label)))
-    return made
-
-
-def images_of(data: str) -> list[tuple[Path, str]]:
-    """Images and labels."""
-    if data == "few-dogs":
-        return few_dogs()
-    return digits(empty_folder("variants-digits")) if data == "digits" else labeled_images(data)
 
 
 def figures_of(validation: Split, test: Split, classes: tuple[str, ...], seconds: float) -> Figures:
@@ -96,7 +64,7 @@ def solve(splits: dict[str, Any], blocks: tuple[int, ...], classes: int, stages:
 
     start = time.monotonic()
     found = head_solver("lbfgs").fit(
-        splits["train"], splits["validation"], HeadProblem(classes=classes, blocks=blocks, stages=stages)
+        splits["train"], splits["validation"], HeadProblem(classes=classes, blocks=blocks, stages=stages, kernel="none")
     )
     seconds = time.monotonic() - start
     validation = found.validation_logits.numpy(), splits["validation"][1].numpy()

@@ -139,7 +139,7 @@ def stages(result: Figures) -> list[str]:
     rows = [
         [
             f"{name}, {found['images']:,} images",
-            choice if choice != "auto" else f"auto: {', '.join(each['chosen'])}",
+            choice if "auto" not in choice else f"{choice}: {', '.join(each['chosen'])}",
             *metrics(each),
             figure(each["seconds"]),
         ]
@@ -149,7 +149,7 @@ def stages(result: Figures) -> list[str]:
         if choice != "images"
     ]
     return [
-        *heading("Pooled stages as features of the head", result),
+        *heading("Pooled stages as features of the head, and a kernel", result),
         *table(["test split", "stages", "accuracy", "log-loss", "ECE", "seconds"], rows),
     ]
 
