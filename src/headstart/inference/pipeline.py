@@ -7,11 +7,11 @@ evaluation of a fit uses as well.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,7 @@ from headstart.data.manifest import Manifest
 from headstart.data.readers import choose_decoder, view_reader
 from headstart.data.spec import InputSpec
 from headstart.data.views import Views
+from headstart.errors import SettingsError
 from headstart.evaluate import OODDetector
 from headstart.events import Events
 from headstart.execution import open_executor
@@ -34,7 +35,7 @@ from headstart.inference.engine import Engine, Images, check_int8, choose_batch_
 from headstart.inference.forked import adapt_to_fork
 from headstart.inference.network import NetworkOutputs, mean_outputs, network_outputs
 from headstart.inference.quantization import Calibration, choose_calibration
-from headstart.inference.results import InferenceResult, PredictionSetRule, softmax
+from headstart.inference.results import InferenceResult, PredictionSetRule, concatenate_results, softmax
 from headstart.models.cut import Cut, cut
 
 __all__ = ["Decision", "InferencePipeline"]
@@ -124,7 +125,20 @@ class InferencePipeline:
                 advance(len(batch.rows) + len(batch.problems))
         # Without a readable image, a result for no image.
         results = results or [self.decision.decide(NetworkOutputs(np.empty((0, self.classes), np.float32), None))]
-        return _concatenate(results, problems)
+        return concatenate_results(results, problems)
+
+    def infer_views(self, views: NDArray[np.uint8], *, settings: EngineSettings | None = None) -> InferenceResult:
+        """Run the network on evaluation views, (B, H, W, 3), for a server, which decodes images itself.
+
+        :param settings: ``extract_batch_size`` is the size of the batches that the engine runs.
+        :raises SettingsError: a setting is invalid, or the device, engine or precision is not available.
+        """
+        settings = settings or EngineSettings()
+        settings.check()
+        if settings.precision == "int8":
+            raise SettingsError("precision int8 is calibrated on images, and there are none yet: choose another one")
+        adapt_to_fork()
+        return self.decision.decide(self._with_flip(self._open_view(settings, None))(views))
 
     def _decided(
         self, batches: Iterable[Views], run: Run, *, threads: int
@@ -156,7 +170,9 @@ class InferencePipeline:
         elif len(manifest) < _SMALL_JOB and settings.engine == "auto":
             largest = choose_batch_size(settings.extract_batch_size, settings.device)
             settings = replace(settings, engine="torch", extract_batch_size=min(largest, max(len(manifest), 1)))
-        run = self._open_view(settings, calibration)
+        return self._with_flip(self._open_view(settings, calibration))
+
+    def _with_flip(self, run: Run) -> Run:
         if not self.tta_flip:
             return run
         return lambda images: mean_outputs([run(images), run(_flipped(images))])
@@ -216,17 +232,3 @@ class InferencePipeline:
 
 def _flipped(images: Images) -> Images:
     return images.flip(2) if isinstance(images, Tensor) else np.ascontiguousarray(images[:, :, ::-1])
-
-
-def _concatenate(results: Sequence[InferenceResult], problems: Sequence[tuple[int, str]]) -> InferenceResult:
-    def joined(arrays: Sequence[NDArray[Any] | None]) -> NDArray[Any] | None:
-        present = [array for array in arrays if array is not None]
-        return np.concatenate(present) if present else None
-
-    return InferenceResult(
-        np.concatenate([result.probabilities for result in results]),
-        joined([result.prediction_sets for result in results]),
-        joined([result.ood_score for result in results]),
-        joined([result.out_of_distribution for result in results]),
-        tuple(problems),
-    )

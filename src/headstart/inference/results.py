@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 from annotated_types import Ge, Gt, Le
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from headstart.evaluate import prediction_sets
 
-__all__ = ["InferenceResult", "PredictionSetRule", "set_names", "softmax"]
+__all__ = ["InferenceResult", "PredictionSetRule", "concatenate_results", "set_names", "softmax"]
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,29 @@ class InferenceResult:
     ood_score: NDArray[np.float64] | None = None  # (N,), see OODDetector; None without a detector or embeddings
     out_of_distribution: NDArray[np.bool_] | None = None  # (N,), whether the score is above the threshold
     problems: tuple[tuple[int, str], ...] = ()  # (row, reason) of unreadable images
+
+
+def concatenate_results(
+    results: Sequence[InferenceResult], problems: Sequence[tuple[int, str]] = ()
+) -> InferenceResult:
+    """One result for the images of one or more results, in order; ``problems`` replace theirs.
+
+    >>> one = InferenceResult(np.array([[0.3, 0.7]], np.float32))
+    >>> concatenate_results([one, one]).probabilities.shape
+    (2, 2)
+    """
+
+    def joined(arrays: Sequence[NDArray[Any] | None]) -> NDArray[Any] | None:
+        present = [array for array in arrays if array is not None]
+        return np.concatenate(present) if present else None
+
+    return InferenceResult(
+        np.concatenate([result.probabilities for result in results]),
+        joined([result.prediction_sets for result in results]),
+        joined([result.ood_score for result in results]),
+        joined([result.out_of_distribution for result in results]),
+        tuple(problems),
+    )
 
 
 def set_names(

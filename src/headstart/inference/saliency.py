@@ -1,0 +1,154 @@
+"""Where the network looked: what each position of its last map contributes to the score of a class.
+
+The contribution of a position is gradient × activation, summed over the channels. Where the head is one linear layer on
+the mean of the map, that is the class activation map (Zhou, Khosla, Lapedriza, Oliva and Torralba, Learning deep
+features for discriminative localization, CVPR 2016, arXiv:1512.04150): the contributions and the bias add up to the
+score, which is checked for each image. Otherwise, for example where pooled stages go into the head as well, it is the
+part of the score that depends on the last map in first order. In a transformer whose head is given the class token, it
+is taken at the input of the last attention, where the patches still reach the class token.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor, fx, nn
+
+from headstart.data.spec import InputSpec
+from headstart.inference.engine import Normalized
+from headstart.models.importers.graphs import ImportedNetwork
+from headstart.models.trace import Trace, TracingError, trace
+
+__all__ = ["Saliency", "SaliencyMapper", "highlight"]
+
+_TOLERANCE = 1e-3  # of the sum of the contributions, relative to the largest logit
+_DIMMEST = 0.2  # brightness of what contributes nothing
+
+
+@dataclass(frozen=True)
+class Saliency:
+    """What each position of an image's view contributes to the score (logit) of a class."""
+
+    contributions: NDArray[np.float32]  # (h, w), a coarse grid over the view; negative ones speak against the class
+    method: Literal["class activation map", "gradient times activation"]  # the former is exact
+
+
+@dataclass
+class SaliencyMapper:
+    """Finds where a network looked. Threads must not share one.
+
+    >>> from headstart.models.backbone import build
+    >>> spec = InputSpec(height=64, width=64)
+    >>> mapper = SaliencyMapper(build("test_resnet", classes=10).eval(), spec)
+    >>> mapper.explain(np.full((64, 64, 3), 99, np.uint8), 0).method
+    'class activation map'
+    """
+
+    network: nn.Module  # in evaluation mode, on the CPU
+    spec: InputSpec
+    _trace: Trace | None = field(init=False, repr=False)
+    _at: fx.Node | None = field(init=False, default=None, repr=False)  # where the map was found for an earlier image
+
+    def __post_init__(self) -> None:
+        try:
+            shape = (3, self.spec.height, self.spec.width)
+            self._trace = None if isinstance(self.network, ImportedNetwork) else trace(self.network, shape)
+        except TracingError:
+            self._trace = None
+
+    def explain(self, view: NDArray[np.uint8], target: int) -> Saliency | None:
+        """The contributions to the score of a class, by its index.
+
+        :param view: the evaluation view of an image, (H, W, 3).
+        :returns: None if the operations of the network are not known, or none of its maps is two-dimensional.
+        """
+        if self._trace is None:
+            return None
+        values = _run(self._trace, Normalized(nn.Identity(), self.spec)(torch.from_numpy(view[None].copy())))
+        for node in [self._at] if self._at is not None else self._candidates(values):
+            logits, activation, gradient = _gradient(self._trace, values, node, target)
+            contributions = self._on_grid(activation * gradient)
+            if contributions is not None and contributions.any():
+                self._at = node
+                is_sum = self._is_sum(float((activation * gradient).sum()), logits, target)
+                return Saliency(contributions, "class activation map" if is_sum else "gradient times activation")
+        return None
+
+    def _candidates(self, values: dict[fx.Node, Any]) -> Iterator[fx.Node]:
+        """The operations whose results are maps of the network's features, from the last on."""
+        for node in reversed(values):
+            value = values[node]
+            if isinstance(value, Tensor) and value.is_floating_point() and self._on_grid(value) is not None:
+                yield node
+
+    def _on_grid(self, values: Tensor) -> NDArray[np.float32] | None:
+        """The sum over the channels, (h, w), of maps (1, C, h, w) or (1, h, w, C), or of tokens (1, N, C)."""
+        width, shape = int(self.network.num_features), tuple(values.shape)  # type: ignore[arg-type]
+        if len(shape) == 4 and shape[0] == 1 and width in (shape[1], shape[3]):
+            summed = values.sum(1 if shape[1] == width else 3)[0]
+        elif len(shape) == 3 and shape[0] == 1 and shape[2] == width:
+            rows, columns = getattr(getattr(self.network, "patch_embed", None), "grid_size", (0, 0))
+            if rows * columns == 0 or shape[1] < rows * columns:
+                return None
+            summed = values.sum(2)[0, shape[1] - rows * columns :].reshape(rows, columns)  # without prefix tokens
+        else:
+            return None
+        return np.asarray(summed, np.float32) if min(summed.shape) > 1 else None
+
+    def _is_sum(self, contributions: float, logits: Tensor, target: int) -> bool:
+        """Whether the contributions of all positions and the bias of the head add up to the score."""
+        head = self.network.get_classifier()  # type: ignore[operator]
+        if not isinstance(head, nn.Linear):
+            return False
+        bias = 0.0 if head.bias is None else float(head.bias[target].detach())
+        return abs(contributions + bias - float(logits[target])) <= _TOLERANCE * float(logits.abs().max())
+
+
+def highlight(view: NDArray[np.uint8], contributions: NDArray[np.float32]) -> Image.Image:
+    """The view, as bright as its positions contribute to the class, and dim elsewhere: no colors to be told apart.
+
+    :param view: (H, W, 3).
+
+    >>> highlight(np.full((4, 4, 3), 200, np.uint8), np.array([[1, 0], [0, 0]], np.float32)).getpixel((0, 0))
+    (200, 200, 200)
+    """
+    positive = np.maximum(contributions, 0)
+    scaled = np.asarray(positive / max(float(positive.max()), np.finfo(np.float32).tiny), np.float32)
+    size = (view.shape[1], view.shape[0])
+    smooth = np.clip(np.asarray(Image.fromarray(scaled).resize(size, Image.Resampling.BICUBIC)), 0, 1)
+    return Image.fromarray((view * (_DIMMEST + (1 - _DIMMEST) * smooth[..., None])).round().astype(np.uint8))
+
+
+def _run(traced: Trace, image: Tensor) -> dict[fx.Node, Any]:
+    """The result of each operation for one image."""
+    interpreter = fx.Interpreter(traced.network, garbage_collect_values=False, graph=traced.graph)
+    with torch.no_grad():
+        interpreter.run(image)
+    return dict(interpreter.env)
+
+
+def _gradient(traced: Trace, values: dict[fx.Node, Any], node: fx.Node, target: int) -> tuple[Tensor, Tensor, Tensor]:
+    """The logits (C,), what an operation results in, and the gradient of a logit with respect to it.
+
+    Only what follows the operation runs again.
+    """
+    activation = values[node].detach().clone().requires_grad_()
+    interpreter = fx.Interpreter(traced.network, garbage_collect_values=False, graph=traced.graph)
+    interpreter.env = {**values, node: activation}
+    following = {node}
+    with torch.enable_grad():
+        for each in traced.graph.nodes:
+            if following.intersection(each.all_input_nodes):
+                following.add(each)
+                interpreter.env[each] = interpreter.run_node(each)
+        (end,) = (each for each in traced.graph.nodes if each.op == "output")
+        logits = interpreter.env[end.args[0]][0]
+        (gradient,) = torch.autograd.grad(logits[target], activation, allow_unused=True)
+    activation = activation.detach()
+    return logits.detach(), activation, torch.zeros_like(activation) if gradient is None else gradient

@@ -1,0 +1,112 @@
+"""The nearest training images of a fitted classifier, from the feature store: nothing is computed for them anew."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headstart import paths
+from headstart.artifacts.classifier import Classifier
+from headstart.data.manifest import Manifest
+from headstart.errors import HeadstartError
+from headstart.evaluate.schema import read_run_info
+from headstart.features.table import FeatureStore, FeatureTable
+from headstart.inference.neighbors import Embedder, NearestImages
+from headstart.models.backbone import digest
+
+__all__ = ["Neighbor", "TrainingImages", "open_training_images"]
+
+_MAX_BYTES = 1 << 29  # of stored rows, which are in memory while their vectors are taken from them
+
+
+@dataclass(frozen=True)
+class Neighbor:
+    """A training image near an image."""
+
+    uri: str
+    label: str
+    cosine: float  # of the angle between their features: 1 if these are the same
+
+
+@dataclass(frozen=True)
+class TrainingImages:
+    """The training images of a run whose features are stored."""
+
+    embedder: Embedder
+    dtype: str  # of the stored rows
+    index: NearestImages
+    uris: tuple[str, ...]
+    labels: tuple[str, ...]
+
+    def nearest(self, view: NDArray[np.uint8], k: int) -> list[Neighbor]:
+        """The ``k`` nearest training images, nearest first.
+
+        :param view: the evaluation view of an image, (H, W, 3).
+        """
+        vector = self.embedder.of_view(view, self.dtype)
+        if vector is None:
+            return []
+        return [Neighbor(self.uris[row], self.labels[row], cosine) for row, cosine in self.index.nearest(vector, k)]
+
+
+def open_training_images(run: Path, classifier: Classifier) -> TrainingImages | None:
+    """Read the features of a run's training images from the store that its fit used.
+
+    :returns: None if the folder is no run, its features are not stored any more, or they take more than 512 MB.
+    """
+    try:
+        info = read_run_info(run / "settings.json")
+        manifest = Manifest.read(run / "manifest.parquet").usable
+        cache_dir = info.settings.get("cache_dir")
+        embedder = Embedder(classifier.network, classifier.pipeline.parts, classifier.spec)
+        return _read(manifest, embedder, paths.features(cache_dir), classifier.model)
+    except (HeadstartError, OSError):
+        return None
+
+
+def _read(manifest: Manifest, embedder: Embedder, folder: Path, model: str) -> TrainingImages | None:
+    if embedder.parts.at_image or not folder.is_dir():
+        return None
+    hashes, splits, labels = manifest.hashes, manifest.splits, manifest.labels
+    trained = [row for row, split in enumerate(splits) if split == "train" and labels[row] is not None and hashes[row]]
+    wanted = [str(hashes[row]) for row in trained]
+    tables = [each for each in FeatureStore(folder).tables() if each.space.model == model and _suits(each, embedder)]
+    best = min(tables, key=lambda table: len(table.missing(wanted)), default=None)
+    if best is None:
+        return None
+    missing = set(best.missing(wanted))
+    kept = [row for row in trained if hashes[row] not in missing]
+    if not kept:
+        return None
+    rows = best.rows([str(hashes[row]) for row in kept])
+    if rows.nbytes > _MAX_BYTES:
+        return None
+    vectors = embedder.of_rows(rows.take(np.arange(len(kept))))
+    if vectors is None:
+        return None
+    uris = manifest.uris
+    return TrainingImages(
+        embedder,
+        best.space.dtype,
+        NearestImages(vectors),
+        tuple(uris[row] for row in kept),
+        tuple(str(labels[row]) for row in kept),
+    )
+
+
+def _suits(table: FeatureTable, embedder: Embedder) -> bool:
+    """Whether the rows of a table are those of the classifier's own frozen part."""
+    space, parts = table.space, embedder.parts
+    if space.spec != embedder.spec or space.weights != digest(parts.prefix):
+        return False
+    if embedder.stores_vectors:  # what the classifier does not use of the pooled stages is stored all the same
+        return _base(space.cut) == _base(parts.name) and space.shape[0] >= parts.feature_shape[0]
+    return space.cut == parts.name and space.shape == parts.row_shape
+
+
+def _base(cut: str) -> str:
+    """The name of a cut without the pooled stages that are stored beside it."""
+    return cut.partition("+")[0]
