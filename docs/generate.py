@@ -38,6 +38,7 @@ MEASURED = DOCS.parent / "benchmarks" / "results" / "speed" / "tutorial.json"
 
 COMMANDS = {
     "Fit and predict": ("fit", "predict", "evaluate", "report"),
+    "Serve": ("serve",),
     "Look at images": ("check", "info", "show"),
     "Choose and understand a network": ("rank", "models", "summary", "verify-input"),
     "Published data sets": ("data",),

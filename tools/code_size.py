@@ -31,6 +31,7 @@ READS_JSON: Mapping[str, str] = {
     "src/headstart/report/sections/confusion_matrix.py": "options of matplotlib",
     "src/headstart/report/sections/reliability.py": "options of matplotlib",
     "src/headstart/report/sections/uncertainty.py": "options of matplotlib",
+    "src/headstart/serve/openapi.py": "writes parts of the OpenAPI document",
     "src/headstart/workflow/verify_input.py": "option values of InputSpec.changed",
 }
 """Files that may use ``dict[str, Any]``, each with the reason."""

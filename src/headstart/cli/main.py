@@ -23,6 +23,7 @@ from headstart.cli.fit import fit
 from headstart.cli.models import models, rank, summary
 from headstart.cli.predict import evaluate, predict, verify_input
 from headstart.cli.report import report
+from headstart.cli.serve import serve
 from headstart.errors import HeadstartError, SettingsError
 from headstart.files import reason_of
 
@@ -100,5 +101,20 @@ def cli() -> None:
     """Transfer learning for image classification in which what is frozen is computed once."""
 
 
-for _command in (info, show, check, fit, predict, evaluate, verify_input, report, models, summary, rank, data, cache):
+for _command in (
+    info,
+    show,
+    check,
+    fit,
+    predict,
+    evaluate,
+    verify_input,
+    report,
+    serve,
+    models,
+    summary,
+    rank,
+    data,
+    cache,
+):
     cli.add_command(_command)

@@ -16,6 +16,7 @@ from headstart.config import (
     InputSettings,
     Option,
     ReadSettings,
+    ServeSettings,
     Settings,
     options_of,
 )
@@ -46,7 +47,7 @@ RUN = click.argument("run")
 
 Command = Callable[..., Any]
 _Settings = TypeVar("_Settings", bound=Settings)
-_KINDS = (ReadSettings, ImageNetV2Settings, EngineSettings, InputSettings, FitSettings)
+_KINDS = (ReadSettings, ImageNetV2Settings, EngineSettings, InputSettings, FitSettings, ServeSettings)
 
 
 class GroupedCommand(click.Command):

@@ -4,6 +4,7 @@ from headstart.config.fine_tuning import FineTuningSettings
 from headstart.config.options import GROUPS, Option, Settings, options_of, parse_duration
 from headstart.config.reading import ReadSettings
 from headstart.config.recipes import QUALITIES, RECIPES
+from headstart.config.serving import ServeSettings
 from headstart.config.settings import EngineSettings, FitSettings, ImageNetV2Settings, InputSettings
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "InputSettings",
     "Option",
     "ReadSettings",
+    "ServeSettings",
     "Settings",
     "options_of",
     "parse_duration",

@@ -1,0 +1,65 @@
+"""``headstart serve``."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import click
+
+from headstart.cli.options import RUN, GroupedCommand, parse, settings_options
+from headstart.config import EngineSettings, InputSettings, ServeSettings
+from headstart.errors import SettingsError
+
+__all__ = ["serve"]
+
+_PACKAGES = ("fastapi", "uvicorn", "python_multipart", "prometheus_client", "httptools")
+_ENGINE = ("device", "precision", "engine", "value_range")
+
+
+@click.command(cls=GroupedCommand)
+@RUN
+@settings_options(ServeSettings)
+@click.option(
+    "--allow-paths",
+    metavar="FOLDER",
+    type=Path,
+    help="Let JSON requests name files below this folder of the server. Links that lead out of it are not followed.",
+)
+@click.option(
+    "--token-file",
+    metavar="FILE",
+    type=Path,
+    help="File with the token that requests need.  [default: HEADSTART_TOKEN; else, where one is needed, a new one is "
+    "printed]",
+)
+@click.option(
+    "--allow-host",
+    "hosts",
+    metavar="NAME",
+    multiple=True,
+    help="Further name by which the server may be asked for, for example that of a proxy before it. Can be repeated.",
+)
+@settings_options(EngineSettings, only=_ENGINE)
+@settings_options(InputSettings)
+def serve(run: str, allow_paths: Path | None, token_file: Path | None, hosts: tuple[str, ...], **given: Any) -> None:
+    """Serve RUN as a web page and an HTTP API.
+
+    RUN is a run folder, or the name or file of a pretrained network.
+    """
+    missing = [name for name in _PACKAGES if find_spec(name) is None]
+    if missing:
+        raise SettingsError(f'headstart serve needs {", ".join(missing)}: run "pip install headstart[serve]"')
+    settings = parse({name: value for name, value in given.items() if name not in _ENGINE}, ServeSettings)
+    engine = parse({name: given[name] for name in _ENGINE}, EngineSettings)
+    input_settings = parse(given, InputSettings)
+    from headstart.serve.server import open_server
+
+    server = open_server(run, settings, engine, input_settings, paths=allow_paths, token_file=token_file, hosts=hosts)
+    if server.new_token is not None:
+        click.echo(f"token: {server.new_token}", err=True)
+        click.echo(f"sign in at {server.url}?token={server.new_token}", err=True)
+    click.echo(f"serving {run} at {server.url} (stop with Ctrl-C)", err=True)
+    server.serve()
+    click.echo("stopped", err=True)

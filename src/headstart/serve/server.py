@@ -1,0 +1,186 @@
+"""Starting and stopping: the socket, one process or several, and their signals."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+import tempfile
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import uvicorn
+from starlette.types import ASGIApp
+from uvicorn.config import STARTUP_FAILURE
+from uvicorn.supervisors import Multiprocess
+
+from headstart.config import EngineSettings, InputSettings, ServeSettings
+from headstart.errors import HeadstartError, RunError, SettingsError
+from headstart.execution import available_cores
+from headstart.files import reason_of
+from headstart.serve.access import Access, allowed_hosts, choose_token, is_loopback
+from headstart.serve.metrics import MULTIPROCESS_FOLDER
+
+__all__ = ["Server", "open_server"]
+
+_CORES_PER_WORKER = 8
+"""One process keeps some cores busy, since the network runs on all of them: benchmarks/speed/serve.py."""
+
+_BACKLOG = 1024  # connections that the system holds while all are busy
+_CONNECTIONS = 1000  # at once per process; further ones are answered with status 503
+
+
+@dataclass(frozen=True)
+class Server:
+    """A server that is about to start; its socket listens already."""
+
+    run: str
+    settings: ServeSettings
+    engine: EngineSettings
+    input: InputSettings
+    access: Access
+    paths: Path | None
+    new_token: str | None  # made for this start: the person has to be told
+    socket: socket.socket
+
+    @property
+    def url(self) -> str:
+        """The address of the page."""
+        host, port = self.socket.getsockname()[:2]
+        return f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
+
+    @property
+    def workers(self) -> int:
+        """The number of processes."""
+        return self.settings.workers or max(1, available_cores() // _CORES_PER_WORKER)
+
+    def serve(self) -> None:
+        """Serve until SIGTERM or Ctrl-C, and finish what has begun.
+
+        :raises HeadstartError: the classifier cannot be opened.
+        """
+        open_app = partial(
+            _open_app, self.run, self.settings, self.engine, self.input, self.access, self.paths, self.workers
+        )
+        with self.socket:
+            if self.workers == 1:
+                with suppress(KeyboardInterrupt):  # which the signal raises once more at the end
+                    uvicorn.Server(self._config(open_app())).run(sockets=[self.socket])
+                return
+            with tempfile.TemporaryDirectory(prefix="headstart-") as folder:
+                os.environ[MULTIPROCESS_FOLDER] = folder
+                config = self._config(partial(_open_in_worker, open_app), factory=True)
+                supervisor = Multiprocess(config, sockets=[self.socket])
+                with suppress(KeyboardInterrupt):
+                    supervisor.run()
+                if any(process.exitcode == STARTUP_FAILURE for process in supervisor.processes):
+                    raise RunError(f"{self.run}: cannot be served; the reason is above")
+
+    def _config(self, app: ASGIApp | Callable[[], ASGIApp], *, factory: bool = False) -> uvicorn.Config:
+        return uvicorn.Config(
+            app,
+            factory=factory,
+            workers=self.workers,
+            access_log=False,
+            log_level="warning",
+            server_header=False,
+            ws="none",
+            lifespan="on",
+            backlog=_BACKLOG,
+            limit_concurrency=_CONNECTIONS,
+            timeout_graceful_shutdown=int(2 * self.settings.timeout) + 5,
+            timeout_worker_healthcheck=30,
+        )
+
+
+def open_server(
+    run: str,
+    settings: ServeSettings,
+    engine: EngineSettings,
+    input_settings: InputSettings,
+    *,
+    paths: Path | None = None,
+    token_file: Path | None = None,
+    hosts: tuple[str, ...] = (),
+) -> Server:
+    """Check the settings and listen; requests wait until :meth:`Server.serve`.
+
+    :param paths: the folder below which a JSON request may name files.
+    :param hosts: further names by which the server may be asked for.
+    :raises SettingsError: a setting is invalid, the folder is missing, or the address is in use.
+    """
+    settings.check()
+    if engine.precision == "int8":
+        raise SettingsError(
+            "--precision int8 is calibrated on images, which a server does not have: choose another one"
+        )
+    if paths is not None and not paths.is_dir():
+        raise SettingsError(f"--allow-paths {paths}: no such folder")
+    loopback = is_loopback(settings.host)
+    if settings.neighbors is None:
+        settings = replace(settings, neighbors=loopback)
+    token, is_new = choose_token(token_file, needed=not loopback)
+    access = Access(token, allowed_hosts(settings.host, tuple(name.lower() for name in hosts)))
+    listening = _listen(settings.host, settings.port)
+    return Server(run, settings, engine, input_settings, access, paths, token if is_new else None, listening)
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listening = socket.socket(family, kind, protocol)
+    except OSError as failure:
+        raise SettingsError(f"--host {host}: no such address ({reason_of(failure)})") from failure
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind(address)
+        listening.listen(_BACKLOG)  # otherwise a second server would bind as well, and fail only when it listens
+    except OSError as failure:
+        listening.close()
+        raise SettingsError(
+            f"cannot listen on {host}, port {port} ({reason_of(failure)}): choose another one with --port, "
+            "or any free one with --port 0"
+        ) from failure
+    listening.set_inheritable(True)
+    return listening
+
+
+def _open_app(
+    run: str,
+    settings: ServeSettings,
+    engine: EngineSettings,
+    input_settings: InputSettings,
+    access: Access,
+    paths: Path | None,
+    workers: int,
+) -> ASGIApp:
+    _share_cores(workers)
+    from headstart.serve.app import create_app
+    from headstart.serve.service import Service
+    from headstart.workflow.predict import open_classifier
+
+    classifier = open_classifier(run, input_settings)
+    folder = Path(run) if Path(run).is_dir() else None
+    service = Service(classifier, settings, engine, run=folder)
+    return create_app(service, access, paths=paths, run=folder)
+
+
+def _open_in_worker(open_app: Callable[[], ASGIApp]) -> ASGIApp:
+    """Open the application in a process that is started again if it ends, unless it says that this is no use."""
+    try:
+        return open_app()
+    except HeadstartError as error:
+        sys.stderr.write(f"error: {error}\n")
+        sys.exit(STARTUP_FAILURE)
+
+
+def _share_cores(workers: int) -> None:
+    """Give each of several processes its part of the cores: the threads of all would wait for each other otherwise."""
+    if workers == 1:
+        return
+    import torch
+
+    torch.set_num_threads(max(1, available_cores() // workers))
