@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import socket
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import uvicorn
 from PIL import Image
 from skimage import data
 from starlette.testclient import TestClient
@@ -94,3 +97,19 @@ def client(classifier: hs.Classifier, fitted_run: Path) -> Iterator[TestClient]:
     with TestClient(app, base_url=HOST) as made:
         assert service.ready.wait(60)
         yield made
+
+
+@pytest.fixture(scope="module")
+def live(classifier: hs.Classifier, fitted_run: Path) -> Iterator[str]:
+    """The address of the application behind a real socket, ready."""
+    settings = ServeSettings(neighbors=True, max_pixels=10_000_000)
+    service = Service(classifier, settings, EngineSettings(engine="torch"), run=fitted_run)
+    app = create_app(service, Access(None, allowed_hosts("127.0.0.1", ())), run=fitted_run)
+    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False, ws="none", lifespan="on"))
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        thread = threading.Thread(target=lambda: server.run(sockets=[listening]))
+        thread.start()
+        assert service.ready.wait(60)
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+        server.should_exit = True
+        thread.join()
