@@ -27,7 +27,7 @@ from headstart.serve.metrics import MULTIPROCESS_FOLDER
 __all__ = ["Server", "open_server"]
 
 _CORES_PER_WORKER = 8
-"""One process keeps some cores busy, since the network runs on all of them: benchmarks/speed/serve.py."""
+"""The network and the decoders of one process use all cores; only Python's own part of a request is on one of them."""
 
 _BACKLOG = 1024  # connections that the system holds while all are busy
 _CONNECTIONS = 1000  # at once per process; further ones are answered with status 503
@@ -85,7 +85,7 @@ class Server:
             factory=factory,
             workers=self.workers,
             access_log=False,
-            log_level="warning",
+            log_level="error",  # not of each request that is no HTTP
             server_header=False,
             ws="none",
             lifespan="on",
