@@ -26,6 +26,8 @@ def test_a_token_is_asked_for(open_client: Open, make_jpeg: Make) -> None:
         assert client.post("/predict", files=files, headers={"Authorization": header}).status_code == 401
     for path in ("/", "/metrics", "/report", "/openapi.json", "/nowhere"):
         assert client.get(path).status_code == 401
+    for method in ("HEAD", "POST", "OPTIONS"):
+        assert client.request(method, "/", headers={"Accept": "text/html"}).status_code == 401
     for path in ("/healthz", "/readyz", "/static/page.css"):
         assert client.get(path).status_code == 200
     allowed = client.post("/predict", files=files, headers={"Authorization": f"Bearer {TOKEN}"})

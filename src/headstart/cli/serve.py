@@ -57,9 +57,12 @@ def serve(run: str, allow_paths: Path | None, token_file: Path | None, hosts: tu
     from headstart.serve.server import open_server
 
     server = open_server(run, settings, engine, input_settings, paths=allow_paths, token_file=token_file, hosts=hosts)
-    if server.new_token is not None:
-        click.echo(f"token: {server.new_token}", err=True)
-        click.echo(f"sign in at {server.url}?token={server.new_token}", err=True)
-    click.echo(f"serving {run} at {server.url} (stop with Ctrl-C)", err=True)
-    server.serve()
+
+    def announce() -> None:
+        if server.new_token is not None:
+            click.echo(f"token: {server.new_token}", err=True)
+            click.echo(f"sign in at {server.url}?token={server.new_token}", err=True)
+        click.echo(f"serving {run} at {server.url} (stop with Ctrl-C)", err=True)
+
+    server.serve(announce)
     click.echo("stopped", err=True)

@@ -212,7 +212,8 @@ def _add_predict(app: FastAPI, service: Service, pages: Pages, paths: Path | Non
             raise Refusal(HTTPStatus.UNPROCESSABLE_ENTITY, "explain is for one image per request")
         html = wants_html(request)
         images, too_large = await service.predict(uploads, top=top, explain=explain or (html and len(uploads) == 1))
-        if all(image.problem for image in images) and "handling=lenient" not in (prefer or ""):
+        lenient = "handling=lenient" in (prefer or "") and not html
+        if all(image.problem for image in images) and not lenient:
             raise _nothing_readable(images, too_large=too_large)
         answer = PredictResponse(model=service.classifier.model, coverage=pages.info.coverage, images=images)
         if html:

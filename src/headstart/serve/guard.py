@@ -125,7 +125,7 @@ class Guard:
                 self.access.check_origin(headers)
                 _check_size(_stated_size(headers), self.settings)
             # The page signs in by itself.
-            if scope["path"] not in OPEN and not (scope["path"] == "/" and scope["method"] in ("GET", "HEAD")):
+            if scope["path"] not in OPEN and (scope["path"], scope["method"]) != ("/", "GET"):
                 self.access.check_token(headers)
         except Refusal as refusal:
             await problem_response(refusal)(scope, body, send)

@@ -57,9 +57,10 @@ class Server:
         """The number of processes."""
         return self.settings.workers or max(1, available_cores() // _CORES_PER_WORKER)
 
-    def serve(self) -> None:
+    def serve(self, announce: Callable[[], object]) -> None:
         """Serve until SIGTERM or Ctrl-C, and finish what has begun.
 
+        :param announce: called once the classifier is open, or with several processes, before they open it.
         :raises HeadstartError: the classifier cannot be opened.
         """
         open_app = partial(
@@ -67,9 +68,12 @@ class Server:
         )
         with self.socket:
             if self.workers == 1:
+                app = open_app()
+                announce()
                 with suppress(KeyboardInterrupt):  # which the signal raises once more at the end
-                    uvicorn.Server(self._config(open_app())).run(sockets=[self.socket])
+                    uvicorn.Server(self._config(app)).run(sockets=[self.socket])
                 return
+            announce()
             with tempfile.TemporaryDirectory(prefix="headstart-") as folder:
                 os.environ[MULTIPROCESS_FOLDER] = folder
                 config = self._config(partial(_open_in_worker, open_app), factory=True)

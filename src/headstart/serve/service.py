@@ -87,11 +87,12 @@ class Service:
         self._waiting = 0  # images; of the event loop alone
 
     def warm_up(self) -> None:
-        """Make a prediction for one image and for many, so that the engines are prepared; then the service is ready."""
+        """Make a prediction for one image and for many, and prepare what explains them; then the service is ready."""
         height, width = self.spec.height, self.spec.width
         for count in (1, self._runner.batch_size):
             views = np.zeros((count, height, width, 3), np.uint8)
             self._batcher.call(lambda views=views: self._infer(views)).result()  # type: ignore[misc]
+        self._batcher.call(lambda: (self._mapper, self._training_images)).result()
         self.ready.set()
 
     def close(self) -> None:
