@@ -28,6 +28,8 @@ from headstart.config import FitSettings, InputSettings, ReadSettings, options_o
 from headstart.config.options import GROUPS, Option
 from headstart.documents import json_schema
 from headstart.evaluate.schema import EVALUATION_FORMAT, RUN_FORMAT, EpochRecord, Evaluation, RunInfo
+from headstart.export.comparison import RECORD_FORMAT, ExportRecord
+from headstart.export.metadata import EXPORT_FORMAT, ExportMetadata
 from headstart.workflow.ranking import RANKING_FORMAT, RankingDocument
 
 DOCS = Path(__file__).parent
@@ -38,7 +40,7 @@ MEASURED = DOCS.parent / "benchmarks" / "results" / "speed" / "tutorial.json"
 
 COMMANDS = {
     "Fit and predict": ("fit", "predict", "evaluate", "report"),
-    "Serve": ("serve",),
+    "Hand over": ("serve", "export"),
     "Look at images": ("check", "info", "show"),
     "Choose and understand a network": ("rank", "models", "summary", "verify-input"),
     "Published data sets": ("data",),
@@ -120,7 +122,9 @@ def formats() -> str:
     text = _filled(text, "history.jsonl", _schema(EpochRecord, None))
     text = _filled(text, "events.jsonl", _events())
     text = _filled(text, "model.json", _schema(ModelDocument, MODEL_FORMAT))
-    return _filled(text, "rank.json", _schema(RankingDocument, RANKING_FORMAT))
+    text = _filled(text, "rank.json", _schema(RankingDocument, RANKING_FORMAT))
+    text = _filled(text, "FILE.export.json", _schema(ExportRecord, RECORD_FORMAT))
+    return _filled(text, "metadata of an export", _schema(ExportMetadata, EXPORT_FORMAT))
 
 
 def _schema(kind: type[Any], version: int | None) -> list[str]:

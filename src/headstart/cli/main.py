@@ -19,6 +19,7 @@ from headstart import __version__
 from headstart.cli.cache import cache
 from headstart.cli.console import printable, safe_streams
 from headstart.cli.data import check, data, info, show
+from headstart.cli.export import export
 from headstart.cli.fit import fit
 from headstart.cli.models import models, rank, summary
 from headstart.cli.predict import evaluate, predict, verify_input
@@ -111,6 +112,7 @@ for _command in (
     verify_input,
     report,
     serve,
+    export,
     models,
     summary,
     rank,

@@ -64,7 +64,7 @@ def predict(
 ) -> None:
     """Predict the classes of IMAGES, files or folders.
 
-    RUN is a run folder, or the name or file of a pretrained network.
+    RUN is a run folder, the name or file of a pretrained network, or a file that headstart export wrote.
     """
     settings, reading = parse(given, EngineSettings), parse(given, ReadSettings)
     input_settings = parse(given, InputSettings)
@@ -74,7 +74,7 @@ def predict(
     from headstart.workflow import show
 
     events = console()
-    classifier = predicting.open_classifier(run, input_settings, events=events)
+    classifier = predicting.open_predictor(run, input_settings, events=events)
     predictions = predicting.predict(
         classifier, checking.read_all(images, reading, events=events), settings, events=events
     )
@@ -125,7 +125,7 @@ def _write_submission(predictions: Predictions, images: tuple[str, ...], sample:
 def evaluate(arguments: tuple[str, ...] | None, /, run: str, photos: str, out: Path | None, **given: Any) -> None:
     """Evaluate RUN on PHOTOS with labels, and write a report.
 
-    RUN is a run folder, or the name or file of a pretrained network.
+    RUN is a run folder, the name or file of a pretrained network, or a file that headstart export wrote.
     """
     settings, reading = parse(given, EngineSettings), parse(given, ReadSettings)
     input_settings = parse(given, InputSettings)
@@ -138,7 +138,7 @@ def evaluate(arguments: tuple[str, ...] | None, /, run: str, photos: str, out: P
     evaluating.check_folder(folder)
     prepare_folder(folder)
     events = console()
-    classifier = predicting.open_classifier(run, input_settings, events=events)
+    classifier = predicting.open_predictor(run, input_settings, events=events)
     manifest = checking.read(photos, reading, events=events)
     predictions, evaluation = evaluating.evaluate(
         classifier, manifest, settings, fitted_to=evaluating.images_of_run(run), events=events

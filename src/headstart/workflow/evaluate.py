@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.artifacts.classifier import Classifier
 from headstart.artifacts.run_folder import run_info, write_run
 from headstart.config import EngineSettings
 from headstart.data.manifest import Manifest
@@ -23,7 +22,7 @@ from headstart.events import Events
 from headstart.files import replace_together
 from headstart.models.class_names import align
 from headstart.workflow.check import inspect_images, require_labels
-from headstart.workflow.predict import Predictions, predict
+from headstart.workflow.predict import Predictions, Predictor, predict
 from headstart.workflow.value_ranges import warn_of_other_ranges
 
 __all__ = [
@@ -44,7 +43,7 @@ _SEEN = "The classifier was fitted to every one of these images, so the figures 
 
 
 def evaluate(
-    classifier: Classifier,
+    classifier: Predictor,
     manifest: Manifest,
     settings: EngineSettings | None = None,
     *,
@@ -104,7 +103,7 @@ def images_of_run(classifier: str | Path) -> frozenset[str] | None:
     return frozenset(content for content, split in rows if content and split in ("train", "validation"))
 
 
-def _metrics(predictions: Predictions, classifier: Classifier, split: str = "test") -> Evaluation:
+def _metrics(predictions: Predictions, classifier: Predictor, split: str = "test") -> Evaluation:
     targets = predictions.manifest.usable.targets(classifier.classes)
     return compute_metrics(targets, predictions.probabilities, classifier.classes, split=split)
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,9 +18,10 @@ from headstart.config import EngineSettings, InputSettings
 from headstart.data.manifest import Manifest
 from headstart.data.uri import display_name
 from headstart.documents import csv_cell
-from headstart.errors import SettingsError
+from headstart.errors import ModelError, SettingsError
 from headstart.events import Events
 from headstart.execution.memory import retain_heap
+from headstart.export.predictor import ExportedClassifier, is_exported, open_exported
 from headstart.files import write_bytes
 from headstart.inference.results import InferenceResult, set_names
 from headstart.models.backbone import is_network_file
@@ -27,9 +29,33 @@ from headstart.models.catalog import canonical_name
 from headstart.models.downloads import is_hub_handle
 from headstart.workflow.int8 import int8_cost, int8_sample
 
-__all__ = ["Predictions", "open_classifier", "predict"]
+__all__ = ["Predictions", "Predictor", "open_classifier", "open_predictor", "predict"]
 
 _LARGE_JOB = 256  # images
+
+Predictor: TypeAlias = Classifier | ExportedClassifier
+"""What predicts: a classifier of headstart, or a file that it was exported to."""
+
+
+def open_predictor(
+    name: str, input_settings: InputSettings | None = None, *, events: Events | None = None
+) -> Predictor:
+    """Open an exported file, or what :func:`open_classifier` opens.
+
+    :raises RunError: the file or folder is damaged.
+    :raises ModelError: there is no such network.
+    :raises SettingsError: the input of an exported file, which is computed inside it, is to be changed.
+    """
+    if not is_exported(name):
+        return open_classifier(name, input_settings, events=events)
+    given = input_settings or InputSettings()
+    changed = [*given.input_changes(), *["class_names"] * (given.class_names is not None)]
+    if changed:
+        raise SettingsError(
+            f"{changed[0]} cannot be changed in {name}, an exported file with its input and class names inside; export "
+            "it again with this option"
+        )
+    return open_exported(name)
 
 
 def open_classifier(
@@ -42,6 +68,8 @@ def open_classifier(
     :raises ModelError: there is no such network.
     :raises SettingsError: class names are given for a run, which has its own.
     """
+    if is_exported(name):
+        raise ModelError(f"{name}: is an exported file, which headstart predict and evaluate take; name its run here")
     path = name if Path(name).exists() else canonical_name(name)
     if is_network_file(path) or is_hub_handle(path) or not (Path(path).exists() or "/" in path):
         return Classifier.pretrained(path, input_settings=input_settings, events=events)
@@ -138,7 +166,7 @@ class _Row:
 
 
 def predict(
-    classifier: Classifier,
+    classifier: Predictor,
     manifest: Manifest,
     settings: EngineSettings | None = None,
     *,
@@ -170,7 +198,7 @@ def predict(
 
 
 def _int8_cost(
-    classifier: Classifier,
+    classifier: Predictor,
     manifest: Manifest,
     settings: EngineSettings,
     result: InferenceResult,

@@ -1,0 +1,125 @@
+"""Exported files beside headstart: the same answers, size, speed and start-up.
+
+    python -m benchmarks.speed.exports [--formats onnx openvino torch] [--quick]
+
+Two classifiers are exported: the default network as published, compared on the 1,300 images of
+../shared/data/imagenet-val, and one whose head is fitted to 2,000 images of ../shared/data/dogs120, compared on these.
+Each file is run one image at a time, as ``headstart predict FILE`` does, and compared with what headstart itself
+answers in float32 with its default engine. Start-up is a whole process of examples/run_*.py with one photograph.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+from benchmarks.harness import ROOT, SHARED, Figures, empty_folder, run, save, spread, times_of
+
+from headstart.artifacts.classifier import Classifier
+from headstart.config import EngineSettings, ReadSettings
+from headstart.data.manifest import Manifest
+from headstart.export.comparison import compare
+from headstart.export.predictor import ExportedClassifier
+from headstart.export.registry import export_format
+from headstart.inference.results import InferenceResult
+from headstart.workflow.check import read
+from headstart.workflow.predict import open_classifier
+
+MODEL = "tf_efficientnet_lite0"
+FORMATS = ("onnx", "openvino", "torch")
+IMAGES = 2_000  # of dogs120
+LATENCY = 30  # runs of one image
+SIZE = 375, 500  # of that image
+LIMITS = {"torch": 400}  # images; operation by operation, torch takes several times as long as the others
+
+
+def spread_over(manifest: Manifest, count: int) -> Manifest:
+    """At most so many images, evenly spread, since a manifest may be sorted by class."""
+    return manifest.select(np.unique(np.linspace(0, len(manifest) - 1, count).astype(int)))
+
+
+def fitted(folder: Path, images: int) -> tuple[str, Manifest]:
+    """A run on some of the dogs, through the command line, and its images."""
+    table = folder / "labels.csv"
+    lines = (SHARED / "dogs120" / "labels.csv").read_text(encoding="utf-8").splitlines()
+    rows = [lines[1:][row] for row in np.unique(np.linspace(0, len(lines) - 2, images).astype(int))]
+    table.write_text("\n".join([lines[0], *rows]) + "\n", encoding="utf-8")
+    words = ("fit", SHARED / "dogs120", "--labels", table, "--train", "head", "--out", folder / "run")
+    run(sys.executable, "-m", "headstart.cli", *words, cwd=ROOT)
+    return str(folder / "run"), Manifest.read(folder / "run" / "manifest.parquet").usable
+
+
+def export(classifier: Classifier, to: str, images: Manifest, expected: InferenceResult, folder: Path) -> Figures:
+    """Write one file, run it on all images, and compare."""
+    made = export_format(to)
+    path = folder / f"classifier{made.suffix}"
+    start = time.monotonic()
+    files = made.write(classifier, path)
+    writing = time.monotonic() - start
+    opened = made.open(path)
+    rows = np.unique(np.linspace(0, len(images) - 1, LIMITS.get(to, len(images))).astype(int))
+    start = time.monotonic()
+    found = ExportedClassifier(opened).infer(images.select(rows))
+    seconds = time.monotonic() - start
+    comparison = compare(found.probabilities, expected.probabilities[rows])
+    print(f"{to}: {comparison}, {len(rows) / seconds:.1f} images/s", file=sys.stderr, flush=True)
+    pixels = np.random.default_rng(0).integers(0, 256, (1, *SIZE, 3), np.uint8)
+    script = ROOT / "examples" / f"run_{to}.py"
+    return {
+        "runtime": opened.runtime,
+        "images": comparison.images,
+        "largest_difference": comparison.largest_difference,
+        "equal_top1": comparison.equal_top1,
+        "megabytes": round(sum(file.stat().st_size for file in files) / 1e6, 1),
+        "write_s": round(writing, 1),
+        "per_s": round(comparison.images / seconds, 1),
+        "latency_ms": spread([round(each * 1e3, 1) for each in times_of(lambda: opened.run(pixels), LATENCY)]),
+        "startup_s": spread([round(run(sys.executable, script, path, photo()).seconds, 2) for _ in range(3)]),
+    }
+
+
+def photo() -> Path:
+    """A photograph for the start-up."""
+    return sorted((SHARED / "imagenet-val" / "1").iterdir())[0]
+
+
+def measure(name: str, images: Manifest, formats: list[str], folder: Path) -> Figures:
+    """Headstart's own answers and speed, then each format's."""
+    classifier = open_classifier(name)
+    classifier.infer(spread_over(images, 300))  # prepares the engine
+    start = time.monotonic()
+    expected = classifier.infer(images, settings=EngineSettings(precision="float32"))
+    own = round(len(expected.probabilities) / (time.monotonic() - start), 1)
+    pixels = np.random.default_rng(0).integers(0, 256, (*SIZE, 3), np.uint8)
+    one = times_of(lambda: classifier.predict_proba(pixels), LATENCY)
+    words = ("-m", "headstart.cli", "predict", name, photo())
+    return {
+        "classifier": name if name == MODEL else "dogs120",
+        "headstart": {
+            "per_s": own,
+            "latency_ms": spread([round(each * 1e3, 1) for each in one]),
+            "startup_s": spread([round(run(sys.executable, *words, cwd=ROOT).seconds, 2) for _ in range(3)]),
+        },
+        "formats": {to: export(classifier, to, images, expected, folder) for to in formats},
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
+    parser.add_argument("--formats", nargs="+", choices=FORMATS, default=list(FORMATS))
+    parser.add_argument("--quick", action="store_true", help="40 images: shows only that the script runs")
+    given = parser.parse_args()
+    folder = empty_folder("exports")
+    pretrained = read(SHARED / "imagenet-val", ReadSettings())
+    found = {"pretrained": measure(MODEL, spread_over(pretrained, 40 if given.quick else 10**6), given.formats, folder)}
+    run_folder, dogs = fitted(folder, 400 if given.quick else IMAGES)
+    save("speed/exports", {"classifiers": found}, quick=given.quick, show=False)  # should the second part fail
+    found["fitted"] = measure(run_folder, spread_over(dogs, 40 if given.quick else 10**6), given.formats, folder)
+    save("speed/exports", {"classifiers": found}, quick=given.quick)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""A classifier as one file for another runtime, which takes images and returns calibrated probabilities."""

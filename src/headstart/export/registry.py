@@ -1,0 +1,47 @@
+"""The formats that headstart exports to. A new one is registered, and then chosen with ``--to NAME``."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+
+from headstart.errors import SettingsError
+from headstart.export.base import ExportFormat
+from headstart.export.html_file import HtmlFormat
+from headstart.export.onnx_file import OnnxFormat
+from headstart.export.openvino_files import OpenVINOFormat
+from headstart.export.torch_file import TorchFormat
+
+__all__ = ["export_format", "format_of_file", "register_export_format"]
+
+_FORMATS: dict[str, ExportFormat] = {}
+
+
+def register_export_format(made: ExportFormat) -> None:
+    """Make a format available by its name; one of the same name is replaced."""
+    _FORMATS[made.name] = made
+
+
+def export_format(name: str) -> ExportFormat:
+    """Return the format with this name.
+
+    :raises SettingsError: no format of this name is registered.
+
+    >>> export_format("onnx").suffix
+    '.onnx'
+    """
+    if name not in _FORMATS:
+        near = difflib.get_close_matches(name, _FORMATS, n=1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise SettingsError(f"--to must be one of {', '.join(sorted(_FORMATS))}, got {name!r}{hint}")
+    return _FORMATS[name]
+
+
+def format_of_file(path: Path) -> ExportFormat | None:
+    """The format of an exported file; None if it is something else."""
+    found = (each for each in _FORMATS.values() if path.suffix.lower() == each.suffix)
+    return next((each for each in found if path.is_file() and each.recognizes(path)), None)
+
+
+for _format in (OnnxFormat(), OpenVINOFormat(), TorchFormat(), HtmlFormat()):
+    register_export_format(_format)

@@ -1,0 +1,160 @@
+"""Pillow's resizing as a part of the network, for images of any size.
+
+Each of Pillow's two passes is a product with a matrix of weights. Their size and values are computed from the height
+and width of the images, inside the graph, so that one file serves all sizes. Pillow rounds its weights to multiples of
+2**-22, and pixels to 8 bits after each pass; so does this. A weight is split into two parts of 11 bits each, whose sums
+float32 holds exactly: the result is Pillow's bit for bit, in any order of the additions. A runtime that computes
+float64 as float32 (OpenVINO on a CPU) gets some weights wrong by one or two multiples, which changes one pixel in some
+thousands by 1.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from importlib.metadata import version
+
+import torch
+from torch import Tensor, nn
+
+from headstart.data.spec import InputSpec
+from headstart.errors import SettingsError
+
+__all__ = ["PillowResize"]
+
+_MAY_SWAP = int(version("pillow").partition(".")[0]) >= 13
+_BITS = 22  # Pillow's PRECISION_BITS
+_LOW_BITS = 11
+
+
+def _bilinear(x: Tensor) -> Tensor:
+    return (1 - x.abs()).clamp(min=0)
+
+
+def _bicubic(x: Tensor) -> Tensor:
+    """Keys 1981, "Cubic convolution interpolation for digital image processing", with a = -0.5."""
+    x = x.abs()
+    near, far = (1.5 * x - 2.5) * x * x + 1, ((-0.5 * x + 2.5) * x - 4) * x + 2
+    return torch.where(x < 1, near, torch.where(x < 2, far, torch.zeros_like(x)))
+
+
+def _lanczos(x: Tensor) -> Tensor:
+    pi_x = torch.where(x == 0, torch.ones_like(x), x) * math.pi
+    values = torch.sin(pi_x) / pi_x * torch.sin(pi_x / 3) / (pi_x / 3)
+    return torch.where(x == 0, torch.ones_like(x), torch.where(x.abs() < 3, values, torch.zeros_like(x)))
+
+
+_FILTERS: dict[str, Callable[[Tensor], Tensor]] = {"bilinear": _bilinear, "bicubic": _bicubic, "lanczos": _lanczos}
+
+
+class PillowResize(nn.Module):
+    """Resizes and crops images as :func:`headstart.data.transforms.evaluation_view` does.
+
+    :param branches: whether the order of the passes is a branch of the graph. Otherwise both orders are computed, which
+        takes longer, but OpenVINO 2026.4 returns wrong values after a branch when the number of images grows, and torch
+        2.14 takes seconds for a branch.
+    :raises SettingsError: an unknown crop mode or interpolation.
+
+    >>> PillowResize(InputSpec())(torch.zeros((2, 375, 500, 3), dtype=torch.uint8)).shape
+    torch.Size([2, 3, 224, 224])
+    """
+
+    def __init__(self, spec: InputSpec, *, branches: bool = True) -> None:
+        super().__init__()
+        if spec.interpolation not in _FILTERS:
+            raise SettingsError(
+                f"an export resizes with {', '.join(sorted(_FILTERS))}, but the classifier with {spec.interpolation!r}"
+            )
+        if spec.crop_mode not in ("center", "squash"):
+            raise SettingsError(f"crop_mode must be center or squash, got {spec.crop_mode!r}")
+        self.spec, self.branches = spec, branches
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Turn images, uint8 (N, H, W, 3), into whole numbers from 0 to 255, float32 (N, 3, height, width)."""
+        spec = self.spec
+        _, height, width, _ = images.shape
+        # Sides as tensors, so that everything which depends on them is an operation of the graph.
+        tall, wide = torch.scalar_tensor(height, dtype=torch.int64), torch.scalar_tensor(width, dtype=torch.int64)
+        resized_width, resized_height = self._resized(wide, tall)
+        rows, columns = torch.arange(height), torch.arange(width)
+        across = self._weights(columns, wide, resized_width, spec.width)  # (2, spec.width, W)
+        down = self._weights(rows, tall, resized_height, spec.height)  # (2, spec.height, H)
+        # Colors become rows, so that a pass is one product.
+        pixels = images.permute(0, 3, 1, 2).to(torch.float32)  # (N, 3, H, W)
+        # Pillow 13 begins with the vertical pass where that leaves much less to the other one.
+        fewer_rows, fewer_columns = tall - resized_height, wide - resized_width
+        vertical_first = (fewer_rows > 0) & (fewer_rows > 2 * fewer_columns) & _MAY_SWAP
+        parts = pixels, across, down
+        if self.branches:
+            chosen: Tensor = torch.cond(vertical_first, _vertical_first, _horizontal_first, parts)
+            return chosen
+        return torch.where(vertical_first, _vertical_first(*parts), _horizontal_first(*parts))
+
+    def _resized(self, width: Tensor, height: Tensor) -> tuple[Tensor, Tensor]:
+        """:func:`headstart.data.transforms.resized_size` of tensors: (width, height)."""
+        spec = self.spec
+        target_height, target_width = math.floor(spec.height / spec.crop), math.floor(spec.width / spec.crop)
+        if spec.crop_mode == "squash":
+            return torch.full_like(width, target_width), torch.full_like(height, target_height)
+        if target_height != target_width:
+            ratio = torch.minimum(height.double() / target_height, width.double() / target_width)
+            return torch.round(width.double() / ratio).long(), torch.round(height.double() / ratio).long()
+        longer = torch.maximum(width, height) * target_width // torch.minimum(width, height)
+        short = torch.full_like(longer, target_width)
+        return torch.where(width <= height, short, longer), torch.where(width <= height, longer, short)
+
+    def _weights(self, pixels: Tensor, size: Tensor, resized: Tensor, crop: int) -> Tensor:
+        """Both parts of the weights of one pass, float32 (2, crop, size), as multiples of 1 and of 2**-11.
+
+        :param pixels: their numbers, (size,).
+        :param size: of the image along the axis.
+        :param resized: the size before the crop.
+        """
+        first = _crop_offset(resized, crop)
+        numbers = (torch.arange(crop) + first).unsqueeze(1)  # of the resized image's pixels
+        exists = (numbers >= 0) & (numbers < resized)
+        # The distance from the center as a fraction of whole numbers, which is exact however large the image is.
+        distance = (2 * pixels.unsqueeze(0) + 1) * resized - (2 * numbers + 1) * size
+        weights = _FILTERS[self.spec.interpolation](distance.double() / (2 * torch.maximum(size, resized)).double())
+        total = weights.sum(1, keepdim=True)
+        shares = weights / torch.where(total == 0, torch.ones_like(total), total) * exists.double()
+        parts = torch.floor(shares.abs() * 2**_BITS + 0.5) * torch.sign(shares)
+        high = torch.floor(parts / 2**_LOW_BITS + 0.5)
+        low = parts - high * 2**_LOW_BITS
+        return torch.stack([high / 2 ** (_BITS - _LOW_BITS), low / 2**_LOW_BITS]).float()
+
+
+def _horizontal_first(pixels: Tensor, across: Tensor, down: Tensor) -> Tensor:
+    return _vertical(_horizontal(pixels, across), down)
+
+
+def _vertical_first(pixels: Tensor, across: Tensor, down: Tensor) -> Tensor:
+    return _horizontal(_vertical(pixels, down), across)
+
+
+def _horizontal(pixels: Tensor, across: Tensor) -> Tensor:
+    """(N, 3, H, W) to (N, 3, H, width)."""
+    values = pixels @ across.flatten(0, 1).t()
+    width = across.shape[1]
+    return _rounded(values[..., :width], values[..., width:])
+
+
+def _vertical(pixels: Tensor, down: Tensor) -> Tensor:
+    """(N, 3, H, W) to (N, 3, height, W)."""
+    values = down.flatten(0, 1) @ pixels
+    height = down.shape[1]
+    return _rounded(values[..., :height, :], values[..., height:, :])
+
+
+def _crop_offset(size: Tensor, crop: int) -> Tensor:
+    """:func:`headstart.data.transforms.crop_offset` of a tensor; halves are rounded to even numbers."""
+    left = torch.clamp(size - crop, min=0)
+    cut = left // 2 + (left % 4 == 3).long()
+    return torch.where(size < crop, -(torch.clamp(crop - size, min=0) // 2), cut)
+
+
+def _rounded(high: Tensor, low: Tensor) -> Tensor:
+    """Round ``high + low * 2**-11`` to 8 bits, halves upwards, without a sum that float32 does not hold exactly."""
+    shifted = high + 0.5
+    whole = torch.floor(shifted)
+    return torch.clamp(whole + torch.floor(shifted - whole + low / 2**_LOW_BITS), 0, 255)
