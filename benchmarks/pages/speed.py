@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from benchmarks.harness import Figures
-from benchmarks.pages.markdown import Section, figure, heading, image, percent, table
+from benchmarks.pages.markdown import Section, figure, heading, image, number, percent, table
 from benchmarks.pages.plots import draw_bars
 
 SECOND_FITS = {
@@ -223,11 +223,38 @@ def engine_choice(result: Figures) -> list[str]:
     ]
 
 
+def exports(result: Figures) -> list[str]:
+    """Exported files beside headstart."""
+    titles = {"pretrained": "the default network as published", "fitted": "its head fitted to dogs120"}
+    head = ["", "images", "top-1 equal", "largest difference of a probability", "MB", "images per second"]
+    lines = heading("Exported files", result)
+    for name, each in result["classifiers"].items():
+        own = each["headstart"]
+        rows = [
+            ["headstart", "", "", "", "", *(figure(own[key]) for key in ("per_s", "latency_ms", "startup_s"))],
+            *(
+                [
+                    found["runtime"],
+                    number(found["images"]),
+                    f"{found['equal_top1']:.2%}",
+                    f"{found['largest_difference']:.1e}",
+                    number(found["megabytes"]),
+                    *(figure(found[key]) for key in ("per_s", "latency_ms", "startup_s")),
+                ]
+                for found in each["formats"].values()
+            ),
+        ]
+        columns = [*head, "one image when warm, ms", "start-up with one image, s"]
+        lines += [f"**{titles[name]}**", "", *table(columns, rows)]
+    return lines
+
+
 SECTIONS = {
     "first_fit": Section(first_fit),
     "keras_recipe": Section(keras_recipe, draw_keras_recipe),
     "tutorial": Section(tutorial),
     "predict": Section(predict, draw_predict),
+    "exports": Section(exports),
     "extraction": Section(extraction, draw_extraction),
     "large_images": Section(large_images),
     "int8": Section(int8),

@@ -64,7 +64,8 @@ def classifier(fitted: Path) -> Classifier:
 @pytest.fixture(scope="session")
 def web_runtime() -> Path:
     """The npm package onnxruntime-web, which the tests do not fetch: HEADSTART_WEB_RUNTIME names it."""
-    place = Path(os.environ.get("HEADSTART_WEB_RUNTIME") or "build/onnxruntime-web-1.30.0.tgz")
+    build = Path(__file__).parent.parent.parent / "build"
+    place = Path(os.environ.get("HEADSTART_WEB_RUNTIME") or build / "onnxruntime-web-1.30.0.tgz")
     if not place.exists():
         pytest.skip("no onnxruntime-web: npm pack onnxruntime-web@1.30.0, and name it in HEADSTART_WEB_RUNTIME")
     return place

@@ -18,6 +18,7 @@ from headstart.config import EngineSettings, InputSettings
 from headstart.data.sources.read import read_images
 from headstart.documents import file_checksum
 from headstart.errors import DataError, ModelError, RunError, SettingsError
+from headstart.export import registry
 from headstart.export.comparison import compare, read_record
 from headstart.export.predictor import ExportedClassifier, open_exported
 from headstart.export.registry import export_format, register_export_format
@@ -117,11 +118,10 @@ class _WrongFormat(TorchFormat):
         return super().write(replace(classifier, temperature=3 * classifier.temperature), path)
 
 
-def test_a_file_with_other_answers_is_not_kept(fitted: Path, tmp_path: Path) -> None:
+def test_a_file_with_other_answers_is_not_kept(fitted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "_FORMATS", dict(registry._FORMATS))  # for this test alone
     register_export_format(_WrongFormat())
-    with pytest.raises(
-        ModelError, match=r"other answers in torch .*: on \d+ images the largest difference .* is 0\.|e-0"
-    ):
+    with pytest.raises(ModelError, match=r"other answers in torch .*: on \d+ images the largest difference of a prob"):
         export(str(fitted), "wrong", path=tmp_path / "wrong.pt2")
     assert list(tmp_path.iterdir()) == []
 
@@ -190,11 +190,8 @@ def test_what_an_exported_file_cannot_do(exported: Exported, photos: Path, run: 
 
 
 def test_what_cannot_be_exported(fitted: Path, photos: Path, tmp_path: Path, run: Run) -> None:
-    assert (
-        run("export", fitted, "--to", "onx")[2]
-        == ("error: --to must be one of html, onnx, openvino, torch, got 'onx'; did you mean onnx?\n")
-        or "wrong" in run("export", fitted, "--to", "onx")[2]
-    )  # the format of another test
+    code, _, err = run("export", fitted, "--to", "onx")
+    assert (code, err) == (2, "error: --to must be one of html, onnx, openvino, torch, got 'onx'; did you mean onnx?\n")
     code, _, err = run("export", fitted, "--to", "onnx", "--out", tmp_path / "dogs.xml")
     assert (code, "the name of a file for --to onnx must end in .onnx" in err) == (2, True)
     with pytest.raises(DataError, match="give some photographs with --images"):
