@@ -1,6 +1,6 @@
 """Exported files beside headstart: the same answers, size, speed and start-up.
 
-    python -m benchmarks.speed.exports [--formats onnx openvino torch] [--quick]
+    python -m benchmarks.speed.exports [--classifiers pretrained fitted] [--quick]
 
 Two classifiers are exported: the default network as published, compared on the 1,300 images of
 ../shared/data/imagenet-val, and one whose head is fitted to 2,000 images of ../shared/data/dogs120, compared on these.
@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 
 import numpy as np
-from benchmarks.harness import ROOT, SHARED, Figures, empty_folder, run, save, spread, times_of
+from benchmarks.harness import ROOT, SHARED, Figures, empty_folder, read_json, result_path, run, save, spread, times_of
 
 from headstart.artifacts.classifier import Classifier
 from headstart.config import EngineSettings, ReadSettings
@@ -29,6 +29,7 @@ from headstart.workflow.check import read
 from headstart.workflow.predict import open_classifier
 
 MODEL = "tf_efficientnet_lite0"
+CLASSIFIERS = ("pretrained", "fitted")
 FORMATS = ("onnx", "openvino", "torch")
 IMAGES = 2_000  # of dogs120
 LATENCY = 30  # runs of one image
@@ -111,14 +112,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("--formats", nargs="+", choices=FORMATS, default=list(FORMATS))
     parser.add_argument("--quick", action="store_true", help="40 images: shows only that the script runs")
+    parser.add_argument("--classifiers", nargs="+", choices=CLASSIFIERS, default=list(CLASSIFIERS))
     given = parser.parse_args()
-    folder = empty_folder("exports")
-    pretrained = read(SHARED / "imagenet-val", ReadSettings())
-    found = {"pretrained": measure(MODEL, spread_over(pretrained, 40 if given.quick else 10**6), given.formats, folder)}
-    run_folder, dogs = fitted(folder, 400 if given.quick else IMAGES)
-    save("speed/exports", {"classifiers": found}, quick=given.quick, show=False)  # should the second part fail
-    found["fitted"] = measure(run_folder, spread_over(dogs, 40 if given.quick else 10**6), given.formats, folder)
-    save("speed/exports", {"classifiers": found}, quick=given.quick)
+    limit = 40 if given.quick else 10**6
+    path = result_path("speed/exports", quick=given.quick)
+    found = read_json(path)["classifiers"] if path.exists() else {}  # of a classifier that is not measured this time
+    for name in given.classifiers:
+        folder = empty_folder(f"exports-{name}")
+        if name == "pretrained":
+            classifier, images = MODEL, read(SHARED / "imagenet-val", ReadSettings())
+        else:
+            classifier, images = fitted(folder, 400 if given.quick else IMAGES)
+        found[name] = measure(classifier, spread_over(images, min(limit, len(images))), given.formats, folder)
+        save("speed/exports", {"classifiers": found}, quick=given.quick, show=False)  # should the next one fail
 
 
 if __name__ == "__main__":

@@ -202,7 +202,7 @@ def test_what_cannot_be_exported(fitted: Path, photos: Path, tmp_path: Path, run
 
 def test_images_of_a_run_that_are_gone(fitted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     images = images_to_compare(str(fitted))
-    assert set(images.splits) == {"validation"}
+    assert len(images) == 72  # of a run with so few images, all were trained on
     photos = fitted.parent / "photos"
     photos.rename(fitted.parent / "moved")
     try:

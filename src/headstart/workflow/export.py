@@ -114,12 +114,12 @@ def export(
             raise SettingsError(f"--runtime is for --to html, not for --to {to}")
         made = HtmlFormat(runtime)
     made.check()
-    images = images_to_compare(name, sample) if images is None else _spread(images, sample)
     path = path or default_path(name, to)
     if path.suffix != made.suffix:
         raise SettingsError(f"--out {path}: the name of a file for --to {to} must end in {made.suffix}")
     events = events or Events()
     classifier = open_classifier(name, input_settings, events=events)
+    images = images_to_compare(name, sample) if images is None else _spread(images, sample)
     path.parent.mkdir(parents=True, exist_ok=True)
     with temporary_folder(path.parent) as work:
         with events.stage(f"writing {path.name}", total=1, unit="file") as advance:
