@@ -245,7 +245,9 @@ def exports(result: Figures) -> list[str]:
             ),
         ]
         columns = [*head, "one image when warm, ms", "start-up with one image, s"]
-        lines += [f"**{titles[name]}**", "", *table(columns, rows)]
+        cores, load = result["machine"]["cores"], each["load_average"]
+        busy = f"; the machine was busy with other work (load {load} on {cores} cores), so speeds are too low"
+        lines += [f"**{titles[name]}**{busy if load > 2 * cores else ''}", "", *table(columns, rows)]
     return lines
 
 

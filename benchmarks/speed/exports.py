@@ -11,6 +11,7 @@ answers in float32 with its default engine. Start-up is a whole process of examp
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import time
 from pathlib import Path
@@ -99,6 +100,7 @@ def measure(name: str, images: Manifest, formats: list[str], folder: Path) -> Fi
     words = ("-m", "headstart.cli", "predict", name, photo())
     return {
         "classifier": name if name == MODEL else "dogs120",
+        "load_average": round(os.getloadavg()[2], 1),  # of the last quarter of an hour
         "headstart": {
             "per_s": own,
             "latency_ms": spread([round(each * 1e3, 1) for each in one]),

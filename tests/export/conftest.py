@@ -14,6 +14,7 @@ import skimage
 from PIL import Image
 
 from headstart.artifacts.classifier import Classifier, load
+from headstart.export.web_runtime import VERSION
 
 PHOTOGRAPHS = Path(skimage.__file__).parent / "data"
 
@@ -65,9 +66,9 @@ def classifier(fitted: Path) -> Classifier:
 def web_runtime() -> Path:
     """The npm package onnxruntime-web, which the tests do not fetch: HEADSTART_WEB_RUNTIME names it."""
     build = Path(__file__).parent.parent.parent / "build"
-    place = Path(os.environ.get("HEADSTART_WEB_RUNTIME") or build / "onnxruntime-web-1.30.0.tgz")
+    place = Path(os.environ.get("HEADSTART_WEB_RUNTIME") or build / f"onnxruntime-web-{VERSION}.tgz")
     if not place.exists():
-        pytest.skip("no onnxruntime-web: npm pack onnxruntime-web@1.30.0, and name it in HEADSTART_WEB_RUNTIME")
+        pytest.skip(f"no onnxruntime-web: npm pack onnxruntime-web@{VERSION}, and name it in HEADSTART_WEB_RUNTIME")
     return place
 
 

@@ -191,7 +191,11 @@ def test_what_an_exported_file_cannot_do(exported: Exported, photos: Path, run: 
 
 def test_what_cannot_be_exported(fitted: Path, photos: Path, tmp_path: Path, run: Run) -> None:
     code, _, err = run("export", fitted, "--to", "onx")
-    assert (code, err) == (2, "error: --to must be one of html, onnx, openvino, torch, got 'onx'; did you mean onnx?\n")
+    assert code == 2
+    # An example of the documentation registers one more.
+    assert re.fullmatch(
+        r"error: --to must be one of html, onnx, openvino, (.*, )?torch, got 'onx'; did .* onnx\?\n", err
+    )
     code, _, err = run("export", fitted, "--to", "onnx", "--out", tmp_path / "dogs.xml")
     assert (code, "the name of a file for --to onnx must end in .onnx" in err) == (2, True)
     with pytest.raises(DataError, match="give some photographs with --images"):

@@ -52,8 +52,8 @@ class Comparison:
     def __str__(self) -> str:
         """One line for people."""
         return (
-            f"on {self.images:,} images the largest difference of a probability is {self.largest_difference:.1e} "
-            f"(at most {self.tolerance:.0e}), and the top-1 class is equal on {self.equal_top1:.2%} "
+            f"on {self.images:,} images the largest difference of a probability is {self.largest_difference:.6f} "
+            f"(at most {self.tolerance:g}), and the top-1 class is equal on {self.equal_top1:.2%} "
             f"(at least {self.min_equal_top1:.1%})"
         )
 

@@ -4,8 +4,8 @@ Each of Pillow's two passes is a product with a matrix of weights. Their size an
 and width of the images, inside the graph, so that one file serves all sizes. Pillow rounds its weights to multiples of
 2**-22, and pixels to 8 bits after each pass; so does this. A weight is split into two parts of 11 bits each, whose sums
 float32 holds exactly: the result is Pillow's bit for bit, in any order of the additions. A runtime that computes
-float64 as float32 (OpenVINO on a CPU) gets some weights wrong by one or two multiples, which changes one pixel in some
-thousands by 1.
+float64 as float32 (OpenVINO on a CPU) gets some weights wrong by one or two multiples: about one pixel in ten thousand
+then differs by 1, and with bilinear interpolation, whose sums often lie halfway, up to one in a thousand.
 """
 
 from __future__ import annotations
