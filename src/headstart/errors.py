@@ -17,7 +17,8 @@ HeadstartError
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import difflib
+from collections.abc import Iterable, Sequence
 
 __all__ = [
     "AmbiguousFolders",
@@ -33,6 +34,7 @@ __all__ = [
     "StoreError",
     "TooManyProblems",
     "WeightsNotFound",
+    "did_you_mean",
 ]
 
 
@@ -98,3 +100,13 @@ class StoreError(HeadstartError):
 
 class RunError(HeadstartError):
     """A run folder or a saved classifier is missing or damaged."""
+
+
+def did_you_mean(given: str, known: Iterable[str]) -> str:
+    """The end of a message about a name that is not known: the closest one that is, or nothing.
+
+    >>> did_you_mean("lbfsg", ["lbfgs"]), did_you_mean("adam", ["lbfgs"])
+    ('; did you mean lbfgs?', '')
+    """
+    near = difflib.get_close_matches(given, list(known), n=1)
+    return f"; did you mean {near[0]}?" if near else ""

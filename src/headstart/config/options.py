@@ -5,7 +5,6 @@ The command line, :class:`headstart.ImageClassifier` and the documentation are g
 
 from __future__ import annotations
 
-import difflib
 import math
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -13,7 +12,7 @@ from dataclasses import dataclass, field, fields
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any
 
-from headstart.errors import SettingsError
+from headstart.errors import SettingsError, did_you_mean
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -98,9 +97,8 @@ class Option:
         return f"{kind} of at least {self.low:g}" if self.low is not None else kind
 
     def _suggestion(self, value: Any) -> str:
-        near = difflib.get_close_matches(str(value), self.choices, n=1)
-        if near:
-            return f"; did you mean {near[0]}?"
+        if near := did_you_mean(str(value), self.choices):
+            return near
         numeric = self.type in ("int", "float")
         if numeric and self._has_type(value) and math.isfinite(value) and self.low is not None:
             nearest = self.low if value < self.low else self.high
@@ -183,8 +181,7 @@ class Settings:
 
 
 def _unknown(name: str, known: list[str]) -> str:
-    near = difflib.get_close_matches(name, known, n=1)
-    return f"no setting is called {name}" + (f"; did you mean {near[0]}?" if near else "")
+    return f"no setting is called {name}{did_you_mean(name, known)}"
 
 
 def parse_duration(text: str) -> float:

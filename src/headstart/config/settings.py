@@ -5,7 +5,6 @@ A reason beside an option explains its default; the figures are in ``benchmarks/
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -20,7 +19,7 @@ from headstart.config.values import (
     mistake_in_std,
     mistake_in_value_range,
 )
-from headstart.errors import SettingsError
+from headstart.errors import SettingsError, did_you_mean
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -316,8 +315,7 @@ class FitSettings(FineTuningSettings, InputSettings, EngineSettings):
         """
         known = {**RECIPES, **QUALITIES}
         if recipe not in known:
-            near = difflib.get_close_matches(recipe, known, n=1)
-            hint = f"; did you mean {near[0]}?" if near else ""
+            hint = did_you_mean(recipe, known)
             raise SettingsError(f"recipe must be one of {', '.join(known)}, got {recipe!r}{hint}")
         return cls.of(**{**known[recipe], **values})
 

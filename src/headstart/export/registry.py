@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 from pathlib import Path
 
-from headstart.errors import SettingsError
+from headstart.errors import SettingsError, did_you_mean
 from headstart.export.base import ExportFormat
 from headstart.export.html_file import HtmlFormat
 from headstart.export.onnx_file import OnnxFormat
@@ -31,8 +30,7 @@ def export_format(name: str) -> ExportFormat:
     '.onnx'
     """
     if name not in _FORMATS:
-        near = difflib.get_close_matches(name, _FORMATS, n=1)
-        hint = f"; did you mean {near[0]}?" if near else ""
+        hint = did_you_mean(name, _FORMATS)
         raise SettingsError(f"--to must be one of {', '.join(sorted(_FORMATS))}, got {name!r}{hint}")
     return _FORMATS[name]
 

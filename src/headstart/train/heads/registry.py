@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import difflib
-
-from headstart.errors import SettingsError
+from headstart.errors import SettingsError, did_you_mean
 from headstart.train.heads.base import HeadSolver
 from headstart.train.heads.lbfgs import LbfgsSolver
 
@@ -27,8 +25,7 @@ def head_solver(name: str) -> HeadSolver:
     'lbfgs'
     """
     if name not in _SOLVERS:
-        near = difflib.get_close_matches(name, _SOLVERS, n=1)
-        hint = f"; did you mean {near[0]}?" if near else ""
+        hint = did_you_mean(name, _SOLVERS)
         raise SettingsError(f"head_solver must be one of {', '.join(sorted(_SOLVERS))}, got {name!r}{hint}")
     return _SOLVERS[name]
 
