@@ -217,6 +217,6 @@ def test_images_of_a_run_that_are_gone(fitted: Path, tmp_path: Path, monkeypatch
 
 
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("headstart.export.onnx_file.find_spec", lambda name: None if name == "onnxruntime" else name)
+    monkeypatch.setattr("headstart.extras.find_spec", lambda name: None if name == "onnxruntime" else name)
     with pytest.raises(SettingsError, match=r'needs onnxruntime: run "pip install headstart\[onnx\]"'):
         export_format("onnx").check()

@@ -17,7 +17,7 @@ from torch import nn
 from headstart.data.manifest import Manifest
 from headstart.data.spec import InputSpec
 from headstart.errors import ModelError, SettingsError
-from headstart.inference import compiled_cache, openvino_engine, quantization
+from headstart.inference import compiled_cache, openvino_engine
 from headstart.inference.engine import Engine, check_int8, open_engine
 from headstart.inference.quantization import BATCH_SIZE, MAX_IMAGES, Calibration, choose_calibration
 
@@ -157,6 +157,6 @@ def test_int8_needs_openvino_on_a_cpu(device: str, engine: str) -> None:
 
 
 def test_error_says_how_to_install_nncf(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(quantization, "find_spec", lambda _: None)
+    monkeypatch.setattr("headstart.extras.find_spec", lambda _: None)
     with pytest.raises(SettingsError, match=r'run "pip install headstart\[int8\]", or choose another --precision'):
         check_int8("cpu", "auto")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,7 @@ import click
 
 from headstart.cli.options import RUN, GroupedCommand, parse, settings_options
 from headstart.config import EngineSettings, InputSettings, ServeSettings
-from headstart.errors import SettingsError
+from headstart.extras import require_extra
 
 __all__ = ["serve"]
 
@@ -48,9 +47,7 @@ def serve(run: str, allow_paths: Path | None, token_file: Path | None, hosts: tu
 
     RUN is a run folder, or the name or file of a pretrained network.
     """
-    missing = [name for name in _PACKAGES if find_spec(name) is None]
-    if missing:
-        raise SettingsError(f'headstart serve needs {", ".join(missing)}: run "pip install headstart[serve]"')
+    require_extra("serve", _PACKAGES, what="headstart serve")
     settings = parse({name: value for name, value in given.items() if name not in _ENGINE}, ServeSettings)
     engine = parse({name: given[name] for name in _ENGINE}, EngineSettings)
     input_settings = parse(given, InputSettings)

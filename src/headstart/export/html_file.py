@@ -15,8 +15,9 @@ from headstart.errors import RunError
 from headstart.export.base import OpenedExport
 from headstart.export.metadata import ExportMetadata, metadata_to_text
 from headstart.export.network import ExportNetwork, export_metadata
-from headstart.export.onnx_file import onnx_bytes, open_onnx, require_packages
+from headstart.export.onnx_file import READING, WRITING, onnx_bytes, open_onnx
 from headstart.export.web_runtime import VERSION, load_web_runtime
+from headstart.extras import require_extra
 
 __all__ = ["HtmlFormat"]
 
@@ -40,7 +41,7 @@ class HtmlFormat:
 
     def check(self) -> None:
         """Check that the packages are installed, and that the runtime is there."""
-        require_packages("--to html", ("onnx", "onnxruntime", "onnxscript"))
+        require_extra("onnx", WRITING, what="--to html")
         load_web_runtime(self.runtime)
 
     def write(self, classifier: Classifier, path: Path) -> list[Path]:
@@ -60,7 +61,7 @@ class HtmlFormat:
 
     def open(self, path: Path) -> OpenedExport:
         """Open the network of the page in ONNX Runtime."""
-        require_packages(str(path), ("onnxruntime",))
+        require_extra("onnx", READING, what=str(path))
         found = _MODEL.search(path.read_bytes())
         try:
             if found is None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import warnings
 from collections.abc import Mapping
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +12,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.artifacts.classifier import Classifier
-from headstart.errors import ModelError, RunError, SettingsError
+from headstart.errors import ModelError, RunError
 from headstart.export.base import OpenedExport, Run
 from headstart.export.metadata import KEY, metadata_from_text, metadata_to_text
 from headstart.export.network import ExportNetwork, export_metadata, export_program
+from headstart.extras import require_extra
 
-__all__ = ["OnnxFormat", "onnx_bytes", "open_onnx", "require_packages"]
+__all__ = ["READING", "WRITING", "OnnxFormat", "onnx_bytes", "open_onnx"]
 
 _LARGEST = 2_000_000_000  # bytes; a file of Protocol Buffers is at most 2 GiB
 _END = 4 << 20  # bytes at the end of a file, where its metadata are
 _OPSET = 20
+
+WRITING, READING = ("onnx", "onnxruntime", "onnxscript"), ("onnxruntime",)
+"""Packages of the extra ``onnx`` that are needed."""
 
 
 class OnnxFormat:
@@ -33,7 +36,7 @@ class OnnxFormat:
 
     def check(self) -> None:
         """Check that the packages are installed."""
-        require_packages("--to onnx", ("onnx", "onnxruntime", "onnxscript"))
+        require_extra("onnx", WRITING, what="--to onnx")
 
     def write(self, classifier: Classifier, path: Path) -> list[Path]:
         """Write the file."""
@@ -50,18 +53,8 @@ class OnnxFormat:
 
     def open(self, path: Path) -> OpenedExport:
         """Open the file in ONNX Runtime."""
-        require_packages(str(path), ("onnxruntime",))
+        require_extra("onnx", READING, what=str(path))
         return open_onnx(path.read_bytes(), str(path))
-
-
-def require_packages(what: str, names: tuple[str, ...]) -> None:
-    """Check that packages of the extra ``onnx`` are installed.
-
-    :raises SettingsError: one is missing.
-    """
-    missing = [name for name in names if find_spec(name) is None]
-    if missing:
-        raise SettingsError(f'{what} needs {", ".join(missing)}: run "pip install headstart[onnx]"')
 
 
 def onnx_bytes(classifier: Classifier) -> bytes:

@@ -12,7 +12,6 @@ import logging
 from collections.abc import Callable
 from contextlib import redirect_stdout
 from dataclasses import dataclass
-from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -22,6 +21,7 @@ from headstart.data.manifest import Manifest
 from headstart.data.spec import InputSpec
 from headstart.data.views import read_views
 from headstart.errors import SettingsError
+from headstart.extras import require_extra
 from headstart.models.openvino_library import nncf
 
 __all__ = ["BATCH_SIZE", "MAX_IMAGES", "Calibration", "choose_calibration", "quantize", "require_nncf"]
@@ -46,10 +46,7 @@ def require_nncf() -> None:
 
     :raises SettingsError: it is not; the message says how to install it.
     """
-    if find_spec("nncf") is None:
-        raise SettingsError(
-            '--precision int8 needs NNCF: run "pip install headstart[int8]", or choose another --precision'
-        )
+    require_extra("int8", ["nncf"], what="--precision int8", otherwise=", or choose another --precision")
 
 
 def choose_calibration(
