@@ -14,7 +14,7 @@ from headstart.artifacts.classifier import Classifier
 from headstart.errors import RunError
 from headstart.export.base import OpenedExport
 from headstart.export.metadata import ExportMetadata, metadata_to_text
-from headstart.export.network import ExportNetwork, export_metadata
+from headstart.export.network import ExportNetwork
 from headstart.export.onnx_file import READING, WRITING, onnx_bytes, open_onnx
 from headstart.export.web_runtime import VERSION, load_web_runtime
 from headstart.extras import require_extra
@@ -47,8 +47,9 @@ class HtmlFormat:
     def write(self, classifier: Classifier, path: Path) -> list[Path]:
         """Write the page."""
         runtime = load_web_runtime(self.runtime)
-        metadata = export_metadata(classifier, ExportNetwork(classifier).outputs)
-        text = _page(metadata, path.stem, code=runtime.code, wasm=runtime.wasm, model=onnx_bytes(classifier))
+        network = ExportNetwork(classifier)
+        model = onnx_bytes(network)
+        text = _page(network.metadata, path.stem, code=runtime.code, wasm=runtime.wasm, model=model)
         path.write_text(text, encoding="utf-8")
         return [path]
 

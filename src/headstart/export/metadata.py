@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated
 
 from annotated_types import Ge, MinLen
@@ -13,11 +14,13 @@ from headstart.documents import decode, encode
 from headstart.errors import RunError
 from headstart.inference.results import PredictionSetRule
 
-__all__ = ["EXPORT_FORMAT", "KEY", "ExportMetadata", "metadata_from_text", "metadata_to_text"]
+__all__ = ["EXPORT_FORMAT", "KEY", "ExportMetadata", "metadata_from_text", "metadata_to_text", "read_end"]
 
 EXPORT_FORMAT = 1
 KEY = "headstart"
 """The name under which a file keeps its metadata."""
+
+_END = 4 << 20  # bytes
 
 
 @dataclass(frozen=True)
@@ -56,3 +59,10 @@ def metadata_from_text(text: str, where: str) -> ExportMetadata:
     except (ValueError, RecursionError) as error:
         raise RunError(f"{where}: damaged: its metadata are not JSON ({error}). {remedy}") from error
     return decode(ExportMetadata, values, where, version=EXPORT_FORMAT, remedy=remedy)
+
+
+def read_end(path: Path) -> bytes:
+    """The last 4 MB of a file, in which some formats keep the metadata, behind the weights."""
+    with path.open("rb") as file:
+        file.seek(max(0, file.seek(0, 2) - _END))
+        return file.read()

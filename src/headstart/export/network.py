@@ -18,7 +18,7 @@ from headstart.inference.engine import Normalized
 from headstart.models.importers.graphs import ImportedNetwork
 from headstart.models.trace import TRACING
 
-__all__ = ["ExportNetwork", "export_metadata", "export_program"]
+__all__ = ["ExportNetwork", "export_program"]
 
 _LARGEST_FLOAT16 = 65504.0
 _EXAMPLE = 2, 300, 400, 3  # different sides, so that none is taken for another
@@ -26,6 +26,8 @@ _EXAMPLE = 2, 300, 400, 3  # different sides, so that none is taken for another
 
 class ExportNetwork(nn.Module):
     """Decoded images in, probabilities out, and the out-of-distribution score where the classifier has a detector.
+
+    ``metadata`` is what a file of it says about itself.
 
     :param branches: see :class:`headstart.export.resizing.PillowResize`.
     :raises ModelError: the network is a graph of another framework.
@@ -50,11 +52,7 @@ class ExportNetwork(nn.Module):
         self._head = [head] if isinstance(head, nn.Module) else []  # in a list, since it is a part of the tail already
         detector = classifier.ood_detector
         self.detector = _Scores(detector) if detector is not None and self._head else None
-
-    @property
-    def outputs(self) -> tuple[str, ...]:
-        """The names of what :meth:`forward` returns."""
-        return ("probabilities",) if self.detector is None else ("probabilities", "ood_score")
+        self.metadata = _metadata(classifier, scores=self.detector is not None)
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """Turn images, uint8 (N, H, W, 3), into probabilities (N, C), and scores (N,)."""
@@ -106,8 +104,11 @@ class _Scores(nn.Module):
         return distances.amin(1) / self.means.shape[1]
 
 
-def export_metadata(classifier: Classifier, outputs: tuple[str, ...]) -> ExportMetadata:
-    """What the file will say about itself."""
+def _metadata(classifier: Classifier, *, scores: bool) -> ExportMetadata:
+    """What the file will say about itself.
+
+    :param scores: whether the network returns out-of-distribution scores.
+    """
     detector = classifier.ood_detector
     return ExportMetadata(
         model=classifier.model,
@@ -116,12 +117,12 @@ def export_metadata(classifier: Classifier, outputs: tuple[str, ...]) -> ExportM
         temperature=classifier.temperature,
         tta_flip=classifier.tta_flip,
         prediction_sets=classifier.sets,
-        ood_threshold=None if detector is None or "ood_score" not in outputs else detector.threshold,
+        ood_threshold=detector.threshold if detector is not None and scores else None,
         source=classifier.metadata.source,
         licence=classifier.metadata.licence,
         headstart=__version__,
         min_side=min_source_side(classifier.spec),
-        outputs=outputs,
+        outputs=("probabilities", "ood_score") if scores else ("probabilities",),
     )
 
 

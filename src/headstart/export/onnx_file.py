@@ -14,14 +14,13 @@ from numpy.typing import NDArray
 from headstart.artifacts.classifier import Classifier
 from headstart.errors import ModelError, RunError
 from headstart.export.base import OpenedExport, Run
-from headstart.export.metadata import KEY, metadata_from_text, metadata_to_text
-from headstart.export.network import ExportNetwork, export_metadata, export_program
+from headstart.export.metadata import KEY, metadata_from_text, metadata_to_text, read_end
+from headstart.export.network import ExportNetwork, export_program
 from headstart.extras import require_extra
 
 __all__ = ["READING", "WRITING", "OnnxFormat", "onnx_bytes", "open_onnx"]
 
 _LARGEST = 2_000_000_000  # bytes; a file of Protocol Buffers is at most 2 GiB
-_END = 4 << 20  # bytes at the end of a file, where its metadata are
 _OPSET = 20
 
 WRITING, READING = ("onnx", "onnxruntime", "onnxscript"), ("onnxruntime",)
@@ -40,16 +39,13 @@ class OnnxFormat:
 
     def write(self, classifier: Classifier, path: Path) -> list[Path]:
         """Write the file."""
-        path.write_bytes(onnx_bytes(classifier))
+        path.write_bytes(onnx_bytes(ExportNetwork(classifier)))
         return [path]
 
     def recognizes(self, path: Path) -> bool:
         """Whether the end of the file has our metadata."""
-        with path.open("rb") as file:
-            size = file.seek(0, 2)
-            file.seek(max(0, size - _END))
-            end = file.read()
-        return f"{KEY}".encode() in end and b'"prediction_sets"' in end and b'"ood_threshold"' in end
+        end = read_end(path)
+        return KEY.encode() in end and b'"prediction_sets"' in end and b'"ood_threshold"' in end
 
     def open(self, path: Path) -> OpenedExport:
         """Open the file in ONNX Runtime."""
@@ -57,14 +53,14 @@ class OnnxFormat:
         return open_onnx(path.read_bytes(), str(path))
 
 
-def onnx_bytes(classifier: Classifier) -> bytes:
-    """The classifier as the content of an ONNX file.
+def onnx_bytes(network: ExportNetwork) -> bytes:
+    """The network as the content of an ONNX file, with its metadata.
 
     :raises ModelError: an operation of its network cannot be expressed, or it is larger than such a file may be.
     """
     import torch
 
-    network = ExportNetwork(classifier)
+    metadata = network.metadata
     program = export_program(network)
     loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
     before = [each.level for each in loggers]
@@ -79,20 +75,20 @@ def onnx_bytes(classifier: Classifier) -> bytes:
                 verbose=False,
                 opset_version=_OPSET,
                 input_names=["images"],
-                output_names=list(network.outputs),
+                output_names=list(metadata.outputs),
             )
         assert made is not None
         proto = made.model_proto
     except Exception as failure:  # of many types, for operations that ONNX lacks
         reason = str(failure).strip().split("\n")[0]
-        raise ModelError(f"{classifier.model}: cannot be written as ONNX ({reason})") from failure
+        raise ModelError(f"{metadata.model}: cannot be written as ONNX ({reason})") from failure
     finally:
         for each, level in zip(loggers, before, strict=True):
             each.setLevel(level)
     if (size := proto.ByteSize()) > _LARGEST:
-        raise ModelError(f"{classifier.model}: {size / 1e9:.1f} GB is more than an ONNX file may have; use --to torch")
+        raise ModelError(f"{metadata.model}: {size / 1e9:.1f} GB is more than an ONNX file may have; use --to torch")
     entry = proto.metadata_props.add()
-    entry.key, entry.value = KEY, metadata_to_text(export_metadata(classifier, network.outputs))
+    entry.key, entry.value = KEY, metadata_to_text(metadata)
     content: bytes = proto.SerializeToString()
     return content
 

@@ -11,13 +11,11 @@ from numpy.typing import NDArray
 from headstart.artifacts.classifier import Classifier
 from headstart.errors import ModelError, RunError
 from headstart.export.base import OpenedExport
-from headstart.export.metadata import KEY, metadata_from_text, metadata_to_text
-from headstart.export.network import ExportNetwork, export_metadata, export_program
+from headstart.export.metadata import KEY, metadata_from_text, metadata_to_text, read_end
+from headstart.export.network import ExportNetwork, export_program
 from headstart.models.openvino_library import core, openvino, read_model
 
 __all__ = ["OpenVINOFormat"]
-
-_END = 4 << 20  # bytes at the end of the file of operations, where its metadata are
 
 
 class OpenVINOFormat:
@@ -41,18 +39,15 @@ class OpenVINOFormat:
             reason = str(failure).strip().split("\n")[0]
             raise ModelError(f"{classifier.model}: cannot be written for OpenVINO ({reason})") from failure
         model.inputs[0].set_names({"images"})
-        for output, name in zip(model.outputs, network.outputs, strict=True):
+        for output, name in zip(model.outputs, network.metadata.outputs, strict=True):
             output.set_names({name})
-        model.set_rt_info(metadata_to_text(export_metadata(classifier, network.outputs)), [KEY])
+        model.set_rt_info(metadata_to_text(network.metadata), [KEY])
         openvino().save_model(model, str(path), compress_to_fp16=False)
         return [path, path.with_suffix(".bin")]
 
     def recognizes(self, path: Path) -> bool:
         """Whether the end of the file has our metadata."""
-        with path.open("rb") as file:
-            size = file.seek(0, 2)
-            file.seek(max(0, size - _END))
-            return f"<{KEY} value=".encode() in file.read()
+        return f"<{KEY} value=".encode() in read_end(path)
 
     def open(self, path: Path) -> OpenedExport:
         """Open the file in OpenVINO."""

@@ -14,7 +14,7 @@ from headstart.artifacts.classifier import Classifier
 from headstart.errors import RunError
 from headstart.export.base import OpenedExport
 from headstart.export.metadata import KEY, metadata_from_text, metadata_to_text
-from headstart.export.network import ExportNetwork, export_metadata, export_program
+from headstart.export.network import ExportNetwork, export_program
 
 __all__ = ["TorchFormat"]
 
@@ -33,7 +33,7 @@ class TorchFormat:
     def write(self, classifier: Classifier, path: Path) -> list[Path]:
         """Write the file."""
         network = ExportNetwork(classifier, branches=False)
-        text = metadata_to_text(export_metadata(classifier, network.outputs))
+        text = metadata_to_text(network.metadata)
         program = export_program(network)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
