@@ -10,7 +10,7 @@ from torch import Tensor, fx, nn
 
 from headstart.models.importers.graphs import ImportedNetwork
 from headstart.models.stage_head import Stage, pool
-from headstart.models.trace import Trace, TracingError, trace
+from headstart.models.trace import Trace, TracingError, own_head, trace
 
 __all__ = ["find_stages"]
 
@@ -32,7 +32,7 @@ def find_stages(network: nn.Module, input_shape: Sequence[int]) -> tuple[Stage, 
     [('layer3', 192), ('layer2', 48), ('layer1', 32), ('act1', 32)]
     """
     features = getattr(network, "feature_info", None)
-    if isinstance(network, ImportedNetwork) or not features or not isinstance(_head(network), nn.Linear):
+    if isinstance(network, ImportedNetwork) or not features or not isinstance(own_head(network), nn.Linear):
         return ()
     try:
         traced = trace(network, input_shape)
@@ -48,10 +48,6 @@ def find_stages(network: nn.Module, input_shape: Sequence[int]) -> tuple[Stage, 
     if len(stages) > _MOST:
         stages = [stages[len(stages) * (number + 1) // _OF_MANY - 1] for number in range(_OF_MANY)]
     return tuple(reversed(list(_without_repetition(traced, stages, traced.head_input, input_shape))))
-
-
-def _head(network: nn.Module) -> object:
-    return network.get_classifier() if hasattr(network, "get_classifier") else None  # type: ignore[operator]
 
 
 def _module_names(network: nn.Module, named: Sequence[str]) -> list[str]:

@@ -20,7 +20,7 @@ from torch import Tensor, fx, nn
 from headstart.execution.forks import new_lock
 from headstart.models.stage_head import StageHead, extend_graph, stage_head
 
-__all__ = ["TRACING", "Trace", "TracingError", "remove_unused", "trace"]
+__all__ = ["TRACING", "Trace", "TracingError", "own_head", "remove_unused", "trace"]
 
 TRACING = new_lock()
 """Held while a network is traced, here or in torch.jit: for that time torch's modules are patched in all threads."""
@@ -110,7 +110,7 @@ def trace(network: nn.Module, input_shape: Sequence[int]) -> Trace:
         graph, tracer = _trace_graph(network)
         (end,) = (node for node in graph.nodes if node.op == "output")
         network_output = end.args[0]
-        outputs, given = tracer.outputs, tracer.input_of(_own_head(network))
+        outputs, given = tracer.outputs, tracer.input_of(own_head(network))
         head = stage_head(network)
         pooled = () if head is None or given is None else extend_graph(graph, outputs, given, head)
         two, three = (_record_results(network, graph, (count, *input_shape)) for count in (2, 3))
@@ -178,7 +178,8 @@ def _count_layers(module: nn.Module) -> int:
     return 1 + is_norm * _count_layers(getattr(module, "act", nn.Identity()))
 
 
-def _own_head(network: nn.Module) -> object:
+def own_head(network: nn.Module) -> object:
+    """The last layer of a network, or a tuple of two for a distilled one; None where it names none."""
     return network.get_classifier() if hasattr(network, "get_classifier") else None  # type: ignore[operator]
 
 
