@@ -16,7 +16,7 @@ from headstart.report.formatting import path_shortener, percent, plain, wrappabl
 from headstart.report.sections import registered_sections
 from headstart.report.sections.header import Header
 
-__all__ = ["render", "write_report"]
+__all__ = ["render", "template_environment", "write_report"]
 
 
 def write_report(run: Path) -> Path:
@@ -47,17 +47,22 @@ def render(data: ReportData) -> str:
     )
 
 
-def _environment(data: ReportData) -> Environment:
+def template_environment(package: str) -> Environment:
+    """What fills in the templates of a package, with the filters that all pages have: percent, count and name."""
     environment = Environment(
-        loader=PackageLoader("headstart.report", ""),
+        loader=PackageLoader(package, ""),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(
-        percent=percent, count="{:,}".format, plain=plain, name=wrappable, path=path_shortener(data.run.manifest.uris)
-    )
+    environment.filters.update(percent=percent, count="{:,}".format, name=wrappable)
+    return environment
+
+
+def _environment(data: ReportData) -> Environment:
+    environment = template_environment("headstart.report")
+    environment.filters.update(plain=plain, path=path_shortener(data.run.manifest.uris))
     environment.globals.update(run=data.run, evaluation=data.evaluation, thumbnails=data.thumbnails)
     macros = environment.get_template("macros.jinja").module
     environment.globals.update(image=macros.image, gauge=macros.gauge)  # type: ignore[attr-defined]

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from importlib.resources import files
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
-from headstart.report.formatting import percent, wrappable
+from headstart.report.page import template_environment
 from headstart.serve.schemas import Info, PredictResponse
 
 __all__ = ["Pages"]
@@ -17,14 +15,7 @@ class Pages:
 
     def __init__(self, info: Info) -> None:
         self.info = info
-        environment = Environment(
-            loader=PackageLoader("headstart.serve", ""),
-            autoescape=True,
-            undefined=StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-        )
-        environment.filters.update(percent=percent, name=wrappable, count="{:,}".format)
+        environment = template_environment("headstart.serve")
         environment.globals.update(info=info)
         self._index = environment.get_template("page.html.jinja")
         self._sign_in = environment.get_template("sign_in.html.jinja")
