@@ -30,7 +30,8 @@ import pyarrow.compute as pc
 
 from headstart.data.parquet import read_parquet, write_parquet
 from headstart.data.sources.arrays import ArraySource
-from headstart.data.sources.base import Content, ImageReference, reference
+from headstart.data.sources.base import Content, ImageReference, reference, source_of
+from headstart.data.sources.local import LocalFiles
 from headstart.data.uri import to_uri
 from headstart.data.value_range import PixelValues
 from headstart.description import DataDescription
@@ -215,6 +216,11 @@ class Manifest:
         if self.arrays is None:
             raise DataError(f"{uri} was an array in memory, which a manifest does not save: pass the arrays again")
         return ImageReference(uri, ArraySource({uri: self.arrays[int(uri[len(_ARRAY) :])]}))
+
+    def missing_files(self) -> list[int]:
+        """Rows of files of this machine that are not where they were; other sources are not asked."""
+        found = [(row, uri, source_of(uri)) for row, uri in enumerate(self.uris)]
+        return [row for row, uri, source in found if source.scheme == LocalFiles.scheme and source.stamp(uri) is None]
 
     def write(self, path: Path) -> None:
         """Write the table as Parquet."""

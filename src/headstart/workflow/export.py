@@ -74,7 +74,8 @@ def images_to_compare(classifier: str, sample: int = SAMPLE) -> Manifest:
     usable = Manifest.read(path).usable
     splits = [usable.in_split(split) for split in ("validation", "test", "train")]
     found = _spread(next((each for each in splits if len(each)), usable), sample)
-    here = [row for row, uri in enumerate(found.uris) if ":" in uri or Path(uri).exists()]
+    missing = set(found.missing_files())
+    here = [row for row in range(len(found)) if row not in missing]
     if not here:
         raise DataError(
             f"{classifier}: none of its images is where it was, for example {found.uris[0]}; give "

@@ -16,7 +16,6 @@ from headstart.config import FitSettings, options_of
 from headstart.data.manifest import Manifest
 from headstart.data.sources import source_of
 from headstart.data.sources.arrays import ArraySource
-from headstart.data.sources.local import LocalFiles
 from headstart.data.splitting import DEFAULT_VALIDATION_SHARE, assign_split
 from headstart.errors import DataError, RunError, SettingsError
 from headstart.evaluate.schema import EpochRecord, read_history, read_run_info
@@ -112,11 +111,9 @@ def _check_present(images: Manifest, run: Path, max_share: float) -> None:
     :raises RunError: more are missing; the message names the first.
     """
     uris = images.uris
-    schemes = [source_of(uri).scheme for uri in uris]
-    if ArraySource.scheme in schemes:
+    if any(source_of(uri).scheme == ArraySource.scheme for uri in uris):
         raise RunError(f"{run}: was fitted to images in memory, which a run does not keep: fit all images again")
-    files = [row for row, scheme in enumerate(schemes) if scheme == LocalFiles.scheme]
-    missing = [uris[row] for row in files if images.source(row).stamp() is None]
+    missing = [uris[row] for row in images.missing_files()]
     if len(missing) > max_share * len(images):
         raise RunError(
             f"{missing[0]}: no such file, as {len(missing):,} of the {len(images):,} images of {run}. If they were "
