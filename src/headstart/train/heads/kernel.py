@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from headstart.models.stage_head import radial_kernel
 from headstart.train.heads.linear import LinearHead
 from headstart.train.heads.penalty import StageChoice
-from headstart.train.heads.vectors import LabeledVectors, Scaling, Vectors, take
+from headstart.train.heads.vectors import LabeledVectors, Scaling, Vectors, batches
 
 __all__ = ["GAMMAS", "LANDMARKS", "KernelFeatures", "KernelHead", "parse_kernel"]
 
@@ -130,10 +130,7 @@ class KernelHead:
     def logits(self, features: Vectors) -> Tensor:
         """The logits (N, C) of features (N, D or more), or of several views of them, (N, V, D or more)."""
         if not isinstance(features, Tensor):
-            device = self.linear.bias.device
-            starts = range(0, max(len(features), 1), _ROWS)
-            rows = [np.arange(start, min(start + _ROWS, len(features))) for start in starts]
-            return torch.cat([self.logits(take(features, each, device)) for each in rows])
+            return torch.cat([self.logits(x) for x in batches(features, self.bias.device)])
         return F.linear(self.features(features), self.linear.weight, self.linear.bias)
 
 
