@@ -210,6 +210,19 @@ def update(result: Figures) -> list[str]:
     return [*heading("A 121st class for a run of 120", result), *table(["", ""], rows)]
 
 
+def exported_page(result: Figures) -> list[str]:
+    """A page in Chromium."""
+    rows = [
+        ["images", str(result["images"])],
+        ["same most probable class", f"{result['equal_top1']:.1%}"],
+        ["largest difference of its probability", f"{result['largest_difference']:.1e}"],
+        ["size of the page, MB", str(result["megabytes"])],
+        ["seconds until it is ready", str(result["opening_s"])],
+        ["images per second", str(result["per_s"])],
+    ]
+    return [*heading("An exported page in the browser", result), *table(["", result["browser"]], rows)]
+
+
 SECTIONS = {
     "peer_comparison": Section(peer_comparison, draw_peer_comparison),
     "peer_comparison-gpu": Section(peer_comparison, draw_peer_comparison),
@@ -221,4 +234,5 @@ SECTIONS = {
     "priors": Section(priors),
     "few_images": Section(few_images),
     "update": Section(update),
+    "exported_page": Section(exported_page),
 }
