@@ -26,6 +26,7 @@ from headstart.data.sources.read import read_images
 from headstart.errors import CutError, DataError, ModelError, SettingsError, TooManyProblems
 from headstart.evaluate.schema import Evaluation, read_evaluation, read_history, read_run_info
 from headstart.events import EpochEnded
+from headstart.models.stage_head import kernel_size, stage_head
 from headstart.workflow import predict as predicting
 from headstart.workflow.evaluate import evaluate
 from headstart.workflow.fit import FitResult
@@ -137,6 +138,16 @@ def test_kernel_of_the_head_is_handed_over(photos: Photos, fitted: Fit, tmp_path
     options = {"train": "head", "kernel": "rbf:0.3", "stages": "late:1", "test_share": 0.2, "tta_flip": flip}
     found = fitted(photos(red=14, green=14, blue=14), refit=False, **options)
     assert {record.kernel for record in found.history} == {None, "rbf:0.3"}
+    network, summary = found.classifier.network, found.evaluation.summary
+    assert summary is not None
+    numbers = sum(value.numel() for value in network.parameters()) + kernel_size(network)
+    assert kernel_size(network) > 0
+    assert summary.parameters == numbers
+    head = network.get_classifier()  # type: ignore[operator]
+    of_stages = stage_head(network)
+    assert of_stages is not None
+    trained = sum(value.numel() for value in (*head.parameters(), of_stages.weight)) + kernel_size(network)
+    assert summary.trainable_parameters == trained
     run = save_run(found, tmp_path / "run")
     classifier, examined = load(run), found.manifest.in_split("test").usable
     assert np.allclose(classifier.predict_proba(examined, settings=PLAIN), found.probabilities, atol=1e-5)

@@ -24,6 +24,7 @@ __all__ = [
     "add_stage_head",
     "drop_unused_stages",
     "extend_graph",
+    "kernel_size",
     "pack",
     "radial_kernel",
     "remove_stage_head",
@@ -125,6 +126,12 @@ def stage_head(network: nn.Module) -> StageHead | None:
     """The stage head of a network, if it has one."""
     found = network._modules.get(STAGE_HEAD)
     return found if isinstance(found, StageHead) else None
+
+
+def kernel_size(network: nn.Module) -> int:
+    """How many numbers the kernel of a network's stage head consists of, landmarks included; 0 without a kernel."""
+    head = stage_head(network)
+    return 0 if head is None else sum(head.get_buffer(name).numel() for name in _KERNEL)
 
 
 def add_stage_head(network: nn.Module, stages: Sequence[Stage], classes: int) -> None:

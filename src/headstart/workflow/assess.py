@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import nn
 
 from headstart.artifacts.classifier import Classifier, ModelMetadata
 from headstart.config import EngineSettings
@@ -31,7 +32,7 @@ from headstart.inference.pipeline import Decision
 from headstart.inference.results import PredictionSetRule
 from headstart.models.backbone import Backbone
 from headstart.models.class_names import match
-from headstart.models.stage_head import drop_unused_stages
+from headstart.models.stage_head import drop_unused_stages, kernel_size
 from headstart.workflow.dataset import Dataset
 from headstart.workflow.extraction import extract
 from headstart.workflow.int8 import int8_cost, int8_sample
@@ -101,11 +102,11 @@ def assess(trial: Trial, decision: Decision, search: Search, *, events: Events) 
         out_of_distribution=_ood_metrics(detector, result.ood_score, cross_fitted=cross_fitted),
         trials=search.records(),
         notes=tuple(filter(None, [_NOTES[split], _contamination(dataset, extractor.backbone)])),
-        summary=_summary(trial, dataset),
     )
     if evaluation.leaks is not None:
         evaluation = replace(evaluation, notes=(*evaluation.notes, evaluation.leaks.note()))
     classifier = _pack(trial, dataset, decision)
+    evaluation = replace(evaluation, summary=_summary(trial, dataset, classifier.network))
     if settings.precision == "int8" and not extractor.cut.at_image:
         note = _int8_cost(classifier, dataset, split, outputs.logits, trial, events)
         evaluation = replace(evaluation, notes=(*evaluation.notes, note))
@@ -253,9 +254,14 @@ def _contamination(dataset: Dataset, backbone: Backbone) -> str:
     )
 
 
-def _summary(trial: Trial, dataset: Dataset) -> Summary:
+def _summary(trial: Trial, dataset: Dataset, network: nn.Module) -> Summary:
+    """What was trained on what.
+
+    :param network: as it is handed over, without stages that no weight uses.
+    """
     backbone, parts = trial.extractor.backbone, trial.extractor.cut
-    sizes = {name: parameter.numel() for name, parameter in backbone.module.named_parameters()}
+    sizes = {name: parameter.numel() for name, parameter in network.named_parameters()}
+    kernel = kernel_size(network)
     return Summary(
         model=backbone.name,
         images=dataset.counts(),
@@ -263,7 +269,7 @@ def _summary(trial: Trial, dataset: Dataset) -> Summary:
         seconds={},
         weights=backbone.source,
         train=trial.extractor.train,
-        parameters=sum(sizes.values()),
-        trainable_parameters=sum(sizes[name] for name in parts.trainable),
+        parameters=sum(sizes.values()) + kernel,
+        trainable_parameters=sum(sizes.get(name, 0) for name in parts.trainable) + kernel,
         bytes_per_image=parts.bytes_per_image,
     )
