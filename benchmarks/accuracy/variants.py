@@ -10,8 +10,9 @@ classes. Seconds are of solving alone; those of a second network leave out its f
 of the default network (see ``headstart rank``).
 
 Trials: ``headstart fit --train auto`` with the same shares and no limit of time. Each trial, the mean of the
-probabilities of the trials, and weights between those at the start and at the end of fine-tuning (WiSE-FT, Wortsman et
-al. 2021, arXiv 2109.01903), the share chosen on validation.
+probabilities of the trials, that mean only where it has the lower log-loss on validation, and weights between those at
+the start and at the end of fine-tuning (WiSE-FT, Wortsman et al. 2021, arXiv 2109.01903), the share chosen on
+validation and the head solved once more.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import argparse
 import time
 from collections import defaultdict
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -164,6 +166,7 @@ def measure_trials(data: str, seed: int, store: Path) -> Iterator[tuple[str, Fig
     from headstart.workflow.fit import prepare
     from headstart.workflow.search import search_trials
     from headstart.workflow.stopwatch import Stopwatch
+    from headstart.workflow.trials import with_solved_head
 
     paths, labels = zip(*images_of(data), strict=True)
     settings = FitSettings.of(
@@ -180,37 +183,47 @@ def measure_trials(data: str, seed: int, store: Path) -> Iterator[tuple[str, Fig
         with trial.extractor.backbone.applied(state):
             return np.asarray(trial.extractor.outputs(found.split(split)).logits)
 
+    on_validation = {}
     for trial in search.trials:
-        logits = outputs(trial, "test", trial.state)
         known = (trial.logits, trial.targets)
-        probabilities[trial.name] = calibrated(known, logits)
+        probabilities[trial.name] = calibrated(known, outputs(trial, "test", trial.state))
+        on_validation[trial.name] = calibrated(known, trial.logits)
         yield trial.name, {**scores(probabilities[trial.name], targets, classes), "seconds": trial.seconds}
     total = sum(trial.seconds for trial in search.trials)
     trained = [trial for trial in search.trials if "no gain" not in trial.note]
-    mean = np.mean([probabilities[trial.name] for trial in trained], axis=0)
-    yield "mean of the trials", {**scores(mean, targets, classes), "seconds": total}
-    yield (
-        f"chosen: {search.chosen.name}",
-        {**scores(probabilities[search.chosen.name], targets, classes), "seconds": total},
-    )
+    mean, chosen = np.mean([probabilities[trial.name] for trial in trained], axis=0), search.chosen
+    found = {**scores(probabilities[chosen.name], targets, classes), "seconds": total}
+    averaged = {**scores(mean, targets, classes), "seconds": total}
+    yield "the trial that is chosen", found
+    yield "mean of the trials", averaged
+    together = np.mean([on_validation[trial.name] for trial in trained], axis=0)
+    losses = [log_loss(each, chosen.targets) for each in (on_validation[chosen.name], together)]
+    yield "mean of the trials where validation prefers it", averaged if losses[1] < losses[0] else found
     tuned = trained[-1]
     if tuned.name == "head":
         return
-    module = tuned.extractor.backbone.module
-    begin = {**{name: value.clone() for name, value in module.state_dict().items()}, **search.trials[0].state}
+    begin = tuned.extractor.backbone.module.state_dict()
     tried = []
     for share in (0.25, 0.5, 0.75, 1.0):
         state = {
-            name: value * share + begin[name] * (1 - share) if value.is_floating_point() else value
+            name: begin[name] + share * (value - begin[name])
+            if value.is_floating_point() and value.shape == begin[name].shape
+            else value
             for name, value in tuned.state.items()
         }
-        logits = outputs(tuned, "validation", state)
-        tried.append(
-            (figures_of((logits, tuned.targets), (logits, tuned.targets), classes, 0)["log_loss"], share, state, logits)
-        )
-    _, share, state, logits = min(tried, key=lambda each: each[0])
-    found = calibrated((logits, tuned.targets), outputs(tuned, "test", state))
+        # Heads are not averaged: that of the start and that of the end may have different kernels.
+        with tuned.extractor.backbone.applied(state):
+            logits = tuned.extractor.outputs(tuned.dataset.split("validation")).logits
+        mixed = with_solved_head(replace(tuned, state=state, logits=logits), time.monotonic())
+        tried.append((mixed.image_log_losses.mean(), share, mixed))
+    _, share, mixed = min(tried, key=lambda each: each[0])
+    found = calibrated((mixed.logits, mixed.targets), outputs(mixed, "test", mixed.state))
     yield "weights between start and end", {**scores(found, targets, classes), "seconds": tuned.seconds, "share": share}
+
+
+def log_loss(probabilities: np.ndarray, targets: np.ndarray) -> float:
+    """In nats."""
+    return float(-np.log(np.clip(probabilities[np.arange(len(targets)), targets], 1e-12, None)).mean())
 
 
 def summarized(runs: dict[str, list[Figures]]) -> Figures:

@@ -32,7 +32,16 @@ from headstart.train.unfreezing import image_log_losses, improves
 from headstart.workflow.dataset import Dataset
 from headstart.workflow.extraction import MAX_FOR_ONE_PASS, FeatureExtractor, extract, sample_rows
 
-__all__ = ["GLIMPSE_EPOCHS", "GLIMPSE_IMAGES", "Trial", "fine_tune", "head_trials", "refit", "train_config"]
+__all__ = [
+    "GLIMPSE_EPOCHS",
+    "GLIMPSE_IMAGES",
+    "Trial",
+    "fine_tune",
+    "head_trials",
+    "refit",
+    "train_config",
+    "with_solved_head",
+]
 
 # Whether deeper training is promising is told by a glimpse: a few epochs at a low rate, since the first epochs at the
 # full rate make everything worse, also where the end is better.
@@ -163,13 +172,15 @@ def fine_tune(
             config = train_config(extractor)
             history = _train(extractor, dataset, config, events, views=augmented, deadline=deadline)
             trained = _trained(extractor, dataset, start, history)
-            return trained if head is None else _with_solved_head(trained, start)
+            return trained if head is None else with_solved_head(trained, start)
 
 
-def _with_solved_head(trial: Trial, start: float) -> Trial:
+def with_solved_head(trial: Trial, start: float) -> Trial:
     """The trained network with its head solved on its features, if that validates better; else the trial as it is.
 
     Training has stopped at an epoch, while the head that is best for the features of that epoch can be found.
+
+    :param start: of the trial, in ``time.monotonic()``.
     """
     extractor, dataset = trial.extractor, trial.dataset
     head = extractor.backbone.head
