@@ -245,3 +245,16 @@ def test_an_unreadable_image_is_named(tmp_path: Path, store: Path) -> None:
     model = hs.ImageClassifier(**TINY, cache_dir=str(store)).fit(images, load_digits(n_class=2).target[:20])
     with pytest.raises(ImageProblem, match=r"gone\.jpg: no such file"):
         model.predict([tmp_path / "gone.jpg"])
+
+
+def test_groups_are_not_divided() -> None:
+    digits = load_digits()
+    images, groups = list(digits.images[:120] / 16), np.arange(120) // 6
+    model = hs.ImageClassifier(**TINY, train="head", validation_share=0.2).fit(images, digits.target[:120], groups)
+    manifest = model._result.manifest
+    splits = set(zip(manifest.groups, manifest.splits, strict=True))
+    assert {group for group, _ in splits} == {str(group) for group in range(20)}
+    assert len(splits) == 20
+    assert {split for _, split in splits} == {"train", "validation"}
+    with pytest.raises(DataError, match="X and groups must have the same length, got 120 images and 3 groups"):
+        model.fit(images, digits.target[:120], groups=[1, 2, 3])

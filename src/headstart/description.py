@@ -56,9 +56,10 @@ class DataDescription:
 
     :param source: "class folders", "table", "folder without labels", "images", or the scheme of an image source.
     :param table: the table of labels, as a path.
-    :param columns: (role, column of the table): the roles are "id", "label", "split".
+    :param columns: (role, column of the table): the roles are "id", "label", "split", "group".
     :param folders: the levels of folders below the root, from the top: "split", "class", "any".
     :param classes: (class, number of images), sorted by name.
+    :param groups: number of groups of images that belong together.
     """
 
     root: str
@@ -73,6 +74,7 @@ class DataDescription:
     left_out: tuple[LeftOut, ...] = ()
     guesses: tuple[Guess, ...] = ()
     notes: tuple[str, ...] = ()  # facts about the table
+    groups: int = 0
 
     def lines(self) -> list[str]:
         """Text for a terminal; what does not apply has no line.
@@ -91,6 +93,8 @@ class DataDescription:
             lines.append(f"  splits: {', '.join(map(str, self.splits))}")
         if self.classes:
             lines.append(f"  classes: {len(self.classes):,}: {_first([name for name, _ in self.classes])}")
+        if self.groups:
+            lines.append(f"  groups: {self.groups:,}, never divided by a split or fold")
         if self.unlabeled:
             lines.append(f"  without a label: {self.unlabeled:,}")
         return [*lines, *self._asides()]

@@ -57,11 +57,13 @@ class ImageClassifier(ClassifierMixin, BaseEstimator, FitSettings):  # type: ign
         """As :meth:`headstart.FitSettings.by_recipe`, but with sorted classes, as scikit-learn expects them."""
         return super().by_recipe(recipe, **{"class_order": "sorted", **values})
 
-    def fit(self, X: Any, y: ArrayLike | None = None) -> ImageClassifier:
+    def fit(self, X: Any, y: ArrayLike | None = None, groups: ArrayLike | None = None) -> ImageClassifier:
         """Fit the classifier to labeled images.
 
         :param X: N images, or a manifest with labels.
         :param y: (N,) labels, all texts or all numbers; None if the manifest has labels.
+        :param groups: (N,) what each image belongs to, as a patient: no split or fold divides a group. None: as the
+            manifest says.
         :raises SettingsError: parameters are invalid; the message lists all of them.
         :raises DataError: the images or labels cannot be used as they are.
         :raises ModelError: the network or its weights are not available, or it cannot be cut as requested.
@@ -71,6 +73,8 @@ class ImageClassifier(ClassifierMixin, BaseEstimator, FitSettings):  # type: ign
             got = f"got {settings.class_order!r}"
             raise SettingsError(f"class_order must be sorted here, as scikit-learn expects of classes_, {got}")
         manifest, labels = self._labeled(X, y)
+        if groups is not None:
+            manifest = manifest.with_column("group", _checked_groups(groups, len(manifest)))
         self._set_result(fit(manifest, settings, class_order=[str(label) for label in labels]), labels)
         return self
 
@@ -158,6 +162,17 @@ class ImageClassifier(ClassifierMixin, BaseEstimator, FitSettings):  # type: ign
 
     def _values(self, kind: type[Settings]) -> dict[str, object]:
         return {option.name: getattr(self, option.name) for option in options_of(kind)}
+
+
+def _checked_groups(groups: ArrayLike, images: int) -> list[str | None]:
+    """Groups (N,) as texts; a missing value means that an image belongs to no group.
+
+    :raises DataError: there is not one for each image.
+    """
+    given = column_or_1d(np.asarray(groups, dtype=object)).tolist()
+    if len(given) != images:
+        raise DataError(f"X and groups must have the same length, got {images} images and {len(given)} groups")
+    return [None if _is_missing(group) else str(group) for group in given]
 
 
 def _checked_labels(y: ArrayLike) -> NDArray[Any]:

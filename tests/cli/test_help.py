@@ -78,7 +78,7 @@ def test_evaluate_lists_its_options_in_groups(run: Run) -> None:
 def test_a_short_list_of_options_has_no_groups(run: Run) -> None:
     found = sections(run("info", "--help")[1])
     assert list(found) == ["Options"]
-    folders = ["folder-levels", "split-folders"]
+    folders = ["folder-levels", "split-folders", "group-column", "group-pattern"]
     assert flags(found["Options"]) == ["labels", "id-column", "label-column", "split-column", *folders, "help"]
 
 

@@ -94,3 +94,49 @@ def test_bootstrap_contains_an_estimate_outside_the_percentiles():
     spread = intervals.bootstrap(lambda weights: (weights == 0).mean(axis=1), 30)  # 0 where every image is drawn once
     assert spread.value == spread.low == 0.0
     assert spread.high > 0.3
+
+
+def correlated(rng, groups=40, size=10):
+    """Hits of images whose groups are easy or hard, and the group of each."""
+    share = rng.beta(2, 1, groups)  # 2/3 in the mean
+    return rng.random((groups, size)) < share[:, None], np.repeat(np.arange(groups), size)
+
+
+def test_intervals_of_groups_hold_the_truth_as_often_as_they_say():
+    rng, within, too_narrow, means, boots = np.random.default_rng(0), [], [], [], []
+    for _ in range(300):
+        hits, groups = correlated(rng)
+        images = hits.ravel()
+        for found, of in (
+            (within, intervals.proportion(images, groups)),
+            (too_narrow, intervals.proportion(images)),
+            (means, intervals.mean(images.astype(float), groups)),
+        ):
+            found.append(of.low <= 2 / 3 <= of.high)
+        if len(boots) < 60:
+            resampled = intervals.bootstrap(proportion_of(images), images.size, groups=groups, resamples=200)
+            boots.append(resampled.low <= 2 / 3 <= resampled.high)
+    assert np.mean(within) > 0.92
+    assert np.mean(means) > 0.9
+    assert np.mean(boots) > 0.85
+    assert np.mean(too_narrow) < 0.85
+
+
+def test_groups_of_one_image_change_nothing_but_rounding():
+    rng = np.random.default_rng(1)
+    hits = rng.random(200) < 0.8
+    alone, grouped = intervals.proportion(hits), intervals.proportion(hits, rng.permutation(200))
+    assert (grouped.value, grouped.low, grouped.high) == pytest.approx((alone.value, alone.low, alone.high), abs=1e-3)
+
+
+@pytest.mark.parametrize("hits", [[True] * 12, [False] * 12])
+def test_without_any_miss_the_groups_count(hits):
+    found = intervals.proportion(np.array(hits), np.repeat(np.arange(3), 4))
+    expected = intervals.wilson(3 if hits[0] else 0, 3)
+    assert (found.low, found.high) == pytest.approx((expected.low, expected.high))
+
+
+def test_one_group_tells_as_much_as_one_image():
+    found = intervals.proportion(np.array([True, True, True, False]), np.zeros(4, np.int64))
+    assert found.value == 0.75
+    assert found.high - found.low > 0.75

@@ -32,3 +32,10 @@ def test_the_images_of_a_fold_are_not_seen() -> None:
 
 def test_a_single_image_is_judged_by_the_only_choice_there_is() -> None:
     assert cross_fitted_choice(np.zeros(1, np.int64), lambda seen: int(seen.sum())).tolist() == [1]
+
+
+def test_folds_do_not_divide_groups() -> None:
+    groups = np.repeat(np.arange(30), 4)
+    folds = random_folds(120, 0, groups=groups)
+    assert all(len(set(folds[groups == group].tolist())) == 1 for group in range(30))
+    assert np.bincount(folds).tolist() == [12] * 10

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from headstart.config.options import Settings, option
+from headstart.config.values import mistake_in_pattern
 
 __all__ = ["ReadSettings"]
 
@@ -45,3 +47,24 @@ class ReadSettings(Settings):
         metavar="NAMES",
         group="Data",
     )
+    group_column: str | None = option(
+        None,
+        "Column that says which images belong together, as a patient, a camera or a video: a split or fold never "
+        "divides them.",
+        metavar="COLUMN",
+        group="Data",
+    )
+    group_pattern: str | None = option(
+        None,
+        "Regular expression for the path of an image below PHOTOS: images for which it captures the same text belong "
+        "together, as with '(patient\\d+)_'.",
+        metavar="REGEX",
+        group="Data",
+        check=mistake_in_pattern,
+    )
+
+    def _conflicts(self, invalid: Collection[str]) -> list[str]:
+        messages = super()._conflicts(invalid)
+        if self.group_column is not None and self.group_pattern is not None:
+            messages.append("group_column and group_pattern both say which images belong together: give one of them")
+        return messages

@@ -9,6 +9,7 @@ from typing import Any
 __all__ = [
     "mistake_in_kernel",
     "mistake_in_mean",
+    "mistake_in_pattern",
     "mistake_in_stages",
     "mistake_in_std",
     "mistake_in_value_range",
@@ -18,6 +19,19 @@ __all__ = [
 
 _STAGES = re.compile(r"auto|none|(?:late|all):(\d+(?:\.\d+)?)")
 _KERNEL = re.compile(r"auto|none|rbf:(\d+(?:\.\d+)?)")
+
+
+def mistake_in_pattern(text: Any) -> str | None:
+    """What is wrong with a regular expression; None if nothing is.
+
+    >>> mistake_in_pattern("patient(")
+    "group_pattern must be a regular expression, got 'patient(': missing ), unterminated subpattern at position 7"
+    """
+    try:
+        re.compile(text)
+    except (re.error, TypeError) as error:
+        return f"group_pattern must be a regular expression, got {text!r}: {error}"
+    return None
 
 
 def three_numbers(text: str) -> tuple[float, float, float]:

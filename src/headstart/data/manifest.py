@@ -38,7 +38,7 @@ from headstart.description import DataDescription
 from headstart.errors import DataError, RunError
 from headstart.files import write_text
 
-__all__ = ["SCHEMA", "Manifest"]
+__all__ = ["SCHEMA", "SPLITS", "Manifest"]
 
 SCHEMA = pa.schema(
     [
@@ -139,6 +139,11 @@ class Manifest:
     def splits(self) -> list[str | None]:
         """The split of each image: "train", "validation", "test" or None."""
         return self._column("split")
+
+    @property
+    def groups(self) -> list[str | None]:
+        """What each image belongs to, as a patient; None: to nothing."""
+        return self._column("group")
 
     @property
     def hashes(self) -> list[str | None]:
@@ -251,8 +256,7 @@ class Manifest:
         text = io.StringIO(newline="")
         writer = csv.writer(text)
         writer.writerow(("path", "reason"))
-        bad = self.unusable
-        writer.writerows(zip(bad.uris, bad.problems, strict=True))
+        writer.writerows(row for row in zip(self.uris, self.problems, strict=True) if row[1] is not None)
         write_text(path, text.getvalue())
 
 

@@ -6,6 +6,7 @@ import hashlib
 import math
 from collections import Counter
 
+from headstart.data.groups import group_numbers
 from headstart.data.manifest import Manifest
 from headstart.errors import DataError, SettingsError
 
@@ -82,23 +83,11 @@ def split_by_order(
 
 def _components(manifest: Manifest, rows: list[int], seed: int) -> list[list[int]]:
     """Rows that must stay together because of their hash or group, in an order drawn from their content."""
-    uris, hashes, groups = manifest.uris, manifest.hashes, manifest.table["group"].to_pylist()
-    parent: dict[tuple[str, object], tuple[str, object]] = {}
-
-    def top(node: tuple[str, object]) -> tuple[str, object]:
-        while parent.setdefault(node, node) != node:
-            parent[node] = parent[parent[node]]
-            node = parent[node]
-        return node
-
-    keys = {i: ("hash", hashes[i]) if hashes[i] else ("uri", uris[i]) for i in rows}
-    for i in rows:
-        if groups[i] is not None:
-            parent[top(keys[i])] = top(("group", groups[i]))
-    together: dict[tuple[str, object], list[int]] = {}
-    for i in rows:
-        together.setdefault(top(keys[i]), []).append(i)
-    drawn = {i: _drawn(seed, keys[i][1]) for i in rows}
+    uris, hashes = manifest.uris, manifest.hashes
+    together: dict[int, list[int]] = {}
+    for i, number in zip(rows, group_numbers(manifest.select(rows)).tolist(), strict=True):
+        together.setdefault(number, []).append(i)
+    drawn = {i: _drawn(seed, hashes[i] or uris[i]) for i in rows}
     return sorted(together.values(), key=lambda members: min(drawn[i] for i in members))
 
 

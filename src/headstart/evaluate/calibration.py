@@ -45,10 +45,13 @@ def calibration_error(
     correct: NDArray[np.bool_],
     *,
     bins: int,
+    groups: NDArray[np.int64] | None = None,
     resamples: int = 1000,
     seed: int = 0,
 ) -> Interval:
     """Return the expected calibration error with its 95 % interval; confidence and correct ``(N,)``.
+
+    With ``groups`` ``(N,)`` the resamples are of groups of images.
 
     A bin with few images has a gap even where the model is perfectly calibrated. Therefore the bootstrap is reflected,
     and the interval extends to 0 if a perfectly calibrated model reaches the observed error with a probability of
@@ -59,6 +62,7 @@ def calibration_error(
     error = bootstrap(
         lambda weights: expected_calibration_error(confidence, correct, weights, bins=bins),
         images,
+        groups=groups,
         reflect=True,
         resamples=resamples,
         seed=seed,

@@ -29,19 +29,21 @@ def evaluate(
     *,
     split: str = "validation",
     bins: int = 15,
+    groups: ArrayLike | None = None,
 ) -> Evaluation:
     """Compute all metrics of the report.
 
     Intervals are at 95 %: Wilson's for proportions of images, 1.96 standard errors for log-loss (nats) and Brier score
     (0 to 2), a seeded bootstrap over images for balanced accuracy, macro F1 and calibration error. Where all images
     are classified correctly, or none, balanced accuracy and macro F1 have Wilson's interval too. A tie counts against
-    the model.
+    the model. With groups, these intervals are those of another sample of groups; those of single classes are not.
 
     :param targets: class indices ``(N,)``.
     :param probabilities: ``(N, C)``; each row sums to 1.
     :param classes: the C class names, in the order of the columns.
     :param split: name of the evaluated split.
     :param bins: number of bins of equal width for the calibration error.
+    :param groups: number of the group of each image ``(N,)``, as of the patient whom it shows.
     :raises DataError: a shape or value is wrong.
 
     >>> evaluation = evaluate([0, 1, 1], [[0.9, 0.1], [0.2, 0.8], [0.7, 0.3]], ["cat", "dog"])
@@ -55,34 +57,57 @@ def evaluate(
     images, predicted = len(true), metrics.decisions(true, values)
     correct, confidence = true == predicted, values.max(axis=1)
     matrix = metrics.confusion_matrix(true, predicted, classes=len(names))
-    top1 = intervals.wilson(int(correct.sum()), images)
-    balanced, f1 = _class_averages(true, predicted, classes=len(names), top1=top1)
+    together = None if groups is None else _group_numbers(groups, images)
+    top1 = intervals.proportion(correct, together)
+    balanced, f1 = _class_averages(true, predicted, classes=len(names), top1=top1, groups=together)
     return Evaluation(
         split=split,
         images=images,
         classes=names,
         top1=top1,
-        top5=intervals.wilson(int(metrics.top_k_hits(true, values, k=5).sum()), images) if len(names) > 5 else None,
+        top5=intervals.proportion(metrics.top_k_hits(true, values, k=5), together) if len(names) > 5 else None,
         balanced_accuracy=balanced,
         macro_f1=f1,
-        log_loss=intervals.mean(metrics.log_losses(true, values)),
-        brier=intervals.mean(metrics.brier_scores(true, values)),
-        ece=calibration_error(confidence, correct, bins=bins),
+        log_loss=intervals.mean(metrics.log_losses(true, values), together),
+        brier=intervals.mean(metrics.brier_scores(true, values), together),
+        ece=calibration_error(confidence, correct, bins=bins, groups=together),
         per_class=_per_class(matrix, names),
         confusion_matrix=tuple(map(tuple, matrix.tolist())),
         confused_pairs=_confused_pairs(matrix, names),
         reliability=reliability(confidence, correct, bins=bins),
+        notes=() if together is None else (_note_on_groups(images, len(np.unique(together))),),
     )
 
 
-def _class_averages(true: Ints, predicted: Ints, *, classes: int, top1: Interval) -> tuple[Interval, Interval]:
+def _note_on_groups(images: int, groups: int) -> str:
+    return (
+        f"The {images:,} images belong to {groups:,} groups, whose images are not independent of each other. The "
+        "intervals of the metrics over all classes are those of another sample of groups; the intervals of single "
+        "classes take images as independent, and may be too narrow."
+    )
+
+
+def _group_numbers(groups: ArrayLike, images: int) -> Ints:
+    given = np.asarray(groups)
+    if given.shape != (images,):
+        raise DataError(f"groups must have the shape ({images},), one number per image, got {given.shape}.")
+    return np.unique(given, return_inverse=True)[1].astype(np.int64)
+
+
+def _class_averages(
+    true: Ints, predicted: Ints, *, classes: int, top1: Interval, groups: Ints | None
+) -> tuple[Interval, Interval]:
     """Return balanced accuracy and macro F1."""
     if top1.value in (0, 1):  # all resamples are equal, so that a bootstrap interval would have no width
         return top1, top1
     images = len(true)
-    balanced = intervals.bootstrap(partial(metrics.balanced_accuracy, true, predicted, classes=classes), images)
+    recall, mean_f1 = (
+        partial(statistic, true, predicted, classes=classes)
+        for statistic in (metrics.balanced_accuracy, metrics.macro_f1)
+    )
+    balanced = intervals.bootstrap(recall, images, groups=groups)
     # Reflected, because classes that are missing in a resample lower F1.
-    f1 = intervals.bootstrap(partial(metrics.macro_f1, true, predicted, classes=classes), images, reflect=True)
+    f1 = intervals.bootstrap(mean_f1, images, groups=groups, reflect=True)
     return balanced, f1
 
 

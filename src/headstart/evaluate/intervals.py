@@ -1,9 +1,14 @@
-"""95 % confidence intervals: the variation to expect from another sample of images of the same kind."""
+"""95 % confidence intervals: the variation to expect from another sample of images of the same kind.
+
+Where images belong together, as those of one patient do, a sample is one of groups: their images vary together, and
+intervals that took them for independent would be too narrow.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from statistics import NormalDist
 from typing import Any
 
@@ -12,14 +17,14 @@ from numpy.typing import NDArray
 
 from headstart.evaluate.schema import Interval
 
-__all__ = ["bootstrap", "chunks", "mean", "wilson"]
+__all__ = ["bootstrap", "chunks", "mean", "proportion", "wilson"]
 
 LEVEL = 0.95
 Z = NormalDist().inv_cdf((1 + LEVEL) / 2)
 CHUNK = 4_000_000  # weights in memory at a time while resampling: 32 MB
 
 
-def wilson(hits: int, images: int) -> Interval:
+def wilson(hits: float, images: float) -> Interval:
     """Return ``hits / images`` with Wilson's score interval, which is sound near 0 and 1 and for small n.
 
     Wilson, Probable inference, the law of succession, and statistical inference, JASA 22, 1927; recommended
@@ -36,20 +41,69 @@ def wilson(hits: int, images: int) -> Interval:
     return Interval(proportion, low if hits else 0.0, high if hits < images else 1.0)
 
 
-def mean(values: NDArray[np.floating[Any]]) -> Interval:
+def proportion(hits: NDArray[np.bool_], groups: NDArray[np.int64] | None = None) -> Interval:
+    """Return the share of images that are hits, with Wilson's interval for the effective number of images.
+
+    That is the number of independent images that would vary as much: Korn and Graubard, Confidence intervals for
+    proportions with small expected number of positive counts estimated from survey data, Survey Methodology 24, 1998.
+    Where all images are hits, or none, it is the number of groups.
+
+    :param hits: ``(N,)``.
+    :param groups: number of the group of each image, ``(N,)``; None: each image stands for itself.
+
+    >>> hits = np.array([True, True, True, False])
+    >>> f"{proportion(hits):.2f}", f"{proportion(hits, np.array([0, 0, 0, 1])):.2f}"
+    ('0.75 (0.30 to 0.95)', '0.75 (0.12 to 0.99)')
+    """
+    images, share = len(hits), float(hits.mean())
+    if groups is None:
+        return wilson(int(hits.sum()), images)
+    count = len(np.unique(groups))
+    variance = _variance_of_mean(hits.astype(np.float64), groups)
+    if share in (0, 1) or count == 1:
+        effective = float(count)
+    elif variance == 0:
+        effective = float(images)
+    else:
+        from scipy.special import stdtrit
+
+        of_images, of_groups = stdtrit([images - 1, count - 1], (1 + LEVEL) / 2)  # quantiles of Student's t
+        effective = share * (1 - share) / variance * float(of_images / of_groups) ** 2
+    effective = min(max(effective, 1.0), float(images))
+    return replace(wilson(share * effective, effective), value=share)
+
+
+def mean(values: NDArray[np.floating[Any]], groups: NDArray[np.int64] | None = None) -> Interval:
     """Return the mean of non-negative values ``(N,)``, plus and minus 1.96 standard errors.
 
-    A single value has no spread: both bounds are the value.
+    A single value, or group, has no spread: both bounds are the mean.
+
+    :param groups: number of the group of each value, ``(N,)``: the standard error is that of a mean over groups.
     """
     center = float(values.mean())
-    error = 1.96 * float(values.std(ddof=1)) / len(values) ** 0.5 if len(values) > 1 else 0.0
+    if groups is not None:
+        error = 1.96 * _variance_of_mean(values, groups) ** 0.5
+    else:
+        error = 1.96 * float(values.std(ddof=1)) / len(values) ** 0.5 if len(values) > 1 else 0.0
     return Interval(center, max(0.0, center - error), center + error)
+
+
+def _variance_of_mean(values: NDArray[np.floating[Any]], groups: NDArray[np.int64]) -> float:
+    """The variance of the mean of values ``(N,)`` when groups are drawn; 0 for a single group.
+
+    Linearized as a ratio of sums over groups: Cochran, Sampling Techniques, 3rd edition, Wiley 1977, section 9A.2.
+    """
+    _, position = np.unique(groups, return_inverse=True)
+    sums = np.bincount(position, weights=values - values.mean())
+    count = len(sums)
+    return float(count / (count - 1) * (sums**2).sum()) / len(values) ** 2 if count > 1 else 0.0
 
 
 def bootstrap(
     statistic: Callable[[NDArray[np.float64]], NDArray[np.float64]],
     images: int,
     *,
+    groups: NDArray[np.int64] | None = None,
     reflect: bool = False,
     resamples: int = 1000,
     seed: int = 0,
@@ -59,6 +113,7 @@ def bootstrap(
     Davison and Hinkley, Bootstrap Methods and their Application, Cambridge 1997, chapter 5.
 
     :param statistic: maps weights ``(R, N)``, how often each image was drawn, to values ``(R,)``.
+    :param groups: number of the group of each image, ``(N,)``: groups are drawn, each with all of its images.
     :param reflect: mirror the percentiles of the resamples about the estimate (the basic bootstrap), for statistics
         that resampling biases to one side. The bounds are widened to contain the estimate.
 
@@ -67,7 +122,14 @@ def bootstrap(
     """
     value = float(statistic(np.ones((1, images)))[0])
     rng = np.random.default_rng(seed)
-    draws = np.concatenate([statistic(_weights(rng, size, images)) for size in chunks(resamples, images)])
+    position = None if groups is None else np.unique(groups, return_inverse=True)[1]
+    drawn = images if position is None else int(position.max()) + 1
+
+    def weights(size: int) -> NDArray[np.float64]:
+        of_drawn = _weights(rng, size, drawn)
+        return of_drawn if position is None else of_drawn[:, position]
+
+    draws = np.concatenate([statistic(weights(size)) for size in chunks(resamples, images)])
     low, high = np.quantile(draws, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     if reflect:
         low, high = 2 * value - high, 2 * value - low

@@ -19,13 +19,19 @@ __all__ = ["cross_fitted_choice", "random_folds"]
 _FOLDS = 10
 
 
-def random_folds(count: int, seed: int) -> NDArray[np.int64]:
+def random_folds(count: int, seed: int, *, groups: NDArray[np.int64] | None = None) -> NDArray[np.int64]:
     """The fold of each image, (count,): at most ten, of about equal size.
+
+    :param groups: number of the group of each image, (count,): images of one group are in one fold.
 
     >>> np.bincount(random_folds(25, seed=0)).tolist()
     [3, 3, 3, 3, 3, 2, 2, 2, 2, 2]
     """
-    return np.random.default_rng(seed).permutation(count) % _FOLDS
+    generator = np.random.default_rng(seed)
+    if groups is None:
+        return generator.permutation(count) % _FOLDS
+    distinct, position = np.unique(groups, return_inverse=True)
+    return (generator.permutation(len(distinct)) % _FOLDS)[position]
 
 
 def cross_fitted_choice(folds: NDArray[np.int64], choose: Callable[[NDArray[np.bool_]], int]) -> NDArray[np.int64]:

@@ -101,7 +101,7 @@ def assess(trial: Trial, decision: Decision, search: Search, *, events: Events) 
         leaks=None if dataset.leaked is None else _leaks(trial, dataset.leaked, measured, events=events),
         out_of_distribution=_ood_metrics(detector, result.ood_score, cross_fitted=cross_fitted),
         trials=search.records(),
-        notes=tuple(filter(None, [_NOTES[split], _contamination(dataset, extractor.backbone)])),
+        notes=tuple(filter(None, [_NOTES[split], *measured.notes, _contamination(dataset, extractor.backbone)])),
     )
     if evaluation.leaks is not None:
         evaluation = replace(evaluation, notes=(*evaluation.notes, evaluation.leaks.note()))
@@ -138,7 +138,13 @@ def _measured(
     rule = decision.sets
     assert rule is not None
     return replace(
-        evaluate(targets, probabilities, dataset.classes, split=_SPLIT_NAMES.get(split, split)),
+        evaluate(
+            targets,
+            probabilities,
+            dataset.classes,
+            split=_SPLIT_NAMES.get(split, split),
+            groups=dataset.groups(split),
+        ),
         calibration=calibration_metrics(logits, targets, temperature=decision.temperature, cross_fitted=cross_fitted),
         prediction_sets=prediction_set_metrics(
             probabilities,

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from headstart.config import FitSettings
 from headstart.data.duplicates import find_contradictions, find_shared
+from headstart.data.groups import divided_groups, group_numbers, grouped
 from headstart.data.inspection import check_problem_share
 from headstart.data.manifest import Manifest
 from headstart.data.splitting import DEFAULT_VALIDATION_SHARE, assign_split, split_by_order
@@ -51,6 +52,15 @@ class Dataset:
     def targets(self, name: str) -> NDArray[np.int64]:
         """The class indices of the usable images of a split, (N,)."""
         return self.split(name).targets(self.classes)
+
+    def groups(self, name: str) -> NDArray[np.int64] | None:
+        """Numbers of the groups of the usable images of a split, (N,); None if none of them belongs to a group."""
+        return grouped(self.split(name))
+
+    def fold_groups(self, name: str) -> NDArray[np.int64] | None:
+        """What folds of a split must not divide, (N,): groups, and images of the same content; None: nothing."""
+        numbers = group_numbers(self.split(name))
+        return numbers if len(np.unique(numbers)) < len(numbers) else None
 
     def counts(self) -> dict[str, int]:
         """The number of usable images per split."""
@@ -105,6 +115,7 @@ def prepare_dataset(
     inspected_images = _without_contradictions(inspect_images(labeled, settings, events=events), settings, events)
     assigned, cross_validated = _assign_splits(inspected_images, settings, solvable=solvable)
     assigned, leaked = _without_leaks(assigned, events)
+    _tell_divided_groups(assigned, settings, events)
     classes = assigned.usable.in_split("train").classes
     if class_order is None and settings.class_order == "appearance":
         class_order = [label for label in dict.fromkeys(assigned.labels) if label is not None]
@@ -184,6 +195,19 @@ def _without_leaks(manifest: Manifest, events: Events) -> tuple[Manifest, Manife
             splits[row] = None
         manifest = manifest.with_column("split", splits)
     return manifest, leaked
+
+
+def _tell_divided_groups(manifest: Manifest, settings: FitSettings, events: Events) -> None:
+    """Warn where a given split, or one by order, divides groups."""
+    found = divided_groups(manifest)
+    if not found:
+        return
+    group, splits = found[0]
+    way = "--split random draws one that does not" if settings.split == "last" else "--split-column none draws another"
+    events.warn(
+        f"{len(found):,} groups are divided between splits, for example {group!r} between {' and '.join(splits)}: the "
+        f"figures are too good for images of other groups ({way})"
+    )
 
 
 def _assign_splits(manifest: Manifest, settings: FitSettings, *, solvable: bool) -> tuple[Manifest, bool]:

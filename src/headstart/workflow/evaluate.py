@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from headstart.artifacts.run_folder import run_info, write_run
 from headstart.config import EngineSettings
+from headstart.data.groups import grouped
 from headstart.data.manifest import Manifest
 from headstart.errors import OutputError, RunError
 from headstart.evaluate import evaluate as compute_metrics
@@ -87,6 +88,7 @@ def evaluate(
         seconds={"predicting": round(seconds, 2)},
         images_per_second=round(len(seen) / max(seconds, 1e-9), 1),
     )
+    notes = [*notes, *evaluation.notes]
     return predictions, replace(evaluation, leaks=leaks, summary=summary, notes=tuple(notes))
 
 
@@ -104,8 +106,9 @@ def images_of_run(classifier: str | Path) -> frozenset[str] | None:
 
 
 def _metrics(predictions: Predictions, classifier: Predictor, split: str = "test") -> Evaluation:
-    targets = predictions.manifest.usable.targets(classifier.classes)
-    return compute_metrics(targets, predictions.probabilities, classifier.classes, split=split)
+    usable = predictions.manifest.usable
+    targets, groups = usable.targets(classifier.classes), grouped(usable)
+    return compute_metrics(targets, predictions.probabilities, classifier.classes, split=split, groups=groups)
 
 
 def _without(predictions: Predictions, seen: NDArray[np.bool_]) -> Predictions:

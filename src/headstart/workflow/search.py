@@ -53,7 +53,8 @@ class Search:
         def choose(seen: NDArray[np.bool_]) -> int:
             return select_best([each[seen] for each in losses], solved=self.solved)
 
-        folds = random_folds(len(losses[0]), self.chosen.extractor.settings.seed)
+        seed, groups = self.chosen.extractor.settings.seed, dataset.fold_groups(dataset.selection_split)
+        folds = random_folds(len(losses[0]), seed, groups=groups)
         chosen = cross_fitted_choice(folds, choose)
         logits = self.chosen.on(dataset).logits.copy()
         for number in np.unique(chosen):

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from headstart.config import FitSettings
 from headstart.errors import SettingsError
 from headstart.evaluate import fit_temperature
-from headstart.evaluate.intervals import wilson
+from headstart.evaluate.intervals import proportion
 from headstart.evaluate.schema import EpochRecord, TrialRecord
 from headstart.events import EpochEnded, Events
 from headstart.execution.memory import trim_heap
@@ -90,10 +90,10 @@ class Trial:
 
     def record(self, *, chosen: bool = False, note: str = "") -> TrialRecord:
         """The trial as it is reported; ``note`` is added to its own."""
-        correct = int((self.logits.argmax(1) == self.targets).sum())
+        correct = self.logits.argmax(1) == self.targets
         return TrialRecord(
             self.name,
-            wilson(correct, len(self.targets)),
+            proportion(correct, self.dataset.groups(self.dataset.selection_split)),
             float(self.image_log_losses.mean()),
             round(self.seconds, 2),
             chosen,
@@ -341,6 +341,7 @@ def _problem(
         balance=_balance(extractor, dataset, targets),
         precision=extractor.training_precision,
         seed=settings.seed,
+        groups=dataset.fold_groups(dataset.selection_split),
     )
 
 

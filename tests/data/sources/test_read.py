@@ -323,3 +323,49 @@ def test_the_order_does_not_depend_on_the_file_system(tmp_path: Path, photo: Pho
     assert [name for name, _, _ in _rows(tmp_path, read_images(tmp_path))] == sorted(
         names, key=lambda name: name.split("/")
     )
+
+
+def test_a_column_says_which_images_belong_together(tmp_path: Path, photo: Photo) -> None:
+    for name in "abcd":
+        photo(tmp_path / f"{name}.jpg")
+    table = tmp_path / "labels.csv"
+    table.write_text("id,patient,breed\na,p1,pug\nb,p1,pug\nc,p2,beagle\nd,,beagle\n")
+    plain = read_images(tmp_path)
+    assert plain.description is not None
+    assert plain.groups == [None] * 4
+    (note,) = plain.description.notes
+    assert note == (
+        "images of the same 'patient' may be divided between splits: --group-column patient keeps them together"
+    )
+    manifest = read_images(tmp_path, group_column="patient")
+    assert manifest.groups == ["p1", "p1", "p2", None]
+    assert manifest.description is not None
+    assert "  groups: 2, never divided by a split or fold" in manifest.description.lines()
+    assert "label column 'breed', group column 'patient'" in manifest.description.lines()[1]
+    assert manifest.description.notes == ()
+    assert "has no column 'patinet' (--group-column)" in _refused(tmp_path, group_column="patinet")
+    assert "did you mean 'patient'?" in _refused(tmp_path, group_column="patinet")
+
+
+def test_an_image_in_two_groups_is_refused(tmp_path: Path, photo: Photo) -> None:
+    photo(tmp_path / "a.jpg")
+    (tmp_path / "labels.csv").write_text("id,breed,patient\na,pug,p1\na,pug,p2\n")
+    assert "puts 'a' into two groups: 'p1' and 'p2'" in _refused(tmp_path, group_column="patient")
+
+
+def test_groups_of_tables_in_folders_of_splits(tmp_path: Path, photo: Photo) -> None:
+    for split in ("train", "test"):
+        photo(tmp_path / split / "a.jpg")
+        (tmp_path / split / "metadata.csv").write_text(f"file_name,label,patient\na.jpg,pug,{split}7\n")
+    assert read_images(tmp_path, group_column="patient").groups == ["test7", "train7"]
+
+
+def test_paths_say_which_images_belong_together(tmp_path: Path, photo: Photo) -> None:
+    for name in ("cat/p1_a", "cat/p1_b", "dog/p2_a", "dog/p3_a"):
+        photo(tmp_path / f"{name}.jpg")
+    manifest = read_images(tmp_path, group_pattern="(p[0-9])_")
+    assert manifest.groups == ["p1", "p1", "p2", "p3"]
+    assert manifest.description is not None
+    assert manifest.description.groups == 3
+    assert read_images([tmp_path / "cat", tmp_path / "dog"], group_pattern="(p[0-9])_").groups == manifest.groups
+    assert "is not found in 1 of 4 paths, as in 'dog/p3_a.jpg'" in _refused(tmp_path, group_pattern="p[12]")

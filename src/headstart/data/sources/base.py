@@ -60,11 +60,12 @@ class Stamp(NamedTuple):
 
 @dataclass(frozen=True)
 class FoundImage:
-    """An image that a source lists; label and split are None if the source does not know them."""
+    """An image that a source lists; label, split and group are None if the source does not know them."""
 
     uri: str
     label: str | None = None
     split: str | None = None
+    group: str | None = None
 
 
 class ImageSource(Protocol):

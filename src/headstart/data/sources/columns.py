@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
+import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -28,6 +29,10 @@ _LABELS = (
     *("targetname", "classid", "labelid", "categoryid"),
 )
 _FOLDS = frozenset({"fold", "folds", "kfold", "cvfold"})
+# Things of which there are often several images; as "patient", "patient_id", "Patient No".
+_GROUPS = frozenset({"patient", "subject", "animal", "individual", "group", "session", "camera", "location", "site"})
+_GROUPS |= {"video", "clip", "sequence", "scene", "specimen", "plot", "lesion"}
+_GROUP_SUFFIXES = ("", "id", "no", "nr", "number", "name")
 _BINARY = frozenset({"0", "1", "0.0", "1.0", "true", "false"})
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.IGNORECASE)
 _INTEGER = re.compile(r"[+-]?\d+(\.0*)?")
@@ -46,6 +51,7 @@ class ChosenColumns:
     label: str | None
     one_hot: tuple[str, ...]
     split: str | None
+    group: str | None
     guesses: tuple[Guess, ...]
     notes: tuple[str, ...]
 
@@ -85,37 +91,58 @@ def choose_columns(
     id_column: str | None,
     label_column: str | None,
     split_column: str | None,
+    group_column: str | None = None,
     lookup: ImageLookup | None,
 ) -> ChosenColumns:
     """Choose the columns of ids, labels and splits; those given by name are taken as they are.
+
+    A column of groups is only taken if it is given: to divide the images by it is a decision. One that is named like
+    groups is mentioned.
 
     :raises DataError: a given column does not exist, or several columns fit, or none.
     """
     names = list(table.columns)
     no_splits = split_column == NO_SPLITS and NO_SPLITS not in names
-    given = (("--id-column", id_column), ("--label-column", label_column))
+    given = (("--id-column", id_column), ("--label-column", label_column), ("--group-column", group_column))
     for setting, name in (*given, ("--split-column", None if no_splits else split_column)):
         if name is not None and name not in names:
             _refuse_given(table, name, setting)
     guesses: list[Guess] = []
     notes = []
     if split_column is None:
-        free = [name for name in names if name not in (id_column, label_column)]
+        free = [name for name in names if name not in (id_column, label_column, group_column)]
         split_column, unused = _split_column(table, free)
         notes += [f"the column {name!r} is not used" for name in unused]
     elif no_splits:
         split_column = None
     if id_column is None:
         id_column, guess = _id_column(
-            table, [name for name in names if name not in (label_column, split_column)], lookup
+            table, [name for name in names if name not in (label_column, split_column, group_column)], lookup
         )
         guesses += [guess] if guess else []
     one_hot: tuple[str, ...] = ()
     if label_column is None:
-        rest = [name for name in names if name not in (id_column, split_column) and normalize(name) not in _FOLDS]
+        used = (id_column, split_column, group_column)
+        rest = [name for name in names if name not in used and normalize(name) not in _FOLDS]
         label_column, one_hot, guess = _label_column(table, rest)
         guesses += [guess] if guess else []
-    return ChosenColumns(id_column, label_column, one_hot, split_column, tuple(guesses), tuple(notes))
+    if group_column is None:
+        taken = {id_column, label_column, split_column, *one_hot}
+        notes += [
+            f"images of the same {name!r} may be divided between splits: --group-column {shlex.quote(name)} keeps them "
+            "together"
+            for name in names
+            if name not in taken and _is_like_groups(table, name)
+        ]
+    return ChosenColumns(id_column, label_column, one_hot, split_column, group_column, tuple(guesses), tuple(notes))
+
+
+def _is_like_groups(table: TableFile, name: str) -> bool:
+    """Whether a column is named like groups, and some of its values occur more than once."""
+    values = _filled(table, name)
+    if not 1 < len(set(values)) < len(values):
+        return False
+    return any(normalize(name) == known + suffix for known in _GROUPS for suffix in _GROUP_SUFFIXES)
 
 
 def _refuse_given(table: TableFile, name: str, setting: str) -> None:

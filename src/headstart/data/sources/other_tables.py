@@ -57,6 +57,7 @@ def read_split_tables(
     id_column: str | None = None,
     label_column: str | None = None,
     split_column: str | None = None,
+    group_column: str | None = None,
 ) -> Labels:
     """Read the tables of :func:`split_tables` as one, with ids relative to ``folder``.
 
@@ -74,6 +75,7 @@ def read_split_tables(
             id_column=id_column,
             label_column=label_column,
             split_column=split_column or "none",
+            group_column=group_column,
             lookup=ImageLookup(path.parent),
         )
         for path in paths
@@ -95,6 +97,8 @@ def read_split_tables(
         id_column=first.id_column,
         label_column=first.label_column,
         split_column=None,
+        groups=None if group_column is None else [group for table in tables for group in table.groups or []],
+        group_column=group_column,
         guesses=tuple(dict.fromkeys(guess for table in tables for guess in table.guesses)),
         notes=tuple(f"{table.path.relative_to(folder)}: {note}" for table in tables for note in table.notes),
     )

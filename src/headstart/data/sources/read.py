@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
+from headstart.data.groups import group_by_pattern
 from headstart.data.label_checks import check_class_names
 from headstart.data.manifest import Manifest
 from headstart.data.sources.base import FoundImage, source_of
@@ -42,7 +43,7 @@ class _Options:
         return read_labels(path, **self.columns, lookup=lookup)
 
 
-def read_images(
+def read_images(  # noqa: PLR0913 - one for each option
     root: PathLike | Sequence[PathLike],
     labels: PathLike | Literal[False] | None = None,
     *,
@@ -51,6 +52,8 @@ def read_images(
     split_column: str | None = None,
     folder_levels: str | None = None,
     split_folders: str | None = None,
+    group_column: str | None = None,
+    group_pattern: str | None = None,
 ) -> Manifest:
     """Find images with their labels and splits.
 
@@ -66,18 +69,43 @@ def read_images(
     :param folder_levels: what the folders below ``root`` are, from the top: ``split/class``, ``any/class``, ``class``
         ...; None: detected.
     :param split_folders: ``NAME=SPLIT,...``, for folders whose names do not say which split they are.
+    :param group_column: column of the table that says which images belong together.
+    :param group_pattern: regular expression for the path of an image, by what it captures of which images belong
+        together; see :func:`headstart.data.groups.group_by_pattern`.
     :raises DataError: nothing there, no images, a table that cannot be used, an image with two labels, or two readings
         that fit; the message names the options that choose.
     """
     options = _Options(
-        {"id_column": id_column, "label_column": label_column, "split_column": split_column},
+        {
+            "id_column": id_column,
+            "label_column": label_column,
+            "split_column": split_column,
+            "group_column": group_column,
+        },
         folder_levels,
         split_folders,
     )
     if not isinstance(root, str | os.PathLike):
         items = [os.fspath(item) for item in root]
-        return _manifest(_read_several(items, options), _named(items), "images")
-    return _read(os.fspath(root), labels, options)
+        found, base = _manifest(_read_several(items, options), _named(items), "images"), ""
+    else:
+        found, base = _read(os.fspath(root), labels, options), os.fspath(root)
+    return found if group_pattern is None else _grouped(found, group_pattern, base)
+
+
+def _grouped(manifest: Manifest, pattern: str, root: str) -> Manifest:
+    """The manifest with the groups that paths say, which its description counts."""
+    base = root
+    if root and source_of(root).scheme == "file":
+        base = to_uri(root if Path(root).is_dir() else Path(root).parent)
+    grouped = group_by_pattern(manifest, pattern, root=base)
+    assert manifest.description is not None
+    description = replace(manifest.description, groups=_count_groups(grouped.groups))
+    return grouped.described(description)
+
+
+def _count_groups(groups: Iterable[str | None]) -> int:
+    return len({group for group in groups if group is not None})
 
 
 def _read(root: str, labels: PathLike | Literal[False] | None, options: _Options) -> Manifest:
@@ -202,10 +230,14 @@ def _manifest(
         classes=tuple(sorted(counts.items())),
         left_out=left_out,
         guesses=(*guesses, *(() if table is None else table.guesses)),
+        groups=_count_groups(row.group for row in rows),
         notes=() if table is None else table.notes,
     )
     return Manifest.from_rows(
-        [row.uri for row in rows], labels=[row.label for row in rows], splits=[row.split for row in rows]
+        [row.uri for row in rows],
+        labels=[row.label for row in rows],
+        splits=[row.split for row in rows],
+        groups=[row.group for row in rows],
     ).described(description)
 
 
@@ -213,15 +245,16 @@ def _labeled(lookup: ImageLookup, table: Labels, choice: TableChoice, root: str)
     matches = choice.matches or lookup.match_all(table.ids)
     left_out, guesses = choice.left_out, (*choice.guesses, *matches.guesses)
     rows: dict[str, FoundImage] = {}
-    splits = table.splits or [None] * len(table.ids)
+    splits, groups = table.splits or [None] * len(table.ids), table.groups or [None] * len(table.ids)
     paths = [
         _only_match(lookup, name, files, table) or lookup.root / name
         for name, files in zip(table.ids, matches.files, strict=True)
     ]
     tops = [_top(str(lookup.root), str(path)) for path in paths]
     folders = _split_folders(tops)
-    for name, label, split, path, top in zip(table.ids, table.labels, splits, paths, tops, strict=True):
-        row = FoundImage(to_uri(path), label, split if table.splits else folders.splits.get(top))
+    given = zip(table.ids, table.labels, splits, groups, paths, tops, strict=True)
+    for name, label, split, group, path, top in given:
+        row = FoundImage(to_uri(path), label, split if table.splits else folders.splits.get(top), group)
         before = rows.setdefault(row.uri, row)
         if before.label is None:
             rows[row.uri] = row
@@ -229,6 +262,8 @@ def _labeled(lookup: ImageLookup, table: Labels, choice: TableChoice, root: str)
             raise DataError(f"{table.path} gives {name!r} two labels: {before.label!r} and {label!r}")
         if row.split != before.split:
             raise DataError(f"{table.path} puts {name!r} into two splits: {before.split!r} and {row.split!r}")
+        if row.group != before.group:
+            raise DataError(f"{table.path} puts {name!r} into two groups: {before.group!r} and {row.group!r}")
     names: dict[str, set[str]] = {}
     if not table.splits:
         for name, split in folders.splits.items():

@@ -27,6 +27,7 @@ class Labels:
     """The rows of a table, in order.
 
     :param splits: None if the table has no column of them.
+    :param groups: None if no column of them was given.
     :param label_column: several names, separated by commas, if the table has a column of 0 and 1 for each class.
     :param guesses: readings that were chosen although another fits.
     :param notes: facts about the table that are worth saying.
@@ -39,13 +40,16 @@ class Labels:
     id_column: str
     label_column: str
     split_column: str | None
+    groups: list[str | None] | None = None
+    group_column: str | None = None
     guesses: tuple[Guess, ...] = ()
     notes: tuple[str, ...] = ()
 
     def roles(self) -> tuple[tuple[str, str], ...]:
         """(role, column) of the columns that are used."""
-        split = (("split", self.split_column),) if self.split_column is not None else ()
-        return (("id", self.id_column), ("label", self.label_column), *split)
+        others = (("split", self.split_column), ("group", self.group_column))
+        given = ((role, column) for role, column in others if column is not None)
+        return (("id", self.id_column), ("label", self.label_column), *given)
 
     @property
     def surely_labels(self) -> bool:
@@ -69,6 +73,7 @@ def read_labels(
     id_column: str | None = None,
     label_column: str | None = None,
     split_column: str | None = None,
+    group_column: str | None = None,
     lookup: ImageLookup | None = None,
 ) -> Labels:
     """Read a table with a column of ids or paths and one of labels, which are detected unless given.
@@ -77,13 +82,19 @@ def read_labels(
     None.
 
     :param split_column: a column, or "none" for a table whose splits are not to be used.
+    :param group_column: a column that says which images belong together; an empty cell: with no other.
     :param lookup: the images; with it, columns are also detected by whether their values name images.
     :raises DataError: the file does not exist, is damaged or has no rows, its columns cannot be detected, or its labels
         are not one class per image.
     """
     table = read_table(path, lambda names: _is_header(names, lookup))
     chosen = choose_columns(
-        table, id_column=id_column, label_column=label_column, split_column=split_column, lookup=lookup
+        table,
+        id_column=id_column,
+        label_column=label_column,
+        split_column=split_column,
+        group_column=group_column,
+        lookup=lookup,
     )
     ids = _ids(path, table.columns[chosen.id], chosen.id)
     if not ids:
@@ -107,6 +118,8 @@ def read_labels(
         id_column=chosen.id,
         label_column=label_name,
         split_column=chosen.split,
+        groups=None if chosen.group is None else table.columns[chosen.group],
+        group_column=chosen.group,
         guesses=(*table.guesses, *chosen.guesses, *guesses),
         notes=(*table.notes, *chosen.notes, *notes),
     )

@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from headstart.evaluate.schema import EpochRecord
@@ -33,6 +35,9 @@ class HeadProblem:
     balance: Balance | None = None  # how the loss corrects for imbalanced classes
     precision: str = "float32"  # of the products while searching; "bfloat16" is faster where the hardware supports it
     seed: int = 0
+    # Numbers of groups of images that belong together, (N,), of those that hyperparameters are chosen on: the
+    # validation images, or with cross-validation the training images.
+    groups: NDArray[np.int64] | None = None
 
 
 class Head(Protocol):

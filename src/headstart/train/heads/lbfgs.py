@@ -79,7 +79,7 @@ class LbfgsSolver:
         trials = [(each, trial) for each in judged for trial in each.found.trials]
         logits = torch.empty(len(validation[1]), problem.classes, device=validation[1].device)
         for number, images in cross_fitted(
-            [trial for _, trial in trials], [validation[1]], problem.seed, balanced=bool(problem.balance)
+            [trial for _, trial in trials], [validation[1]], problem, groups=problem.groups
         ):
             own, trial = trials[number]
             rows = torch.from_numpy(images).to(logits.device)
@@ -127,7 +127,7 @@ class LbfgsSolver:
     def _cross_validate(self, train: LabeledVectors, problem: HeadProblem) -> HeadFit:
         features, targets = train
         device, labels = targets.device, targets.cpu().numpy()
-        masks = fold_masks(labels, self.folds, problem.seed)
+        masks = fold_masks(labels, self.folds, problem.seed, groups=problem.groups)
 
         def select(mask: NDArray[np.bool_]) -> tuple[Tensor, Tensor]:
             return take(features, np.flatnonzero(mask), device), targets[torch.from_numpy(mask).to(device)]
@@ -139,7 +139,7 @@ class LbfgsSolver:
         logits = torch.empty(len(targets), problem.classes, device=device)
         trials = found.trials
         judged = [torch.cat([y for _, y in task.validation]) for task in tasks]
-        fitted = cross_fitted(trials, judged, problem.seed, balanced=bool(problem.balance))
+        fitted = cross_fitted(trials, judged, problem)
         for number, (mask, task) in enumerate(zip(masks, tasks, strict=True)):
             # All images of a fold are judged by one trial: the one that was chosen by the other folds.
             start = sum(len(each.validation) for each in tasks[:number])

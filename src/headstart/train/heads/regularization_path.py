@@ -279,22 +279,31 @@ def _discriminant_path(
 
 
 def cross_fitted(
-    trials: Sequence[HeadTrial], targets: Sequence[Tensor], seed: int, *, balanced: bool
+    trials: Sequence[HeadTrial],
+    targets: Sequence[Tensor],
+    problem: HeadProblem,
+    *,
+    groups: NDArray[np.int64] | None = None,
 ) -> list[tuple[int, NDArray[np.bool_]]]:
     """The trial by which each validation image is judged: the best one for the images of the other folds.
 
     :param targets: of the validation images (V,), one tensor for each fold of the cross-validation; of a single one,
         folds are drawn at random.
+    :param groups: of a single tensor's images, (V,): folds do not divide them.
     :returns: numbers of trials, each with the images (V,) that it is to judge.
     """
     sizes = [len(each) for each in targets]
-    folds = np.repeat(np.arange(len(sizes)), sizes) if len(sizes) > 1 else random_folds(sizes[0], seed)
+    folds = (
+        np.repeat(np.arange(len(sizes)), sizes)
+        if len(sizes) > 1
+        else random_folds(sizes[0], problem.seed, groups=groups)
+    )
     losses = torch.from_numpy(np.stack([trial.losses for trial in trials]))
     every = torch.cat([each.cpu() for each in targets])
 
     def choose(seen: NDArray[np.bool_]) -> int:
         some = torch.from_numpy(seen)
-        weights = image_weights(every[some]) if balanced else torch.ones(int(some.sum()))
+        weights = image_weights(every[some]) if problem.balance else torch.ones(int(some.sum()))
         return int((losses[:, some] * weights).mean(1).argmin())
 
     chosen = cross_fitted_choice(folds, choose)
