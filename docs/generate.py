@@ -39,7 +39,7 @@ FORMATS = DOCS / "formats.md"
 MEASURED = DOCS.parent / "benchmarks" / "results" / "speed" / "tutorial.json"
 
 COMMANDS = {
-    "Fit and predict": ("fit", "predict", "evaluate", "report"),
+    "Fit and predict": ("fit", "predict", "evaluate", "similar", "report"),
     "Hand over": ("serve", "export"),
     "Look at images": ("check", "info", "show"),
     "Choose and understand a network": ("rank", "models", "summary", "verify-input"),

@@ -103,7 +103,8 @@ def test_the_commands_are_listed_in_the_order_of_the_work(run: Run) -> None:
     assert (code, names) == (
         0,
         [
-            *("info", "show", "check", "fit", "predict", "evaluate", "verify-input", "report", "serve", "export"),
+            *("info", "show", "check", "fit", "predict", "evaluate"),
+            *("similar", "verify-input", "report", "serve", "export"),
             *("models", "summary", "rank", "data", "cache"),
         ],
     )

@@ -25,6 +25,7 @@ from headstart.cli.models import models, rank, summary
 from headstart.cli.predict import evaluate, predict, verify_input
 from headstart.cli.report import report
 from headstart.cli.serve import serve
+from headstart.cli.similar import similar
 from headstart.errors import HeadstartError, SettingsError
 from headstart.files import reason_of
 
@@ -109,6 +110,7 @@ for _command in (
     fit,
     predict,
     evaluate,
+    similar,
     verify_input,
     report,
     serve,

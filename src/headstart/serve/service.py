@@ -22,7 +22,7 @@ from headstart.artifacts.classifier import Classifier
 from headstart.config import EngineSettings, ServeSettings
 from headstart.data.decode import decoded, header_size
 from headstart.data.transforms import make_view, min_source_side
-from headstart.errors import ImageProblem
+from headstart.errors import HeadstartError, ImageProblem
 from headstart.execution import available_cores
 from headstart.inference.results import InferenceResult, set_names
 from headstart.inference.saliency import SaliencyMapper, highlight
@@ -210,7 +210,12 @@ class Service:
 
     @cached_property
     def _training_images(self) -> TrainingImages | None:
-        return None if self._run_folder is None else open_training_images(self._run_folder, self.classifier)
+        if self._run_folder is None:
+            return None
+        try:
+            return open_training_images(self._run_folder, self.classifier)
+        except (HeadstartError, OSError):  # the page does without
+            return None
 
     def _near(self, view: NDArray[np.uint8]) -> list[NearImage] | None:
         if self._training_images is None:

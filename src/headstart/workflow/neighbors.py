@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from headstart import paths
 from headstart.artifacts.classifier import Classifier
 from headstart.data.manifest import Manifest
-from headstart.errors import HeadstartError
+from headstart.errors import RunError
 from headstart.evaluate.schema import read_run_info
 from headstart.features.table import FeatureStore, FeatureTable
 from headstart.inference.neighbors import Embedder, NearestImages
@@ -35,6 +35,8 @@ class Neighbor:
 class TrainingImages:
     """The training images of a run whose features are stored."""
 
+    total: int  # of the run; the features of some may not be stored
+
     embedder: Embedder
     dtype: str  # of the stored rows
     index: NearestImages
@@ -52,43 +54,49 @@ class TrainingImages:
         return [Neighbor(self.uris[row], self.labels[row], cosine) for row, cosine in self.index.nearest(vector, k)]
 
 
-def open_training_images(run: Path, classifier: Classifier) -> TrainingImages | None:
+def open_training_images(run: Path, classifier: Classifier) -> TrainingImages:
     """Read the features of a run's training images from the store that its fit used.
 
-    :returns: None if the folder is no run, its features are not stored any more, or they take more than 512 MB.
+    :raises RunError: the folder is no run, its features are not stored any more, or they take more than 512 MB.
     """
-    try:
-        info = read_run_info(run / "settings.json")
-        manifest = Manifest.read(run / "manifest.parquet").usable
-        cache_dir = info.settings.get("cache_dir")
-        embedder = Embedder(classifier.network, classifier.pipeline.parts, classifier.spec)
-        return _read(manifest, embedder, paths.features(cache_dir), classifier.model)
-    except (HeadstartError, OSError):
-        return None
+    info = read_run_info(run / "settings.json")
+    manifest = Manifest.read(run / "manifest.parquet").usable
+    embedder = Embedder(classifier.network, classifier.pipeline.parts, classifier.spec)
+    if embedder.parts.at_image:
+        raise RunError(f"{run}: all layers were trained, so that no features of its images are stored")
+    return _read(run, manifest, embedder, paths.features(info.settings.get("cache_dir")), classifier.model)
 
 
-def _read(manifest: Manifest, embedder: Embedder, folder: Path, model: str) -> TrainingImages | None:
-    if embedder.parts.at_image or not folder.is_dir():
-        return None
+def _read(run: Path, manifest: Manifest, embedder: Embedder, folder: Path, model: str) -> TrainingImages:
+    gone = (
+        f"{run}: the features of its training images are not in {folder}: name the cache that its fit used with "
+        "HEADSTART_CACHE, or fit it again to compute them"
+    )
+    if not folder.is_dir():
+        raise RunError(gone)
     hashes, splits, labels = manifest.hashes, manifest.splits, manifest.labels
     trained = [row for row, split in enumerate(splits) if split == "train" and labels[row] is not None and hashes[row]]
     wanted = [str(hashes[row]) for row in trained]
     tables = [each for each in FeatureStore(folder).tables() if each.space.model == model and _suits(each, embedder)]
     best = min(tables, key=lambda table: len(table.missing(wanted)), default=None)
     if best is None:
-        return None
+        raise RunError(gone)
     missing = set(best.missing(wanted))
     kept = [row for row in trained if hashes[row] not in missing]
     if not kept:
-        return None
+        raise RunError(gone)
     rows = best.rows([str(hashes[row]) for row in kept])
     if rows.nbytes > _MAX_BYTES:
-        return None
+        raise RunError(
+            f"{run}: the features of its {len(kept):,} training images take {rows.nbytes / 1e9:.1f} GB, more than are "
+            "searched in memory (0.5 GB)"
+        )
     vectors = embedder.of_rows(rows.take(np.arange(len(kept))))
     if vectors is None:
-        return None
+        raise RunError(f"{run}: the head of {model} is not given one vector per image, by which images are compared")
     uris = manifest.uris
     return TrainingImages(
+        len(trained),
         embedder,
         best.space.dtype,
         NearestImages(vectors),

@@ -12,12 +12,12 @@ from PIL import Image
 
 from headstart.data.decode import decoded, inspect
 from headstart.data.manifest import Manifest
-from headstart.data.sources.base import ImageReference
+from headstart.data.sources.base import ImageReference, reference
 from headstart.data.value_range import PixelValues, ValueRange, choose_ranges
 from headstart.errors import DataError
 from headstart.report import sheet, top_k_plot
 
-__all__ = ["TopPredictions", "draw_sheet", "plot"]
+__all__ = ["TopPredictions", "draw_captioned", "draw_sheet", "plot"]
 
 _SIDE = 600  # pixels; the largest picture is drawn with fewer
 
@@ -56,6 +56,20 @@ def draw_sheet(manifest: Manifest, path: Path, *, count: int, seed: int = 0) -> 
     ranges = choose_ranges(values).ranges
     labels = manifest.labels
     return sheet([_small(manifest.source(row), ranges) for row in rows], [labels[row] or "" for row in rows], path)
+
+
+def draw_captioned(
+    uris: Sequence[str], captions: Sequence[str], path: Path, *, value_ranges: Sequence[ValueRange] = ()
+) -> Path:
+    """Write a PNG of images, each below its caption; images that cannot be read are skipped.
+
+    :raises DataError: no image can be read.
+    """
+    found = zip(map(reference, uris), captions, strict=True)
+    readable = [(image, caption) for image, caption in found if inspect(image).problem is None]
+    if not readable:
+        raise DataError("none of the images can be read any more")
+    return sheet([_small(image, value_ranges) for image, _ in readable], [caption for _, caption in readable], path)
 
 
 def plot(
