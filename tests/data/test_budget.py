@@ -28,10 +28,10 @@ def test_no_more_than_the_limit_is_held_at_once(amounts: list[int], workers: int
     def use(amount: int) -> None:
         with shared.hold(amount):
             with lock:
-                held[0] += min(amount, 100)
+                held[0] += min(amount, 75)
                 most[0] = max(most[0], held[0])
             with lock:
-                held[0] -= min(amount, 100)
+                held[0] -= min(amount, 75)
 
     with ThreadPoolExecutor(workers) as pool:
         list(pool.map(use, amounts))
@@ -44,6 +44,12 @@ def test_bytes_are_given_back_after_an_error() -> None:
     with pytest.raises(KeyError), shared.hold(70):
         raise KeyError
     assert shared.used == 0
+
+
+def test_small_images_do_not_wait_for_the_largest() -> None:
+    shared = MemoryBudget(100)
+    with shared.hold(1000), shared.hold(25):
+        assert shared.used == 100
 
 
 def test_small_images_do_not_pass_a_large_one_that_waits() -> None:

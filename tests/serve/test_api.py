@@ -201,7 +201,7 @@ def test_too_many_wait(open_client: Open, make_jpeg: Make) -> None:
 
 def test_the_answer_takes_too_long(open_client: Open, make_jpeg: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     client = open_client(timeout=0.3)
-    monkeypatch.setattr("headstart.serve.service.make_view", lambda *_: time.sleep(1))
+    monkeypatch.setattr("headstart.serve.decoding.make_view", lambda *_: time.sleep(1))
     response = client.post("/predict", files=form(make_jpeg()))
     assert problem(response) == (503, "the answer took more than 0.3 seconds: try again, with fewer images")
     assert response.headers["retry-after"] == "1"

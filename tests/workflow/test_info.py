@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -170,6 +171,16 @@ def test_header_sizes_are_those_of_decoded_images(nasty_folder: tuple[Path, dict
     assert sizes == {path: (each.width, each.height) for path, each in inspected.items()}
     bad = [path for path, reason in nasty_folder[1].items() if reason is not None]
     assert len(size_lines(Manifest.from_rows(bad), sample=len(bad))) > 1  # every kind of damage is reported
+
+
+def test_nothing_is_decoded_for_the_header(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pillow decodes a PNG file to find EXIF behind the pixels, and a header may promise billions of them."""
+    begun: list[int] = []
+    monkeypatch.setattr("PIL.ImageFile.ImageFile.load_prepare", lambda _: begun.append(1))
+    buffer = io.BytesIO()
+    Image.new("L", (100, 10)).save(buffer, "PNG")
+    assert header_size(buffer.getvalue()) == (100, 10)
+    assert begun == []
 
 
 def test_the_header_of_a_rotated_image(tmp_path: Path) -> None:

@@ -23,7 +23,8 @@ _LARGE = 64 << 20
 class MemoryBudget:
     """So many bytes that threads share. A thread that asks for more than are free waits until others give theirs back.
 
-    Only large images ever wait. One that is larger than the whole budget has all of it, so that it is alone.
+    Only large images ever wait. No image has more than three quarters of the budget, however large it is: no other
+    large one is decoded beside it, but small ones are.
 
     >>> budget = MemoryBudget(100)
     >>> with budget.hold(70), budget.hold(30):
@@ -44,7 +45,7 @@ class MemoryBudget:
     @contextmanager
     def hold(self, amount: int) -> Iterator[None]:
         """Take ``amount`` bytes for the length of the block. Not to be nested in one thread: it may wait for itself."""
-        large, amount, turn = amount >= _LARGE, min(amount, self.limit), object()
+        large, amount, turn = amount >= _LARGE, min(amount, self.limit - self.limit // 4), object()
         with self._free:
             self._waiting.append(turn)
             try:

@@ -172,7 +172,8 @@ def header_size(source: Source) -> tuple[int, int]:
             return array_to_image(file, name).size
         with file, _first_that_opens(file, file.read(256), name) as image:
             width, height = image.size
-            return (height, width) if image.format != "TIFF" and exif_orientation(image) >= 5 else (width, height)
+            turned = image.format != "TIFF" and exif_orientation(image, header_only=True) >= 5
+            return (height, width) if turned else (width, height)
     except ImageProblem as problem:
         content = read_content(source) if _SIGN_OF_LARGE_TEXT in problem.reason else None
         mended = _mended(content, problem.reason) if isinstance(content, bytes) else None

@@ -29,10 +29,14 @@ _TURNS = {
 }
 
 
-def exif_orientation(image: Image.Image) -> int:
-    """Return the EXIF orientation, 1 to 8; 1 if there is none, or none that can be read."""
+def exif_orientation(image: Image.Image, *, header_only: bool = False) -> int:
+    """Return the EXIF orientation, 1 to 8; 1 if there is none, or none that can be read.
+
+    :param header_only: decode nothing. Pillow decodes a PNG file to find EXIF behind the pixels, however many they are.
+    """
     try:
-        value = image.getexif().get(ExifTags.Base.Orientation)
+        exif = Image.Image.getexif(image) if header_only else image.getexif()
+        value = exif.get(ExifTags.Base.Orientation)
     except Exception:  # a broken EXIF block is no reason to lose the image
         return 1
     return value if isinstance(value, int) and value in _TURNS else 1

@@ -7,7 +7,7 @@ import base64
 import io
 import threading
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,15 +20,13 @@ from PIL import Image
 
 from headstart.artifacts.classifier import Classifier
 from headstart.config import EngineSettings, ServeSettings
-from headstart.data.decode import decoded, header_size
-from headstart.data.transforms import make_view, min_source_side
-from headstart.errors import HeadstartError, ImageProblem
-from headstart.execution import available_cores
+from headstart.errors import HeadstartError
 from headstart.inference.results import InferenceResult, set_names
 from headstart.inference.saliency import SaliencyMapper, highlight
 from headstart.inference.view_runner import ViewRunner
 from headstart.report.thumbnails import Thumbnails
 from headstart.serve.batching import MicroBatcher
+from headstart.serve.decoding import DecodedView, Decoder, LargeImage, Share
 from headstart.serve.metrics import Metrics
 from headstart.serve.problems import Refusal
 from headstart.serve.schemas import ClassProbability, Explanation, ImagePrediction, NearImage
@@ -46,15 +44,6 @@ class Upload:
     name: str
     content: bytes = b""
     problem: str | None = None
-
-
-@dataclass(frozen=True)
-class _View:
-    """A decoded image, or the reason why there is none."""
-
-    view: NDArray[np.uint8] | None  # (H, W, 3)
-    problem: str | None = None
-    too_large: bool = False
 
 
 class Service:
@@ -77,7 +66,7 @@ class Service:
         self.ready = threading.Event()
         self._run_folder = run if settings.neighbors else None
         self._runner = ViewRunner(classifier.pipeline, engine)
-        self._decoders = ThreadPoolExecutor(max(2, available_cores()), thread_name_prefix="headstart-decode")
+        self._decoder = Decoder(self.spec, max_pixels=settings.max_pixels)
         self._batcher = MicroBatcher(
             self._infer,
             batch_size=self._runner.batch_size,
@@ -97,7 +86,7 @@ class Service:
 
     def close(self) -> None:
         """Finish what is queued, and end the threads."""
-        self._decoders.shutdown(wait=True, cancel_futures=True)
+        self._decoder.close()
         self._batcher.close()
 
     async def predict(
@@ -113,8 +102,7 @@ class Service:
         with self._admitted(len(uploads)):
             try:
                 answers = await asyncio.wait_for(
-                    asyncio.gather(*(self._predict_one(upload, top=top, explain=explain) for upload in uploads)),
-                    self.settings.timeout,
+                    self._predict_all(uploads, top=top, explain=explain), self.settings.timeout
                 )
             except (asyncio.TimeoutError, TimeoutError):
                 raise Refusal(
@@ -141,17 +129,32 @@ class Service:
             self._waiting -= count
             self.metrics.queue.dec(count)
 
-    async def _predict_one(self, upload: Upload, *, top: int, explain: bool) -> tuple[ImagePrediction, bool]:
+    async def _predict_all(
+        self, uploads: Sequence[Upload], *, top: int, explain: bool
+    ) -> list[tuple[ImagePrediction, bool]]:
+        share = Share()
+        tasks = [asyncio.create_task(self._predict_one(each, share, top=top, explain=explain)) for each in uploads]
+        try:
+            return await asyncio.gather(*tasks)
+        finally:  # where one is refused, nobody waits for the others
+            for task in tasks:
+                task.cancel()
+
+    async def _predict_one(
+        self, upload: Upload, share: Share, *, top: int, explain: bool
+    ) -> tuple[ImagePrediction, bool]:
         """The answer for one image, and whether it has too many pixels."""
         if upload.problem is not None:
             return ImagePrediction(name=upload.name, problem=upload.problem), False
         self._batcher.expect(1)
         try:
-            decoding = self._decoders.submit(self._decode, upload.content)
-            found = await asyncio.wrap_future(decoding)
-            computing = None if found.view is None else self._batcher.submit(found.view)
+            found = await self._decoder.decode(upload.content)
+            computing = self._submit(found)
         finally:
             self._batcher.expect(-1)
+        if isinstance(found, LargeImage):  # no batch waits for it
+            found = await self._decoder.decode_large(found, share)
+            computing = self._submit(found)
         if found.view is None or computing is None:
             return ImagePrediction(name=upload.name, problem=found.problem), found.too_large
         result = await asyncio.wrap_future(computing)
@@ -161,25 +164,11 @@ class Service:
             answer.explanation = await asyncio.wrap_future(self._batcher.call(lambda: self._explain(view, best)))
         return answer, False
 
-    def _decode(self, content: bytes) -> _View:
-        largest = self.settings.max_pixels
-        try:
-            with decoded(
-                content,
-                max_pixels=largest,
-                min_side=min_source_side(self.spec),
-                value_ranges=self.spec.value_ranges,
-            ) as image:
-                return _View(make_view(image, self.spec, 0, ""))
-        except ImageProblem as problem:
-            try:
-                width, height = header_size(content)
-            except ImageProblem:
-                return _View(None, problem.reason)
-            if width * height <= largest:
-                return _View(None, problem.reason)
-            reason = f"{width} × {height} pixels are more than the {largest:,} that this server accepts"
-            return _View(None, reason, too_large=True)
+    def _submit(self, found: DecodedView | LargeImage) -> Future[InferenceResult] | None:
+        """Queue an image for the network, if it is decoded."""
+        if isinstance(found, LargeImage) or found.view is None:
+            return None
+        return self._batcher.submit(found.view)
 
     def _infer(self, views: NDArray[np.uint8]) -> list[InferenceResult]:
         result = self._runner(views)
