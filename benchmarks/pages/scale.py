@@ -45,4 +45,24 @@ def draw(result: Figures, folder: Path) -> None:
     draw_growth(folder / "growth.png", result)
 
 
-SECTIONS = {"growth": Section(growth, draw)}
+def hostile(result: Figures) -> list[str]:
+    """What hostile requests got, and what became of the good ones beside them."""
+    slope, (first, _, last) = result["memory_slope"], result["memory_mb"]
+    rows = [
+        ["hostile requests", f"{result['requests']:,}"],
+        ["answers with a status of 500 or above but 503", number(result["server_errors"])],
+        [
+            "good requests meanwhile, and how many were answered",
+            f"{result['good_requests']}, {result['good_answered']}",
+        ],
+        [
+            "99 of 100 good requests, and the slowest, ms",
+            f"{result['good_p99_ms']:.0f}, {result['good_slowest_ms']:.0f}",
+        ],
+        ["memory before and after, MB", f"{first:.0f}, {last:.0f}"],
+        ["its slope in the second half, MB per minute", f"{slope['mb_per_minute']:.2f} ± {slope['error']:.2f}"],
+    ]
+    return [*heading("Hostile requests to the server", result), *table(["", ""], rows)]
+
+
+SECTIONS = {"growth": Section(growth, draw), "hostile": Section(hostile)}

@@ -251,12 +251,40 @@ def exports(result: Figures) -> list[str]:
     return lines
 
 
+def serve(result: Figures) -> list[str]:
+    """Servers under the same load."""
+    names = {"headstart": "`headstart serve`", "torch": "FastAPI and torch, 40 lines"}
+    rows = [
+        [
+            title,
+            f"{each['requests']:,}",
+            number(each["errors"]),
+            *(number(each[key]) for key in ("per_second", "p50_ms", "p99_ms", "memory_mb")),
+            f"{each['memory_slope']['mb_per_minute']:.2f} ± {each['memory_slope']['error']:.2f}",
+        ]
+        for name, title in names.items()
+        if (each := result.get(name))
+    ]
+    load = f"{result['clients']} clients for {result['seconds']:g} seconds, images of {result['mean_kb']:.0f} kB"
+    head = [load, "requests", "errors", "per second", "p50, ms", "p99, ms", "memory, MB", "its slope, MB per minute"]
+    bulk = (
+        f"`headstart predict` with the same images: {number(result['bulk_per_second'])} per second, of which the server"
+    )
+    return [
+        *heading("Serving", result),
+        *table(head, rows),
+        f"{bulk} reaches {result['share_of_bulk']:.0%}.",
+        "",
+    ]
+
+
 SECTIONS = {
     "first_fit": Section(first_fit),
     "keras_recipe": Section(keras_recipe, draw_keras_recipe),
     "tutorial": Section(tutorial),
     "predict": Section(predict, draw_predict),
     "exports": Section(exports),
+    "serve": Section(serve),
     "extraction": Section(extraction, draw_extraction),
     "large_images": Section(large_images),
     "int8": Section(int8),

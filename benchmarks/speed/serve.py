@@ -106,16 +106,27 @@ def served(*command: object) -> Iterator[tuple[int, int]]:
         port = free.getsockname()[1]
     process = subprocess.Popen([*map(str, command), str(port)])
     try:
-        for _ in range(600):
-            with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
-                connection.sendall(b"GET /readyz HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
-                if b" 200 " in connection.recv(64):
-                    break
-            time.sleep(0.2)
+        wait_until_ready(process, port)
         yield process.pid, port
     finally:
         process.send_signal(signal.SIGTERM)
-        process.wait(60)
+        try:
+            process.wait(60)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def wait_until_ready(process: subprocess.Popen[bytes], port: int, seconds: float = 180) -> None:
+    """Ask a server until it is ready; end if it has ended, or takes too long."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end and process.poll() is None:
+        with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
+            connection.sendall(b"GET /readyz HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
+            if b" 200 " in connection.recv(64):
+                return
+        time.sleep(0.2)
+    raise SystemExit(f"{process.args!r} is not ready: it ended, or took more than {seconds:g} seconds")
 
 
 async def measure(pid: int, port: int, requests: list[bytes], *, clients: int, seconds: float) -> Figures:
@@ -190,6 +201,7 @@ def main() -> None:
     with served(*command, "--workers", given.workers, "--port") as (pid, port):
         figures["headstart"] = asyncio.run(measure(pid, port, requests, **options))
     figures["share_of_bulk"] = figures["headstart"]["per_second"] / figures["bulk_per_second"]
+    save("speed/serve", figures, quick=given.quick, show=False)  # should the peer fail
     if not given.no_peer:
         with served(sys.executable, HERE / "peers" / "serve_torch.py") as (pid, port):
             figures["torch"] = asyncio.run(measure(pid, port, requests, **options))
