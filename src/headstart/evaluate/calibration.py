@@ -16,7 +16,7 @@ from headstart.evaluate.intervals import bootstrap, chunks
 from headstart.evaluate.metrics import class_sums
 from headstart.evaluate.schema import Interval, ReliabilityBin
 
-__all__ = ["calibration_error", "expected_calibration_error", "reliability"]
+__all__ = ["bin_index", "calibration_error", "expected_calibration_error", "reliability"]
 
 
 def expected_calibration_error(
@@ -36,7 +36,7 @@ def expected_calibration_error(
     >>> expected_calibration_error(np.array([0.8, 0.8]), np.array([True, False]), np.ones((1, 2)), bins=10)
     array([0.3])
     """
-    gaps = class_sums(weights * (confidence - correct), _bin_index(confidence, bins), classes=bins)
+    gaps = class_sums(weights * (confidence - correct), bin_index(confidence, bins), classes=bins)
     return np.abs(gaps).sum(axis=1) / weights.sum(axis=1)  # type: ignore[no-any-return]
 
 
@@ -68,7 +68,7 @@ def calibration_error(
         seed=seed,
     )
     rng = np.random.default_rng(seed)
-    index = _bin_index(confidence, bins)
+    index = bin_index(confidence, bins)
     # Simulate R perfectly calibrated models: summed gaps (R, bins).
     gaps = [
         class_sums(confidence - (rng.random((size, images)) < confidence), index, classes=bins)
@@ -86,7 +86,7 @@ def reliability(
     >>> reliability(np.array([0.8, 0.8]), np.array([True, False]), bins=2)
     (ReliabilityBin(low=0.5, high=1.0, images=2, confidence=0.8, accuracy=0.5),)
     """
-    index = _bin_index(confidence, bins)
+    index = bin_index(confidence, bins)
     return tuple(
         ReliabilityBin(
             low=number / bins,
@@ -99,6 +99,11 @@ def reliability(
     )
 
 
-def _bin_index(confidence: NDArray[np.floating[Any]], bins: int) -> NDArray[np.int64]:
+def bin_index(confidence: NDArray[np.floating[Any]], bins: int) -> NDArray[np.int64]:
+    """Return the number of the bin of each confidence, ``(N,)``.
+
+    >>> bin_index(np.array([0.0, 0.5, 0.51, 1.0]), 2)
+    array([0, 0, 1, 1])
+    """
     index: NDArray[np.int64] = np.clip(np.ceil(confidence * bins).astype(np.int64) - 1, 0, bins - 1)
     return index

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from headstart.evaluate.schema import Interval
 
-__all__ = ["bootstrap", "chunks", "mean", "proportion", "wilson"]
+__all__ = ["bootstrap", "chunks", "mean", "percentiles", "proportion", "resampled", "wilson"]
 
 LEVEL = 0.95
 Z = NormalDist().inv_cdf((1 + LEVEL) / 2)
@@ -121,6 +121,29 @@ def bootstrap(
     Interval(value=0.5, low=0.0, high=1.0)
     """
     value = float(statistic(np.ones((1, images)))[0])
+    found = percentiles(
+        value, resampled(statistic, images, groups=groups, resamples=resamples, seed=seed), reflect=reflect
+    )
+    low, high = np.clip([found.low, found.high], 0, 1)
+    return Interval(value, float(low), float(high))
+
+
+def resampled(
+    statistic: Callable[[NDArray[np.float64]], NDArray[np.float64]],
+    images: int,
+    *,
+    groups: NDArray[np.int64] | None = None,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> NDArray[np.float64]:
+    """Return a statistic of images drawn with replacement, ``(resamples, ...)``; deterministic for a given seed.
+
+    :param statistic: maps weights ``(R, N)``, how often each image was drawn, to values ``(R, ...)``.
+    :param groups: as for :func:`bootstrap`.
+
+    >>> resampled(lambda weights: weights.sum(axis=1), 3, resamples=2)
+    array([3., 3.])
+    """
     rng = np.random.default_rng(seed)
     position = None if groups is None else np.unique(groups, return_inverse=True)[1]
     drawn = images if position is None else int(position.max()) + 1
@@ -129,12 +152,21 @@ def bootstrap(
         of_drawn = _weights(rng, size, drawn)
         return of_drawn if position is None else of_drawn[:, position]
 
-    draws = np.concatenate([statistic(weights(size)) for size in chunks(resamples, images)])
+    return np.concatenate([statistic(weights(size)) for size in chunks(resamples, images)])
+
+
+def percentiles(value: float, draws: NDArray[np.float64], *, reflect: bool = False) -> Interval:
+    """Return an estimate with the interval that its resamples ``(R,)`` give, widened to contain the estimate.
+
+    :param reflect: as for :func:`bootstrap`.
+
+    >>> percentiles(1.0, np.array([0.0, 4.0] * 100), reflect=True)
+    Interval(value=1.0, low=-2.0, high=2.0)
+    """
     low, high = np.quantile(draws, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     if reflect:
         low, high = 2 * value - high, 2 * value - low
-    low, high = np.clip([min(low, value), max(high, value)], 0, 1)
-    return Interval(value, float(low), float(high))
+    return Interval(value, float(min(low, value)), float(max(high, value)))
 
 
 def chunks(total: int, images: int) -> list[int]:
