@@ -27,6 +27,7 @@ from headstart.cli import cli
 from headstart.config import FitSettings, InputSettings, ReadSettings, options_of
 from headstart.config.options import GROUPS, Option
 from headstart.documents import json_schema
+from headstart.evaluate.comparison import COMPARISON_FORMAT, Comparison
 from headstart.evaluate.schema import EVALUATION_FORMAT, RUN_FORMAT, EpochRecord, Evaluation, RunInfo
 from headstart.export.comparison import RECORD_FORMAT, ExportRecord
 from headstart.export.metadata import EXPORT_FORMAT, ExportMetadata
@@ -39,7 +40,7 @@ FORMATS = DOCS / "formats.md"
 MEASURED = DOCS.parent / "benchmarks" / "results" / "speed" / "tutorial.json"
 
 COMMANDS = {
-    "Fit and predict": ("fit", "predict", "evaluate", "similar", "report"),
+    "Fit and predict": ("fit", "predict", "evaluate", "similar", "report", "compare"),
     "Hand over": ("serve", "export"),
     "Look at images": ("check", "info", "show"),
     "Choose and understand a network": ("rank", "models", "summary", "verify-input"),
@@ -123,6 +124,7 @@ def formats() -> str:
     text = _filled(text, "events.jsonl", _events())
     text = _filled(text, "model.json", _schema(ModelDocument, MODEL_FORMAT))
     text = _filled(text, "rank.json", _schema(RankingDocument, RANKING_FORMAT))
+    text = _filled(text, "comparison", _schema(Comparison, COMPARISON_FORMAT))
     text = _filled(text, "FILE.export.json", _schema(ExportRecord, RECORD_FORMAT))
     return _filled(text, "metadata of an export", _schema(ExportMetadata, EXPORT_FORMAT))
 

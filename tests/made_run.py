@@ -74,3 +74,45 @@ def make_run(
         classes=names,
     )
     return run
+
+
+def make_judged(
+    run: Path,
+    images: Sequence[tuple[str, str, str]],
+    probabilities: Any,
+    classes: Sequence[str],
+    *,
+    split: str = "validation",
+    others: Sequence[tuple[str, str]] = (),
+    command: Any = "fit",
+    **settings: Any,
+) -> Path:
+    """Write a run without image files, whose evaluated images have these probabilities, and return its path.
+
+    :param images: (uri, content, label) of the evaluated images.
+    :param split: of the evaluation: "validation", "test", "cross-validation" or, for an evaluation, "train".
+    :param others: (content, split) of further images of the run.
+    """
+    values = np.asarray(probabilities, np.float32)
+    uris, contents, labels = ([each[part] for each in images] for part in range(3))
+    stored = {"cross-validation": "train", "train": "test"}.get(split, split)
+    manifest = Manifest.from_rows(
+        [*uris, *(f"/other/{content}.jpg" for content, _ in others)],
+        labels=[*labels, *[classes[0]] * len(others)],
+        splits=[*[stored] * len(uris), *(name for _, name in others)],
+    ).with_column("hash", [*(content or None for content in contents), *(content for content, _ in others)])
+    targets = [classes.index(label) for label in labels]
+    write_run(
+        run,
+        info=run_info(command, settings, seconds=2.5),
+        evaluation=evaluate(targets, values, classes, split=split),
+        history=(),
+        manifest=manifest,
+        split=manifest.select(np.arange(len(uris))),
+        probabilities=values,
+        classes=classes,
+    )
+    if command == "fit":
+        (run / "classifier").mkdir()
+        (run / "classifier" / "weights").write_bytes(bytes(1_500_000))
+    return run

@@ -143,7 +143,7 @@ def test_few_classes_have_no_top5():
 
 
 def test_intervals_cover_the_true_difference():
-    """Nominal 95 % over 250 draws of 150 images: 3 standard deviations are 4 %, the bias of the calibration error more."""
+    """Nominal 95 % over 250 draws of 150 images; 3 standard deviations are 4 %, the calibration error is biased."""
     rng = np.random.default_rng(5)
     targets, pair = random_outcomes(rng, 400_000)
     (base, run), _ = compare_outcomes(targets, pair, baseline=0, resamples=1)

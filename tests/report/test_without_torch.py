@@ -36,6 +36,7 @@ def test_torch_is_blocked():
         "headstart.report",
         "headstart.evaluate",
         "headstart.artifacts.run_folder",
+        "headstart.workflow.compare",
         "headstart.workflow.report",
         "headstart.workflow.show",
     ],

@@ -17,6 +17,7 @@ import click
 
 from headstart import __version__
 from headstart.cli.cache import cache
+from headstart.cli.compare import compare
 from headstart.cli.console import printable, safe_streams
 from headstart.cli.data import check, data, info, show
 from headstart.cli.export import export
@@ -113,6 +114,7 @@ for _command in (
     similar,
     verify_input,
     report,
+    compare,
     serve,
     export,
     models,

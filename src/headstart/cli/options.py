@@ -22,7 +22,17 @@ from headstart.config import (
 )
 from headstart.errors import DataError
 
-__all__ = ["COMMON", "IMAGES", "MANY_IMAGES", "RUN", "GroupedCommand", "given_values", "parse", "settings_options"]
+__all__ = [
+    "COMMON",
+    "IMAGES",
+    "MANY_IMAGES",
+    "MANY_RUNS",
+    "RUN",
+    "GroupedCommand",
+    "given_values",
+    "parse",
+    "settings_options",
+]
 
 COMMON = "Common options"
 """The heading above the groups of :data:`headstart.config.GROUPS`: the options that most people use."""
@@ -44,6 +54,7 @@ def _all_existing(context: click.Context, parameter: click.Parameter, values: tu
 IMAGES = click.argument("photos", callback=_existing)
 MANY_IMAGES = click.argument("images", nargs=-1, required=True, callback=_all_existing)
 RUN = click.argument("run")
+MANY_RUNS = click.argument("runs", nargs=-1, required=True)
 
 Command = Callable[..., Any]
 _Settings = TypeVar("_Settings", bound=Settings)

@@ -43,8 +43,14 @@ class Outcomes:
     def select(self, rows: ArrayLike) -> Outcomes:
         """Those of some images, by their rows in the order wanted."""
         chosen = np.asarray(rows)
-        columns: dict[str, Any] = {name: None if each is None else each[chosen] for name, each in vars(self).items()}
-        return Outcomes(**columns)
+        return Outcomes(
+            predicted=self.predicted[chosen],
+            correct=self.correct[chosen],
+            top5=None if self.top5 is None else self.top5[chosen],
+            log_loss=self.log_loss[chosen],
+            brier=self.brier[chosen],
+            confidence=self.confidence[chosen],
+        )
 
 
 @dataclass(frozen=True)
@@ -98,9 +104,15 @@ def outcomes(targets: Ints, probabilities: NDArray[np.floating[Any]]) -> Outcome
     step = max(1, BLOCK // max(1, probabilities.shape[1]))
     starts = range(0, max(1, len(targets)), step)
     blocks = [_block(targets[at : at + step], probabilities[at : at + step].astype(np.float64)) for at in starts]
-    parts = {name: [vars(block)[name] for block in blocks] for name in vars(blocks[0])}
-    columns: dict[str, Any] = {name: None if each[0] is None else np.concatenate(each) for name, each in parts.items()}
-    return Outcomes(**columns)
+    top5 = [block.top5 for block in blocks if block.top5 is not None]
+    return Outcomes(
+        predicted=np.concatenate([block.predicted for block in blocks]),
+        correct=np.concatenate([block.correct for block in blocks]),
+        top5=np.concatenate(top5) if top5 else None,
+        log_loss=np.concatenate([block.log_loss for block in blocks]),
+        brier=np.concatenate([block.brier for block in blocks]),
+        confidence=np.concatenate([block.confidence for block in blocks]),
+    )
 
 
 def _block(targets: Ints, values: Floats) -> Outcomes:

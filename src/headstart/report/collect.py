@@ -12,11 +12,11 @@ import numpy as np
 from headstart.artifacts.run_folder import Predictions, Run
 from headstart.data.manifest import Manifest
 from headstart.data.spec import InputSpec
-from headstart.data.value_range import choose_ranges
-from headstart.evaluate.schema import Evaluation
+from headstart.data.value_range import ValueRange, choose_ranges
+from headstart.evaluate.schema import Evaluation, RunInfo
 from headstart.report.thumbnails import Thumbnails
 
-__all__ = ["ReportData", "collect", "sample"]
+__all__ = ["ReportData", "collect", "sample", "value_ranges"]
 
 SAMPLES, RANDOM = 24, 6
 
@@ -54,9 +54,14 @@ def collect(run: Run, *, seed: int = 0) -> ReportData:
     rng = np.random.default_rng(seed)
     samples = sample(run.manifest.usable.labels, most=SAMPLES, rng=rng)
     random = rng.permutation(len(run.predictions.uris))[:RANDOM].tolist()
-    given = InputSpec().with_value_range(run.info.settings.get("value_range")).value_ranges
-    ranges = given or choose_ranges(run.manifest.usable.values).ranges
-    return ReportData(run, samples=tuple(samples), random=tuple(random), thumbnails=Thumbnails(ranges))
+    thumbnails = Thumbnails(value_ranges(run.info, run.manifest))
+    return ReportData(run, samples=tuple(samples), random=tuple(random), thumbnails=thumbnails)
+
+
+def value_ranges(info: RunInfo, manifest: Manifest) -> tuple[ValueRange, ...]:
+    """Black and white of the images of a run that are not 8-bit: as it was given, or as the images are."""
+    given = InputSpec().with_value_range(info.settings.get("value_range")).value_ranges
+    return given or choose_ranges(manifest.usable.values).ranges
 
 
 def sample(labels: Sequence[str | None], *, most: int, rng: np.random.Generator) -> list[int]:
