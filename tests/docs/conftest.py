@@ -61,6 +61,7 @@ def documented(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("documented")
     _folder(root / "photos", {"corgi": ("chelsea.png", 40), "pug": ("coffee.png", 40)})
     _folder(root / "more_photos", {"pug": ("coffee.png", 4), "terrier": ("rocket.jpg", 8)}, seed=1)
+    _folder(root / "new_photos", {"corgi": ("chelsea.png", 16), "pug": ("coffee.png", 16)}, seed=6)
     _folder(root / "few_photos", {"corgi": ("chelsea.png", 6), "pug": ("coffee.png", 6)}, seed=2)
     _folder(root / "uneven", {"corgi": ("chelsea.png", 60), "pug": ("coffee.png", 12)}, seed=3)
     _folder(root / "photographs", {"Egyptian cat": ("chelsea.png", 20), "espresso": ("coffee.png", 20)}, seed=4)
