@@ -195,6 +195,16 @@ def test_labels_that_all_disagree_are_refused(judge: Judge) -> None:
     )
 
 
+def test_labels_that_disagree_in_one_run_are_named(judge: Judge) -> None:
+    """As where identical files are in two class folders, and an evaluation has no other images."""
+    rows = [(f"/{label}/{number}.jpg", f"{number:032x}", label) for number in range(3) for label in CLASSES]
+    one, two = judge("one", range(0), rows=rows), judge("two", range(0), rows=rows)
+    with pytest.raises(
+        RunError, match=r"labels of all 3 shared images disagree, for example /cat/0\.jpg is 'cat' and 'dog'"
+    ):
+        compare([one, two])
+
+
 def test_other_classes_are_told(judge: Judge, made_run: ModuleType, tmp_path: Path) -> None:
     rows = images(range(40))
     values = [[0.8 * value for value in row] + [0.2] for row in judgements(rows, set())]

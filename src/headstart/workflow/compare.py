@@ -167,7 +167,7 @@ def _shared(sides: Sequence[Side], base: int) -> _Shared:
 
     keys = [key for key in common if agreed(key)]
     if not keys:
-        raise RunError(_no_common_label(sides, first_rows, common[0], len(common)))
+        raise RunError(_no_common_label(sides, by, common[0], len(common)))
     return _Shared(
         by,
         keys,
@@ -187,14 +187,20 @@ def _no_common_image(sides: Sequence[Side], first_rows: Sequence[dict[str, int]]
     return f"{names}: no image is among those that all of them were evaluated on. {_UNSHARED}"
 
 
-def _no_common_label(sides: Sequence[Side], first_rows: Sequence[dict[str, int]], key: str, count: int) -> str:
-    labels = [side.labels[rows[key]] for side, rows in zip(sides, first_rows, strict=True)]
-    other = next((number for number, label in enumerate(labels) if label != labels[0]), 1)
-    one, two = sides[0], sides[other]
+def _no_common_label(sides: Sequence[Side], by: Key, key: str, count: int) -> str:
+    """The message names two labels of the first such image, which may be those of one run."""
+    found = [
+        (side, uri, label)
+        for side in sides
+        for each, uri, label in zip(side.keys(by), side.uris, side.labels, strict=True)
+        if each == key
+    ]
+    one, uri, label = found[0]
+    other, other_label = next((side, its) for side, _, its in found if its != label)
+    two = other if other is not one else next(side for side in sides if side is not one)
     return (
         f"{one.folder} and {two.folder}: the labels of all {count:,} shared images disagree, for example "
-        f"{display_name(one.uris[first_rows[0][key]])} is {labels[0]!r} and {labels[other]!r}; runs are compared on "
-        "images of the same label"
+        f"{display_name(uri)} is {label!r} and {other_label!r}; runs are compared on images of the same label"
     )
 
 
