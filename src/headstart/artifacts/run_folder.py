@@ -11,7 +11,7 @@ classes.csv          metrics per class
 ===================  ==========================================================================
 
 A fit adds ``classifier/``, and ``events.jsonl``: what the last fit into this folder told, also one that was stopped.
-``headstart report`` adds ``report.html``.
+``headstart report`` adds ``report.html``, and to a classifier ``README.md``, its model card.
 """
 
 from __future__ import annotations
@@ -52,9 +52,12 @@ from headstart.evaluate.schema import (
 from headstart.files import finish_replacing, write_text
 
 __all__ = [
+    "CARD",
+    "CARD_MARKER",
     "Predictions",
     "Run",
     "check_files",
+    "is_own_card",
     "read_predictions",
     "read_run",
     "remove_evaluations",
@@ -72,6 +75,8 @@ DOCUMENTS = (
     *("settings.json", "evaluation.json", "history.jsonl", "manifest.parquet", "problems.csv", "predictions.parquet"),
     *("classes.csv", "events.jsonl", "report.html"),
 )
+CARD = "README.md"
+CARD_MARKER = "<!-- Written by headstart, and anew by headstart report. Remove this line to keep your own changes. -->"
 _REMEDY = "Run `headstart evaluate` or `headstart fit` again to write it anew."
 
 
@@ -189,6 +194,8 @@ def remove_evaluations(folder: Path) -> int:
     Files that headstart has not written stay.
     """
     (folder / "report.html").unlink(missing_ok=True)
+    if is_own_card(folder / CARD):
+        (folder / CARD).unlink(missing_ok=True)
     found = [path.parent for path in (folder / "evaluations").glob("*/evaluation.json")]
     for each in found:
         for name in DOCUMENTS:
@@ -197,6 +204,13 @@ def remove_evaluations(folder: Path) -> int:
         with suppress(OSError):  # not there, or not empty
             each.rmdir()
     return len(found)
+
+
+def is_own_card(path: Path) -> bool:
+    """Whether a model card may be replaced or removed: there is none, a link, or one with the line that says so."""
+    if path.is_symlink() or not path.exists():
+        return True
+    return path.is_file() and CARD_MARKER in path.read_text(encoding="utf-8", errors="replace")
 
 
 def read_run(folder: Path) -> Run:

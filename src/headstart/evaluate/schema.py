@@ -15,6 +15,7 @@ from headstart.documents import read_document, read_lines, write_document, write
 
 __all__ = [
     "EVALUATION_FORMAT",
+    "PRETRAINED_ON",
     "RUN_FORMAT",
     "CalibrationMetrics",
     "CalibrationScores",
@@ -44,6 +45,8 @@ __all__ = [
 
 EVALUATION_FORMAT = 1
 RUN_FORMAT = 1
+PRETRAINED_ON = "that the network was pretrained on"
+"""In the note of an evaluation that names classes of the pretraining, by which the model card finds it."""
 _REMEDY = "Run `headstart evaluate` or `headstart fit` again to write it anew."
 
 

@@ -9,10 +9,11 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from headstart.artifacts.run_folder import read_run
+from headstart.artifacts.run_folder import CARD, is_own_card, read_run
 from headstart.files import replace_together, write_text
 from headstart.report.collect import ReportData, collect
 from headstart.report.formatting import path_shortener, percent, plain, wrappable
+from headstart.report.model_card import model_card
 from headstart.report.sections import registered_sections
 from headstart.report.sections.header import Header
 
@@ -20,15 +21,19 @@ __all__ = ["render", "template_environment", "write_report"]
 
 
 def write_report(run: Path) -> Path:
-    """Write ``report.html`` into a run folder and return its path.
+    """Write ``report.html`` into a run folder, with the model card if it has a classifier, and return its path.
 
-    A link of that name is replaced, since a run that someone else has made must not choose where files are written.
+    A model card that its user has changed stays. A link of one of these names is replaced, since a run that someone
+    else has made must not choose where files are written.
 
     :raises RunError: a file of the run is missing or damaged; the message names it.
     """
-    text = render(collect(read_run(run)))
+    data = collect(read_run(run))
+    text, card = render(data), model_card(data.run)
     with replace_together(run) as new:
         write_text(new / "report.html", text)
+        if card is not None and is_own_card(run / CARD):
+            write_text(new / CARD, card)
     return run / "report.html"
 
 

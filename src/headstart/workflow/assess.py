@@ -25,7 +25,7 @@ from headstart.evaluate import (
     prediction_set_metrics,
 )
 from headstart.evaluate.intervals import wilson
-from headstart.evaluate.schema import Evaluation, LeakedImages, OutOfDistributionMetrics, Summary
+from headstart.evaluate.schema import PRETRAINED_ON, Evaluation, LeakedImages, OutOfDistributionMetrics, Summary
 from headstart.events import Events
 from headstart.inference.network import NetworkOutputs
 from headstart.inference.pipeline import Decision
@@ -254,7 +254,7 @@ def _contamination(dataset: Dataset, backbone: Backbone) -> str:
     if not shared:
         return ""
     return (
-        f"{shared} of the {len(dataset.classes)} classes have the name of a class that the network was pretrained on. "
+        f"{shared} of the {len(dataset.classes)} classes have the name of a class {PRETRAINED_ON}. "
         "If the images come from the same source (as the dogs of Stanford and Kaggle come from ImageNet), the network "
         "has seen them, and every figure is optimistic."
     )
