@@ -41,7 +41,7 @@ MEASURED = DOCS.parent / "benchmarks" / "results" / "speed" / "tutorial.json"
 
 COMMANDS = {
     "Fit and predict": ("fit", "predict", "evaluate", "similar", "report", "compare"),
-    "Hand over": ("serve", "export"),
+    "Hand over": ("serve", "export", "push"),
     "Look at images": ("check", "info", "show"),
     "Choose and understand a network": ("rank", "models", "summary", "verify-input"),
     "Published data sets": ("data",),

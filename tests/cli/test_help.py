@@ -104,7 +104,7 @@ def test_the_commands_are_listed_in_the_order_of_the_work(run: Run) -> None:
         0,
         [
             *("info", "show", "check", "fit", "predict", "evaluate"),
-            *("similar", "verify-input", "report", "compare", "serve", "export"),
+            *("similar", "verify-input", "report", "compare", "serve", "export", "push"),
             *("models", "summary", "rank", "data", "cache"),
         ],
     )

@@ -39,6 +39,7 @@ NOT_RUN = {
         "it serves until it is stopped",
         "needs Docker",
     ],
+    "docs/howto/share.md": ["uploads to the hub", "downloads from the hub"],
     "docs/quickstart.md": ["the gate runs make demo and make test themselves", "installing packages needs a network"],
     "docs/tutorial.md": [
         "downloads the network",

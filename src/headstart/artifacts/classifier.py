@@ -17,6 +17,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from headstart import __version__
+from headstart.artifacts.hub import local_run
 from headstart.artifacts.model_document import (
     InputRecord,
     ModelDocument,
@@ -215,13 +216,14 @@ class Classifier:
 
 
 def load(folder: str | Path) -> Classifier:
-    """Load a saved classifier from its own folder, or from a run folder.
+    """Load a saved classifier from its own folder, a run folder, or the Hugging Face Hub.
 
-    Needs neither network access nor the feature store. Nothing in the folder is executed.
+    A folder needs neither network access nor the feature store. ``hf:OWNER/NAME`` or ``hf:OWNER/NAME@REVISION`` is
+    fetched, and kept. Nothing in either is executed.
 
     :raises RunError: there is no classifier, or it is damaged; the message names the file, and a field of the document.
     """
-    folder = Path(folder)
+    folder = Path(local_run(folder))
     finish_replacing(folder)
     finish_replacing(folder / "classifier")
     root = folder if (folder / _DOCUMENT).exists() else folder / "classifier"

@@ -24,6 +24,7 @@ from headstart.cli.export import export
 from headstart.cli.fit import fit
 from headstart.cli.models import models, rank, summary
 from headstart.cli.predict import evaluate, predict, verify_input
+from headstart.cli.push import push
 from headstart.cli.report import report
 from headstart.cli.serve import serve
 from headstart.cli.similar import similar
@@ -117,6 +118,7 @@ for _command in (
     compare,
     serve,
     export,
+    push,
     models,
     summary,
     rank,

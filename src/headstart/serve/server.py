@@ -162,10 +162,12 @@ def _open_app(
     workers: int,
 ) -> ASGIApp:
     _share_cores(workers)
+    from headstart.artifacts.hub import local_run
     from headstart.serve.app import create_app
     from headstart.serve.service import Service
     from headstart.workflow.predict import open_classifier
 
+    run = local_run(run)
     classifier = open_classifier(run, input_settings)
     folder = Path(run) if Path(run).is_dir() else None
     service = Service(classifier, settings, engine, run=folder)
