@@ -280,3 +280,12 @@ def test_megabytes_are_passed_on_when_they_are_complete(sizes: list[int]) -> Non
         add(size)
     assert sum(advanced) == sum(sizes) >> 20
     assert 0 not in advanced
+
+
+def test_a_listener_that_comes_later_hears_what_follows() -> None:
+    seen: list[Event] = []
+    events = Events()
+    events.notice("before")
+    events.listen(seen.append)
+    events.notice("after")
+    assert seen == [Notice("after")]

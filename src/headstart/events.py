@@ -181,6 +181,11 @@ class Events:
         self._listeners = list(listeners)
         self._lock = threading.RLock()  # reentrant, since a listener may emit
 
+    def listen(self, listener: Listener) -> None:
+        """Add a listener, which receives the events from now on."""
+        with self._lock:
+            self._listeners.append(listener)
+
     def emit(self, event: Event) -> None:
         """Send an event to every listener."""
         with self._lock:

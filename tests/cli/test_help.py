@@ -59,7 +59,20 @@ def test_fit_lists_its_options_in_groups(run: Run) -> None:
     assert code == 0
     assert list(found) == [COMMON, *GROUPS]
     assert flags(found[COMMON]) == [
-        *("out", "recipe", "quality", "update", "plan", "labels", "device", "train", "budget", "model", "tta-flip"),
+        *(
+            "out",
+            "recipe",
+            "quality",
+            "update",
+            "track",
+            "plan",
+            "labels",
+            "device",
+            "train",
+            "budget",
+            "model",
+            "tta-flip",
+        ),
         *("validation-share", "test-share", "seed", "help"),
     ]
     for group in GROUPS:

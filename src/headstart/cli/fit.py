@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -13,8 +13,11 @@ from headstart.cli.console import console, headline
 from headstart.cli.options import IMAGES, GroupedCommand, given_values, parse, settings_options
 from headstart.config import QUALITIES, RECIPES, FitSettings, ReadSettings
 from headstart.errors import HeadstartError, SettingsError
-from headstart.events import Done, EventLog
+from headstart.events import Done, EventLog, Events
 from headstart.files import finish_replacing, prepare_folder
+
+if TYPE_CHECKING:
+    from headstart.tracking import Tracker, Tracking
 
 __all__ = ["fit"]
 
@@ -41,6 +44,11 @@ __all__ = ["fit"]
     help="Existing run to which PHOTOS are added, with new classes if there are any. The run keeps its settings and is "
     "overwritten unless --out is given.",
 )
+@click.option(
+    "--track",
+    metavar="TRACKER",
+    help="Tool that follows the fit: tensorboard (writes into the run folder).",
+)
 @click.option("--plan", is_flag=True, help="Print the estimated time, disk and memory, then exit.")
 @settings_options(ReadSettings, FitSettings)
 @click.pass_obj
@@ -52,6 +60,7 @@ def fit(
     recipe: str | None,
     quality: str | None,
     update: Path | None,
+    track: str | None,
     plan: bool,
     **given: Any,
 ) -> None:
@@ -64,6 +73,7 @@ def fit(
     values = {**RECIPES.get(recipe or "", {}), **QUALITIES.get(quality or "", {}), **given_values(given)}
     settings, reading = parse(values, FitSettings), parse(given, ReadSettings)
     folder = out or update or Path("runs") / Path(photos).resolve().name
+    tracker = _checked_tracker(track)
     if not plan:
         prepare_folder(folder)
     if update is not None:
@@ -85,10 +95,39 @@ def fit(
         if plan:
             click.echo("\n".join(planning.plan(manifest, settings, events=events)))
             return
-        fitted = fitting.fit(manifest, settings, events=events)
-        page = runs.finish_run(fitted, folder, arguments=arguments or (), events=events)
-        log(Done(headline(fitted.evaluation)))
-    click.echo(f"{headline(fitted.evaluation)}\nrun: {folder}\nreport: {page}")
+        with _tracked(tracker, folder, settings, events) as tracking:
+            fitted = fitting.fit(manifest, settings, events=events)
+            page = runs.finish_run(fitted, folder, arguments=arguments or (), events=events)
+            log(Done(headline(fitted.evaluation)))
+            where = tracking and tracking.finish(fitted.evaluation, page.parent)
+    click.echo(f"{headline(fitted.evaluation)}\nrun: {folder}\nreport: {page}" + f"\ntracked: {where}" * bool(where))
+
+
+def _checked_tracker(name: str | None) -> Tracker | None:
+    """The tracker of that name, if its packages are installed."""
+    if name is None:
+        return None
+    from headstart.tracking import tracker_named
+
+    tracker = tracker_named(name)
+    tracker.check()
+    return tracker
+
+
+@contextmanager
+def _tracked(tracker: Tracker | None, folder: Path, settings: FitSettings, events: Events) -> Iterator[Tracking | None]:
+    """Track what happens in the block."""
+    if tracker is None:
+        yield None
+        return
+    from headstart.tracking import Tracking
+
+    tracking = Tracking(tracker, folder, settings.values(), warn=events.warn)
+    events.listen(tracking)
+    try:
+        yield tracking
+    finally:
+        tracking.close()
 
 
 @contextmanager

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
-from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -140,11 +139,7 @@ def _metadata(run: Run, document: ModelDocument) -> str:
 
     licence = document.metadata.licence
     known = licence in _KNOWN_LICENSES
-    values: dict[str, Any] = {"license": licence if known else "other"}
-    if not known:
-        values["license_name"] = re.sub(r"[^a-z0-9.-]+", "-", licence.lower()).strip("-") or "unknown"
-    if document.metadata.source.startswith("hub "):
-        values["base_model"] = document.metadata.source.removeprefix("hub ")
+    source, slug = document.metadata.source, re.sub(r"[^a-z0-9.-]+", "-", licence.lower()).strip("-")
     name = run.name.encode(errors="backslashreplace").decode()
     data = _data_name(run).encode(errors="backslashreplace").decode()
     results = []
@@ -162,7 +157,9 @@ def _metadata(run: Run, document: ModelDocument) -> str:
             )
         )
     return ModelCardData(
-        **values,
+        license=licence if known else "other",
+        license_name=None if known else slug or "unknown",
+        base_model=source.removeprefix("hub ") if source.startswith("hub ") else None,
         library_name="headstart",
         pipeline_tag="image-classification",
         tags=["image-classification", "headstart", "timm", "transfer-learning"],
