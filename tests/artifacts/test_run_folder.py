@@ -18,7 +18,7 @@ from headstart.evaluate.schema import read_evaluation, read_run_info, write_eval
 
 REMEDY = "Run `headstart evaluate` or `headstart fit` again to write it anew."
 JSON_FILES = ["settings.json", "evaluation.json"]
-FILES = [*JSON_FILES, "manifest.parquet", "predictions.parquet"]
+FILES = [*JSON_FILES, "manifest.parquet", "predictions.parquet", "saliency.parquet"]
 
 
 def test_a_run_round_trips(make_run, made_run):

@@ -38,6 +38,7 @@ def test_fit_predict_evaluate_and_report(run: Run, photos: Path, store: Path, tm
         "predictions.parquet",
         "problems.csv",
         "report.html",
+        "saliency.parquet",
         "settings.json",
     ]
     with (folder / "problems.csv").open(newline="") as file:

@@ -93,3 +93,18 @@ def test_highlight_shows_where_the_evidence_is() -> None:
     assert shown[55, 15].max() == 40
     nothing = highlight(np.full((8, 8, 3), 200, np.uint8), np.full((2, 2), -1.0, np.float32))
     assert np.asarray(nothing).max() == 40
+
+
+@pytest.mark.parametrize("model", ["test_resnet", "test_vit"])
+def test_a_batch_is_explained_as_its_images_are(model: str) -> None:
+    torch.manual_seed(0)
+    network, spec = build(model, classes=4).eval(), InputSpec(height=160, width=160)
+    views = np.stack([np.roll(view(160), 40 * shift, axis=1) for shift in range(3)])
+    together = SaliencyMapper(network, spec).explain_all(views, [3, 0, 2])
+    for image, target, found in zip(views, [3, 0, 2], together, strict=True):
+        alone = SaliencyMapper(network, spec).explain(image, target)
+        assert alone is not None
+        assert found is not None
+        assert found.method == alone.method
+        np.testing.assert_allclose(found.contributions, alone.contributions, atol=1e-5)
+    assert SaliencyMapper(network, spec).explain_all(views[:0], []) == []

@@ -87,6 +87,7 @@ def test_fit_save_load_predict_evaluate(photos: Photos, fitted: Fit, told: Any, 
         "manifest.parquet",
         "predictions.parquet",
         "problems.csv",
+        "saliency.parquet",
         "settings.json",
     ]
     assert report(run) == run / "report.html"

@@ -7,6 +7,7 @@ history.jsonl        one :class:`~headstart.evaluate.schema.EpochRecord` per lin
 manifest.parquet     all images, with their split and problem
 problems.csv         the images that could not be used
 predictions.parquet  the evaluated images: uri, split, label, probabilities
+saliency.parquet     where the network looked in the images that the report shows
 classes.csv          metrics per class
 ===================  ==========================================================================
 
@@ -31,6 +32,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart import __version__
+from headstart.artifacts.saliency_file import ExampleSaliency, read_saliency, write_saliency
 from headstart.data.manifest import Manifest
 from headstart.data.parquet import read_parquet, write_parquet
 from headstart.description import DataDescription
@@ -69,11 +71,11 @@ __all__ = [
 # Packages whose version can change a result.
 PACKAGES = ("torch", "torchvision", "timm", "openvino", "numpy", "scipy", "scikit-learn", "pillow")
 # The files of a run that are read back, other than those that have checksums of their own fields.
-FILES = ("classifier/model.json", "history.jsonl", "manifest.parquet", "predictions.parquet")
+FILES = ("classifier/model.json", "history.jsonl", "manifest.parquet", "predictions.parquet", "saliency.parquet")
 # Every file of an evaluation, and of a run beside its classifier.
 DOCUMENTS = (
     *("settings.json", "evaluation.json", "history.jsonl", "manifest.parquet", "problems.csv", "predictions.parquet"),
-    *("classes.csv", "events.jsonl", "report.html"),
+    *("saliency.parquet", "classes.csv", "events.jsonl", "report.html"),
 )
 CARD = "README.md"
 CARD_MARKER = "<!-- Written by headstart, and anew by headstart report. Remove this line to keep your own changes. -->"
@@ -105,6 +107,7 @@ class Run:
     history: tuple[EpochRecord, ...]  # empty if nothing was trained
     manifest: Manifest
     predictions: Predictions  # of the images that `evaluation` is about
+    saliency: tuple[ExampleSaliency, ...] = ()  # empty if the network has no map, or none was made
 
     @property
     def name(self) -> str:
@@ -168,6 +171,7 @@ def write_run(
     split: Manifest,
     probabilities: NDArray[np.floating[Any]],
     classes: Sequence[str],
+    saliency: Sequence[ExampleSaliency] = (),
 ) -> None:
     """Write all files of a run but the classifier, which is there already if there is one, and the report.
 
@@ -175,12 +179,14 @@ def write_run(
     :param split: the evaluated images, N.
     :param probabilities: of the evaluated images, ``(N, C)``.
     :param classes: the C class names, in the order of the columns.
+    :param saliency: of the images that the report shows as examples.
     """
     folder.mkdir(parents=True, exist_ok=True)
     write_history(folder / "history.jsonl", tuple(history))
     manifest.write(folder / "manifest.parquet")
     manifest.write_problems(folder / "problems.csv")
     write_predictions(folder / "predictions.parquet", split, probabilities, classes)
+    write_saliency(folder / "saliency.parquet", saliency)  # also if there is none, to replace that of another run
     write_evaluation(folder / "evaluation.json", evaluation)
     write_text(folder / "classes.csv", per_class_csv(evaluation))
     # Last, since it states the content of the others: files of two runs are not taken for one.
@@ -226,13 +232,15 @@ def read_run(folder: Path) -> Run:
     if not manifest.exists():
         raise _missing(manifest)
     evaluation = _checked(read_evaluation(folder / "evaluation.json"), folder / "evaluation.json")
+    info = read_run_info(folder / "settings.json")
     run = Run(
         folder=folder,
-        info=read_run_info(folder / "settings.json"),
+        info=info,
         evaluation=evaluation,
         history=read_history(folder / "history.jsonl"),
         manifest=Manifest.read(manifest),
         predictions=_matching(read_predictions(folder / "predictions.parquet"), evaluation, folder),
+        saliency=_saliency(folder / "saliency.parquet", info),
     )
     check_files(folder, run.info)  # at the end, since the readers tell more precisely what is wrong
     return run
@@ -314,6 +322,15 @@ def _checked(evaluation: Evaluation, path: Path) -> Evaluation:
             f"{path}: damaged: per_class and confusion_matrix must have {classes} rows, one per class. {_REMEDY}"
         )
     return evaluation
+
+
+def _saliency(path: Path, info: RunInfo) -> tuple[ExampleSaliency, ...]:
+    if path.name not in info.files:  # written by an earlier version
+        return ()
+    try:
+        return read_saliency(path)
+    except RunError as error:
+        raise RunError(f"{error}. {_REMEDY}") from error
 
 
 def _matching(predictions: Predictions, evaluation: Evaluation, folder: Path) -> Predictions:

@@ -148,7 +148,9 @@ def evaluate(arguments: tuple[str, ...] | None, /, run: str, photos: str, out: P
     values = {"classifier": run, "photos": photos, **settings.values(), **input_settings.values()}
 
     def write(place: Path) -> Path:
-        evaluating.save_evaluation(predictions, evaluation, place, settings=values, arguments=arguments or ())
+        evaluating.save_evaluation(
+            predictions, evaluation, place, settings=values, arguments=arguments or (), classifier=classifier
+        )
         return reporting.report(place)
 
     page = write_or_keep(folder, write)

@@ -10,7 +10,7 @@ is taken at the input of the last attention, where the patches still reach the c
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -68,17 +68,28 @@ class SaliencyMapper:
         :param view: the evaluation view of an image, (H, W, 3).
         :returns: None if the operations of the network are not known, or none of its maps is two-dimensional.
         """
-        if self._trace is None:
-            return None
-        values = _run(self._trace, Normalized(nn.Identity(), self.spec)(torch.from_numpy(view[None].copy())))
+        return self.explain_all(view[None], [target])[0]
+
+    def explain_all(self, views: NDArray[np.uint8], targets: Sequence[int]) -> list[Saliency | None]:
+        """As :meth:`explain`, for several images in one batch.
+
+        :param views: (N, H, W, 3).
+        :param targets: N indices of classes, one per image.
+        """
+        if self._trace is None or not len(views):
+            return [None] * len(views)
+        values = _run(self._trace, Normalized(nn.Identity(), self.spec)(torch.from_numpy(views.copy())))
         for node in [self._at] if self._at is not None else self._candidates(values):
-            logits, activation, gradient = _gradient(self._trace, values, node, target)
+            logits, activation, gradient = _gradient(self._trace, values, node, targets)
             contributions = self._on_grid(activation * gradient)
             if contributions is not None and contributions.any():
                 self._at = node
-                is_sum = self._is_sum(float((activation * gradient).sum()), logits, target)
-                return Saliency(contributions, "class activation map" if is_sum else "gradient times activation")
-        return None
+                sums = (activation * gradient).flatten(1).sum(1)
+                return [
+                    _saliency(contributions[row], exact=self._is_sum(float(sums[row]), logits[row], target))
+                    for row, target in enumerate(targets)
+                ]
+        return [None] * len(views)
 
     def _candidates(self, values: dict[fx.Node, Any]) -> Iterator[fx.Node]:
         """The operations whose results are maps of the network's features, from the last on."""
@@ -88,18 +99,18 @@ class SaliencyMapper:
                 yield node
 
     def _on_grid(self, values: Tensor) -> NDArray[np.float32] | None:
-        """The sum over the channels, (h, w), of maps (1, C, h, w) or (1, h, w, C), or of tokens (1, N, C)."""
+        """The sum over the channels, (N, h, w), of maps (N, C, h, w) or (N, h, w, C), or of tokens (N, T, C)."""
         width, shape = int(self.network.num_features), tuple(values.shape)  # type: ignore[arg-type]
-        if len(shape) == 4 and shape[0] == 1 and width in (shape[1], shape[3]):
-            summed = values.sum(1 if shape[1] == width else 3)[0]
-        elif len(shape) == 3 and shape[0] == 1 and shape[2] == width:
+        if len(shape) == 4 and width in (shape[1], shape[3]):
+            summed = values.sum(1 if shape[1] == width else 3)
+        elif len(shape) == 3 and shape[2] == width:
             rows, columns = getattr(getattr(self.network, "patch_embed", None), "grid_size", (0, 0))
             if rows * columns == 0 or shape[1] < rows * columns:
                 return None
-            summed = values.sum(2)[0, shape[1] - rows * columns :].reshape(rows, columns)  # without prefix tokens
+            summed = values.sum(2)[:, shape[1] - rows * columns :].reshape(-1, rows, columns)  # without prefix tokens
         else:
             return None
-        return np.asarray(summed, np.float32) if min(summed.shape) > 1 else None
+        return np.asarray(summed, np.float32) if min(summed.shape[1:]) > 1 else None
 
     def _is_sum(self, contributions: float, logits: Tensor, target: int) -> bool:
         """Whether the contributions of all positions and the bias of the head add up to the score."""
@@ -108,6 +119,12 @@ class SaliencyMapper:
             return False
         bias = 0.0 if head.bias is None else float(head.bias[target].detach())
         return abs(contributions + bias - float(logits[target])) <= _TOLERANCE * float(logits.abs().max())
+
+
+def _saliency(contributions: NDArray[np.float32], *, exact: bool) -> Saliency | None:
+    if not contributions.any():
+        return None
+    return Saliency(contributions, "class activation map" if exact else "gradient times activation")
 
 
 def highlight(view: NDArray[np.uint8], contributions: NDArray[np.float32]) -> Image.Image:
@@ -125,16 +142,18 @@ def highlight(view: NDArray[np.uint8], contributions: NDArray[np.float32]) -> Im
     return Image.fromarray((view * (_DIMMEST + (1 - _DIMMEST) * smooth[..., None])).round().astype(np.uint8))
 
 
-def _run(traced: Trace, image: Tensor) -> dict[fx.Node, Any]:
-    """The result of each operation for one image."""
+def _run(traced: Trace, images: Tensor) -> dict[fx.Node, Any]:
+    """The result of each operation."""
     interpreter = fx.Interpreter(traced.network, garbage_collect_values=False, graph=traced.graph)
     with torch.no_grad():
-        interpreter.run(image)
+        interpreter.run(images)
     return dict(interpreter.env)
 
 
-def _gradient(traced: Trace, values: dict[fx.Node, Any], node: fx.Node, target: int) -> tuple[Tensor, Tensor, Tensor]:
-    """The logits (C,), what an operation results in, and the gradient of a logit with respect to it.
+def _gradient(
+    traced: Trace, values: dict[fx.Node, Any], node: fx.Node, targets: Sequence[int]
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The logits (N, C), what an operation results in, and the gradient of each image's target logit with respect to it.
 
     Only what follows the operation runs again.
     """
@@ -148,7 +167,8 @@ def _gradient(traced: Trace, values: dict[fx.Node, Any], node: fx.Node, target: 
                 following.add(each)
                 interpreter.env[each] = interpreter.run_node(each)
         (end,) = (each for each in traced.graph.nodes if each.op == "output")
-        logits = interpreter.env[end.args[0]][0]
-        (gradient,) = torch.autograd.grad(logits[target], activation, allow_unused=True)
+        logits = interpreter.env[end.args[0]]
+        total = logits[range(len(targets)), targets].sum()  # images do not depend on each other in evaluation mode
+        (gradient,) = torch.autograd.grad(total, activation, allow_unused=True)
     activation = activation.detach()
     return logits.detach(), activation, torch.zeros_like(activation) if gradient is None else gradient

@@ -16,9 +16,17 @@ from headstart.data.value_range import ValueRange, choose_ranges
 from headstart.evaluate.schema import Evaluation, RunInfo
 from headstart.report.thumbnails import Thumbnails
 
-__all__ = ["ReportData", "collect", "sample", "value_ranges"]
+__all__ = [
+    "ReportData",
+    "collect",
+    "example_rows",
+    "most_confident_errors",
+    "random_rows",
+    "sample",
+    "value_ranges",
+]
 
-SAMPLES, RANDOM = 24, 6
+SAMPLES, RANDOM, ERRORS = 24, 6, 6
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,21 +55,34 @@ class ReportData:
 
 
 def collect(run: Run, *, seed: int = 0) -> ReportData:
-    """Draw the images to show; the same seed draws the same images.
-
-    Example predictions are drawn at random, so that the page shows the typical result and not the best.
-    """
+    """Draw the images to show; the same seed draws the same images."""
     rng = np.random.default_rng(seed)
     samples = sample(run.manifest.usable.labels, most=SAMPLES, rng=rng)
-    random = rng.permutation(len(run.predictions.uris))[:RANDOM].tolist()
     thumbnails = Thumbnails(value_ranges(run.info, run.manifest))
-    return ReportData(run, samples=tuple(samples), random=tuple(random), thumbnails=thumbnails)
+    return ReportData(run, samples=tuple(samples), random=tuple(random_rows(run.predictions)), thumbnails=thumbnails)
 
 
 def value_ranges(info: RunInfo, manifest: Manifest) -> tuple[ValueRange, ...]:
     """Black and white of the images of a run that are not 8-bit: as it was given, or as the images are."""
     given = InputSpec().with_value_range(info.settings.get("value_range")).value_ranges
     return given or choose_ranges(manifest.usable.values).ranges
+
+
+def example_rows(predictions: Predictions) -> list[int]:
+    """Return the rows that are shown with their probabilities: random ones, and the most confident errors."""
+    return list(dict.fromkeys([*random_rows(predictions), *most_confident_errors(predictions)]))
+
+
+def random_rows(predictions: Predictions) -> list[int]:
+    """Draw the example predictions: the same ones each time, at random, so that they show not only the best."""
+    return np.random.default_rng(0).permutation(len(predictions.uris))[:RANDOM].tolist()  # type: ignore[no-any-return]
+
+
+def most_confident_errors(predictions: Predictions, *, most: int = ERRORS) -> list[int]:
+    """Return the rows of wrong predictions, highest confidence first."""
+    wrong = np.flatnonzero(predictions.predicted != predictions.targets)
+    order = np.argsort(-predictions.probabilities.max(axis=1)[wrong], kind="stable")
+    return wrong[order][:most].tolist()  # type: ignore[no-any-return]
 
 
 def sample(labels: Sequence[str | None], *, most: int, rng: np.random.Generator) -> list[int]:

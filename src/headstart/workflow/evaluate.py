@@ -24,6 +24,7 @@ from headstart.files import replace_together
 from headstart.models.class_names import align
 from headstart.workflow.check import inspect_images, require_labels
 from headstart.workflow.predict import Predictions, Predictor, predict
+from headstart.workflow.saliency import explain_examples
 from headstart.workflow.value_ranges import warn_of_other_ranges
 
 __all__ = [
@@ -143,6 +144,7 @@ def save_evaluation(
     *,
     settings: Mapping[str, Any],
     arguments: Sequence[str] = (),
+    classifier: Predictor | None = None,
 ) -> Path:
     """Write what a report needs: a run folder without a classifier.
 
@@ -150,9 +152,12 @@ def save_evaluation(
 
     :param settings: by name, as plain JSON values.
     :param arguments: the command line as typed.
+    :param classifier: the one that was evaluated; by it, the report shows where the network looked.
     :raises RunError: the folder holds a fit.
     """
     check_folder(folder)
+    evaluated, probabilities = predictions.manifest.usable, predictions.probabilities
+    saliency = () if classifier is None else explain_examples(classifier, evaluated, probabilities)
     with replace_together(folder, remove_outdated=lambda: (folder / "report.html").unlink(missing_ok=True)) as new:
         write_run(
             new,
@@ -160,9 +165,10 @@ def save_evaluation(
             evaluation=evaluation,
             history=(),
             manifest=predictions.manifest,
-            split=predictions.manifest.usable,
-            probabilities=predictions.probabilities,
+            split=evaluated,
+            probabilities=probabilities,
             classes=predictions.classes,
+            saliency=saliency,
         )
     return folder
 

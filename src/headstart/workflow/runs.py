@@ -10,6 +10,7 @@ from headstart.events import Events
 from headstart.files import replace_together, write_or_keep
 from headstart.workflow.fit import FitResult
 from headstart.workflow.report import report
+from headstart.workflow.saliency import explain_examples
 
 __all__ = ["finish_run", "save_run"]
 
@@ -32,6 +33,8 @@ def save_run(result: FitResult, folder: Path, *, arguments: Sequence[str] = (), 
     :param arguments: the command line as typed.
     """
     settings, removed = result.settings, [0]
+    classes, evaluated = result.classifier.classes, result.manifest.usable.in_split(result.split)
+    saliency = explain_examples(result.classifier, evaluated, result.probabilities)
     with replace_together(folder, remove_outdated=lambda: removed.append(remove_evaluations(folder))) as new:
         result.classifier.save(new / "classifier")
         write_run(
@@ -47,9 +50,10 @@ def save_run(result: FitResult, folder: Path, *, arguments: Sequence[str] = (), 
             evaluation=result.evaluation,
             history=result.history,
             manifest=result.manifest,
-            split=result.manifest.usable.in_split(result.split),
+            split=evaluated,
             probabilities=result.probabilities,
-            classes=result.classifier.classes,
+            classes=classes,
+            saliency=saliency,
         )
     if count := removed[-1]:
         (events or Events()).notice(

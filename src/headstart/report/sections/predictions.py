@@ -8,11 +8,10 @@ from typing import Any
 import numpy as np
 
 from headstart.artifacts.run_folder import Predictions
-from headstart.report.collect import ReportData
+from headstart.evaluate.schema import RunInfo
+from headstart.report.collect import ReportData, most_confident_errors
 
 __all__ = ["ExamplePredictions"]
-
-MAX_ERRORS = 6
 
 
 class ExamplePredictions:
@@ -23,7 +22,10 @@ class ExamplePredictions:
     template = """\
 {% macro prediction(item) %}
 <article class="prediction">
+<div class="looked">
 {{ image(item.uri, item.true) }}
+{% if item.saliency %}<img src="{{ item.saliency }}" alt="the same, bright where it speaks for {{ item.predicted }}">{% endif %}
+</div>
 <div>
 <h4>{{ item.true|name }}{% if not item.correct %} <small>predicted as {{ item.predicted|name }}</small>{% endif %}</h4>
 <ol>
@@ -38,7 +40,15 @@ class ExamplePredictions:
 </article>
 {% endmacro %}
 <p>The five most probable classes of each image. <span class="key true">Green</span> is the true class,
-<span class="key wrong">red</span> a wrong prediction.</p>
+<span class="key wrong">red</span> a wrong prediction.
+{% if methods %}
+The dimmed copy shows <b>where the network looked</b>: bright is what speaks for the predicted class
+({{ methods|join(' or ') }}, a coarse grid).
+{%- if refitted %} It is the finished classifier that looked, whose head may have been fitted to these images too.
+{%- endif %}
+{% else %}
+Where the network looked is not shown: {{ reason }}.
+{% endif %}</p>
 <h3>Random images</h3>
 <div class="predictions">
 {% for item in random %}{{ prediction(item) }}{% endfor %}
@@ -55,22 +65,26 @@ class ExamplePredictions:
     def compute(self, data: ReportData) -> Mapping[str, Any]:
         """Find the most confident errors, and the most probable classes of all images to show."""
         predictions = data.predictions
-        errors = most_confident_errors(predictions, most=MAX_ERRORS)
+        errors, saliency = most_confident_errors(predictions), data.run.saliency
+        maps = {(each.uri, each.label): each.image for each in saliency}
         data.thumbnails.load(predictions.uris[row] for row in (*data.random, *errors))
         return {
-            "random": [_prediction(predictions, row) for row in data.random],
-            "errors": [_prediction(predictions, row) for row in errors],
+            "random": [_prediction(predictions, row, maps) for row in data.random],
+            "errors": [_prediction(predictions, row, maps) for row in errors],
+            "methods": sorted({each.method for each in saliency}),
+            "reason": _reason(data.run.info),
+            "refitted": data.run.info.command == "fit" and data.evaluation.split != "test",
         }
 
 
-def most_confident_errors(predictions: Predictions, *, most: int) -> list[int]:
-    """Return the rows of wrong predictions, highest confidence first."""
-    wrong = np.flatnonzero(predictions.predicted != predictions.targets)
-    order = np.argsort(-predictions.probabilities.max(axis=1)[wrong], kind="stable")
-    return wrong[order][:most].tolist()  # type: ignore[no-any-return]
+def _reason(info: RunInfo) -> str:
+    """Why there are no maps, where there are none."""
+    if "saliency.parquet" not in info.files:
+        return "the run was made by a version that did not compute it"
+    return "this network has no map of its features, or is not at hand"
 
 
-def _prediction(predictions: Predictions, row: int) -> dict[str, object]:
+def _prediction(predictions: Predictions, row: int, maps: Mapping[tuple[str, str], str]) -> dict[str, object]:
     """Return an image with its five most probable classes, and the true class if it is not among them."""
     probabilities = predictions.probabilities[row]
     true, predicted = int(predictions.targets[row]), int(predictions.predicted[row])
@@ -81,6 +95,7 @@ def _prediction(predictions: Predictions, row: int) -> dict[str, object]:
     kinds = {predicted: "wrong", true: "true"}
     return {
         "uri": predictions.uris[row],
+        "saliency": maps.get((predictions.uris[row], predictions.classes[predicted])),
         "true": predictions.classes[true],
         "predicted": predictions.classes[predicted],
         "correct": true == predicted,
