@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 from headstart.artifacts.run_folder import run_info, write_run
+from headstart.artifacts.saliency_file import write_saliency
 from headstart.data.manifest import Manifest
 from headstart.evaluate import evaluate
 from headstart.evaluate.schema import EpochRecord
@@ -63,6 +64,8 @@ def make_run(
         splits=[*["validation"] * len(uris), *[None] * len(problems)],
     ).with_column("problem", [*[None] * len(uris), *(reason for _, reason in problems)])
     arguments = ["headstart", "fit", "photos", "--model", "a model"]
+    run.mkdir()
+    write_saliency(run / "saliency.parquet", [])
     write_run(
         run,
         info=run_info("fit", {"seed": 0, "l2": None}, arguments=arguments, seeds=[0], seconds=12.25),

@@ -175,7 +175,15 @@ def same(one: Run, other: Run) -> bool:
 
 
 @pytest.mark.parametrize(
-    "name", ["settings.json", "evaluation.json", "history.jsonl", "manifest.parquet", "predictions.parquet", "saliency.parquet"]
+    "name",
+    [
+        "settings.json",
+        "evaluation.json",
+        "history.jsonl",
+        "manifest.parquet",
+        "predictions.parquet",
+        "saliency.parquet",
+    ],
 )
 def test_a_damaged_run_is_refused_or_reads_as_before(run: Path, mutations: ModuleType, name: str) -> None:
     path, whole = run / name, read_run(run)

@@ -32,5 +32,5 @@ def test_only_images_inside_the_file_are_shown(tmp_path: Path, image: str) -> No
 def test_other_columns_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "saliency.parquet"
     write_parquet(path, pa.table({"uri": ["a"]}))
-    with pytest.raises(RunError, match="saliency.parquet: damaged: .*'label'"):
+    with pytest.raises(RunError, match=r"saliency\.parquet: damaged: .*'label'"):
         read_saliency(path)

@@ -14,7 +14,7 @@ from headstart.report.sections.predictions import most_confident_errors
 
 BUILT_IN = [
     *("metrics", "samples", "predictions", "confused-pairs", "confusion-matrix", "classes"),
-    *("reliability", "uncertainty", "training", "skipped-images", "provenance"),
+    *("reliability", "uncertainty", "usage", "training", "skipped-images", "provenance"),
 ]
 
 

@@ -32,7 +32,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart import __version__
-from headstart.artifacts.saliency_file import ExampleSaliency, read_saliency, write_saliency
+from headstart.artifacts.saliency_file import ExampleSaliency, read_saliency
 from headstart.data.manifest import Manifest
 from headstart.data.parquet import read_parquet, write_parquet
 from headstart.description import DataDescription
@@ -171,22 +171,19 @@ def write_run(
     split: Manifest,
     probabilities: NDArray[np.floating[Any]],
     classes: Sequence[str],
-    saliency: Sequence[ExampleSaliency] = (),
 ) -> None:
-    """Write all files of a run but the classifier, which is there already if there is one, and the report.
+    """Write all files of a run but the report, and the classifier and ``saliency.parquet``, which are there already.
 
     :param manifest: all images.
     :param split: the evaluated images, N.
     :param probabilities: of the evaluated images, ``(N, C)``.
     :param classes: the C class names, in the order of the columns.
-    :param saliency: of the images that the report shows as examples.
     """
     folder.mkdir(parents=True, exist_ok=True)
     write_history(folder / "history.jsonl", tuple(history))
     manifest.write(folder / "manifest.parquet")
     manifest.write_problems(folder / "problems.csv")
     write_predictions(folder / "predictions.parquet", split, probabilities, classes)
-    write_saliency(folder / "saliency.parquet", saliency)  # also if there is none, to replace that of another run
     write_evaluation(folder / "evaluation.json", evaluation)
     write_text(folder / "classes.csv", per_class_csv(evaluation))
     # Last, since it states the content of the others: files of two runs are not taken for one.

@@ -153,7 +153,7 @@ def _run(traced: Trace, images: Tensor) -> dict[fx.Node, Any]:
 def _gradient(
     traced: Trace, values: dict[fx.Node, Any], node: fx.Node, targets: Sequence[int]
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """The logits (N, C), what an operation results in, and the gradient of each image's target logit with respect to it.
+    """The logits (N, C), what an operation results in, and the gradient of each image's logit with respect to it.
 
     Only what follows the operation runs again.
     """

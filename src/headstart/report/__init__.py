@@ -1,4 +1,4 @@
-"""The report of a run as one HTML page, and charts as PNG. No torch, no network, no script."""
+"""The report of a run as one HTML page, and charts as PNG. No torch, no network."""
 
 from headstart.report.charts import history_plot, rank_plot, sheet, top_k_plot
 from headstart.report.collect import ReportData

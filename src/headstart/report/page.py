@@ -1,8 +1,12 @@
-"""From a run folder to one HTML page that needs nothing else: no network, no script."""
+"""From a run folder to one HTML page that needs nothing else: no network, and no script to be read."""
 
 from __future__ import annotations
 
+import base64
+import hashlib
 from collections.abc import Mapping
+from functools import lru_cache
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +21,7 @@ from headstart.report.model_card import model_card
 from headstart.report.sections import registered_sections
 from headstart.report.sections.header import Header
 
-__all__ = ["render", "template_environment", "write_report"]
+__all__ = ["page_script", "render", "script_hash", "template_environment", "write_report"]
 
 
 def write_report(run: Path) -> Path:
@@ -43,6 +47,8 @@ def render(data: ReportData) -> str:
     header, sections = Header(), registered_sections()
     contents = [(section, section.compute(data)) for section in sections]
     return environment.get_template("page.html.jinja").render(
+        script=Markup(page_script()),
+        script_hash=script_hash(),
         header=_fill(environment, header.template, header.compute(data)),
         sections=[
             (section, _fill(environment, section.template, context))
@@ -50,6 +56,17 @@ def render(data: ReportData) -> str:
             if context is not None
         ],
     )
+
+
+@lru_cache
+def page_script() -> str:
+    """The script of the page: sorting, filtering and copying, for what has the attributes that it looks for."""
+    return files("headstart.report").joinpath("report.js").read_text(encoding="utf-8")
+
+
+def script_hash() -> str:
+    """The source ``sha256-…`` that allows the script, and no other one, in a Content-Security-Policy."""
+    return f"sha256-{base64.b64encode(hashlib.sha256(page_script().encode()).digest()).decode()}"
 
 
 def template_environment(package: str) -> Environment:

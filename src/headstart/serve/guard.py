@@ -11,6 +11,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from headstart.config import ServeSettings
+from headstart.report.page import script_hash
 from headstart.serve.access import Access
 from headstart.serve.metrics import Metrics
 from headstart.serve.problems import Refusal, problem_response
@@ -21,8 +22,11 @@ PAGE_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; "
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
-REPORT_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; frame-ancestors 'none'"
-"""The report has its styles in the page, and no script."""
+REPORT_POLICY = (
+    f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src '{script_hash()}'; base-uri 'none'; "
+    "frame-ancestors 'none'"
+)
+"""The report has its styles and its script in the page; no other script runs, whoever has written the run."""
 
 OPEN = ("/healthz", "/readyz", "/login", "/static/report.css", "/static/page.css", "/static/page.js")
 """Routes that need no token: they tell nothing of the classifier."""

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.artifacts.run_folder import run_info, write_run
+from headstart.artifacts.saliency_file import write_saliency
 from headstart.config import EngineSettings
 from headstart.data.groups import grouped
 from headstart.data.manifest import Manifest
@@ -159,6 +160,7 @@ def save_evaluation(
     evaluated, probabilities = predictions.manifest.usable, predictions.probabilities
     saliency = () if classifier is None else explain_examples(classifier, evaluated, probabilities)
     with replace_together(folder, remove_outdated=lambda: (folder / "report.html").unlink(missing_ok=True)) as new:
+        write_saliency(new / "saliency.parquet", saliency)
         write_run(
             new,
             info=run_info("evaluate", settings, arguments=arguments, data=predictions.manifest.description),
@@ -168,7 +170,6 @@ def save_evaluation(
             split=evaluated,
             probabilities=probabilities,
             classes=predictions.classes,
-            saliency=saliency,
         )
     return folder
 

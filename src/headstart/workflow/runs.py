@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from headstart.artifacts.run_folder import remove_evaluations, run_info, write_run
+from headstart.artifacts.saliency_file import write_saliency
 from headstart.events import Events
 from headstart.files import replace_together, write_or_keep
 from headstart.workflow.fit import FitResult
@@ -37,6 +38,7 @@ def save_run(result: FitResult, folder: Path, *, arguments: Sequence[str] = (), 
     saliency = explain_examples(result.classifier, evaluated, result.probabilities)
     with replace_together(folder, remove_outdated=lambda: removed.append(remove_evaluations(folder))) as new:
         result.classifier.save(new / "classifier")
+        write_saliency(new / "saliency.parquet", saliency)
         write_run(
             new,
             info=run_info(
@@ -53,7 +55,6 @@ def save_run(result: FitResult, folder: Path, *, arguments: Sequence[str] = (), 
             split=evaluated,
             probabilities=result.probabilities,
             classes=classes,
-            saliency=saliency,
         )
     if count := removed[-1]:
         (events or Events()).notice(

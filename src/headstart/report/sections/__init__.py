@@ -12,6 +12,7 @@ from headstart.report.sections.samples import Samples
 from headstart.report.sections.skipped_images import SkippedImages
 from headstart.report.sections.training import Training
 from headstart.report.sections.uncertainty import Uncertainty
+from headstart.report.sections.usage import Usage
 
 __all__ = ["Section", "register_section", "registered_sections"]
 
@@ -24,6 +25,7 @@ for _section in (
     ClassMetricsTable(),
     Reliability(),
     Uncertainty(),
+    Usage(),
     Training(),
     SkippedImages(),
     Provenance(),

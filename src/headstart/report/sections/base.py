@@ -20,8 +20,9 @@ class Section(Protocol):
     - the filters ``percent``, ``count`` (``1,234``), ``plain`` (a setting), ``name`` (of a class) and ``path`` (of an
       image).
 
-    The page has no script and loads nothing: figures are inline SVG, for example from
-    :func:`headstart.report.svg.to_svg`.
+    The page loads nothing, and runs no script but its own: figures are inline SVG, for example from
+    :func:`headstart.report.svg.to_svg`. A ``<table class="sortable">`` can be sorted by its columns: as numbers if its
+    cells have a ``data-value``, else as text.
     """
 
     name: str  # unique; the id of the heading

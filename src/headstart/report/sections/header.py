@@ -10,6 +10,16 @@ from headstart.report.collect import ReportData
 __all__ = ["Header"]
 
 
+ACCURACY = {
+    "test": "the accuracy of this classifier on all images of their kind",
+    "validation": "the accuracy on all images of their kind, of what these training images give. Other training images "
+    "or another seed are not part of it",
+    "cross-validation": "the accuracy on all images of their kind, of heads that are solved with four fifths of these "
+    "images. It is approximate, since those who judge an image also learn from the others",
+    "train": "the accuracy on all images that it would be fitted to",
+}
+
+
 class Header:
     """Not a registered section: it stands above them, and its template makes its own heading."""
 
@@ -27,6 +37,7 @@ class Header:
 <strong>{{ evaluation.top1.low|percent }} to {{ evaluation.top1.high|percent }}</strong> ·
 always predicting the most frequent of {{ evaluation.classes|length|count }} classes:
 {{ majority|percent }} (small tick)</p>
+<p class="quiet meaning">{{ meaning }}</p>
 </div>
 <dl class="facts">
 {% if summary %}
@@ -56,4 +67,8 @@ summary.trainable_parameters is not none %}: {{ summary.trainable_parameters|cou
         """Compute the accuracy of always predicting the most frequent class."""
         evaluation = data.evaluation
         largest = max(map(sum, evaluation.confusion_matrix))
-        return {"summary": evaluation.summary, "majority": largest / evaluation.images}
+        meaning = (
+            f"These {evaluation.images:,} images are a sample. Of 100 such samples, about 95 would give an interval "
+            f"that contains {ACCURACY.get(evaluation.split, ACCURACY['test'])}."
+        )
+        return {"summary": evaluation.summary, "majority": largest / evaluation.images, "meaning": meaning}

@@ -42,7 +42,8 @@ class Metrics:
 {% endfor %}
 </ul>
 <p class="quiet">All on the {{ evaluation.images|count }} {{ evaluation.split }} images. The ranges are 95&#8239;%
-confidence intervals: the variation to expect from another sample of images of the same kind.</p>
+confidence intervals: the variation to expect from another sample of images of the same kind. They take the images as
+independent of each other: with several photographs of the same thing, they are too narrow.</p>
 """
 
     def compute(self, data: ReportData) -> Mapping[str, Any]:

@@ -24,7 +24,9 @@ class ExamplePredictions:
 <article class="prediction">
 <div class="looked">
 {{ image(item.uri, item.true) }}
-{% if item.saliency %}<img src="{{ item.saliency }}" alt="the same, bright where it speaks for {{ item.predicted }}">{% endif %}
+{% if item.saliency %}
+<img src="{{ item.saliency }}" alt="the same, bright where it speaks for {{ item.predicted }}">
+{% endif %}
 </div>
 <div>
 <h4>{{ item.true|name }}{% if not item.correct %} <small>predicted as {{ item.predicted|name }}</small>{% endif %}</h4>
