@@ -29,6 +29,7 @@ def test_fit_predict_evaluate_and_report(run: Run, photos: Path, store: Path, tm
     assert out.splitlines()[0].startswith("cross-validation accuracy 100.0% (95 % interval ")
     assert "1 of 41 images cannot be used and are set aside" in err
     assert sorted(path.name for path in folder.iterdir()) == [
+        "README.md",
         "classes.csv",
         "classifier",
         "evaluation.json",
