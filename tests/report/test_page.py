@@ -5,7 +5,6 @@ import hashlib
 import re
 import subprocess
 import sys
-import time
 from html.parser import HTMLParser
 
 import numpy as np
@@ -280,12 +279,9 @@ def test_the_true_class_always_has_a_bar(make_run):
     assert bars.count("wrong") == bars.count("true")
 
 
-def test_120_classes_take_little_time_and_space(make_run):
+def test_120_classes_take_little_space(make_run):
     names = [f"a_breed_of_dog_number_{number}" for number in range(120)]
-    run = make_run(names, each=3)
-    start = time.perf_counter()
-    path = write_report(run)
-    assert time.perf_counter() - start < 6
+    path = write_report(make_run(names, each=3))
     assert path.stat().st_size < 3_000_000
     text = Page(path.read_text(encoding="utf-8")).text
     assert "The 24 classes that are confused most with each other" in text
