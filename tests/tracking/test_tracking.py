@@ -64,6 +64,34 @@ def test_a_fit(run: Headstart, photo: Callable[..., Path], tmp_path: Path) -> No
     assert card.tensor_proto.string_val[0] == (tmp_path / "run" / "README.md").read_bytes()
 
 
+@pytest.mark.slow
+@pytest.mark.usefixtures("one_thread")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of what MLflow uses
+def test_a_fit_in_mlflow(
+    run: Headstart, photo: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mlflow = pytest.importorskip("mlflow", reason="pip install headstart[mlflow]")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/tracked.db")
+    monkeypatch.chdir(tmp_path)  # where MLflow keeps artifacts
+    for number in range(24):
+        photo(f"photos/{'ab'[number % 2]}/{number}.jpg", 3 * number + 100 * (number % 2))
+    options = ["--model", "test_resnet", "--weights", "random", "--train", "head", "--stages", "none"]
+    code, out, err = run("fit", tmp_path / "photos", *options, "--out", tmp_path / "dogs", "--track", "mlflow")
+    assert code == 0, err
+    client = mlflow.MlflowClient()
+    (found,) = client.search_runs([client.get_experiment_by_name("headstart").experiment_id])
+    assert out.splitlines()[-1] == f"tracked: headstart, run {found.info.run_id}, at sqlite:///{tmp_path}/tracked.db"
+    assert (found.info.run_name, found.info.status) == ("dogs", "FINISHED")
+    assert found.data.params["model"] == "test_resnet"
+    evaluation = read_evaluation(tmp_path / "dogs" / "evaluation.json")
+    for name, value in final_metrics(evaluation).items():
+        assert found.data.metrics[name] == pytest.approx(value), name
+    assert "trials/head/low" in found.data.metrics
+    for name in ("README.md", "report.html"):
+        kept = Path(client.download_artifacts(found.info.run_id, name, str(tmp_path)))
+        assert kept.read_bytes() == (tmp_path / "dogs" / name).read_bytes()
+
+
 class Broken:
     """A tracker whose disk is full after the first value."""
 
@@ -82,7 +110,7 @@ class Broken:
         if self.logged > 1:
             raise OSError(28, "No space left on device")
 
-    def log_card(self, card: str) -> None:  # noqa: ARG002
+    def log_documents(self, run: Path) -> None:  # noqa: ARG002
         raise AssertionError
 
     def close(self) -> None:
@@ -115,7 +143,7 @@ def test_what_is_missing_is_said_before_any_work(
     code, _, told = run("fit", photos, "--out", out, "--track", "tensorbord")
     assert (code, told) == (
         2,
-        "error: track must be one of tensorboard, got 'tensorbord'; did you mean tensorboard?\n",
+        "error: track must be one of mlflow, tensorboard, got 'tensorbord'; did you mean tensorboard?\n",
     )
     monkeypatch.setattr(sys, "path", [])  # no package can be found
     monkeypatch.setattr(sys, "path_importer_cache", {})

@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Protocol
 
-from headstart.artifacts.run_folder import CARD
 from headstart.errors import SettingsError, did_you_mean
 from headstart.evaluate.schema import Evaluation, Interval
 from headstart.events import EpochEnded, Event, TrialEnded
@@ -26,8 +25,8 @@ class TrackerRun(Protocol):
     def log_metrics(self, metrics: Mapping[str, float], step: int) -> None:
         """Log values of a step, which is an epoch or 0."""
 
-    def log_card(self, card: str) -> None:
-        """Log the model card, as Markdown."""
+    def log_documents(self, run: Path) -> None:
+        """Log the model card and the report of a run folder, or what of them the tool can keep. The fit is done."""
 
     def close(self) -> None:
         """Write what is not written yet; nothing is logged after it."""
@@ -70,9 +69,9 @@ def tracker_named(name: str) -> Tracker:
 
     :raises SettingsError: there is none of that name.
 
-    >>> tracker_named("tensorbord")
+    >>> tracker_named("mlflo")
     Traceback (most recent call last):
-    headstart.errors.SettingsError: track must be one of tensorboard, got 'tensorbord'; did you mean tensorboard?
+    headstart.errors.SettingsError: track must be one of mlflow, tensorboard, got 'mlflo'; did you mean mlflow?
     """
     if name not in _TRACKERS:
         hint = did_you_mean(name, _TRACKERS)
@@ -108,10 +107,9 @@ class Tracking:
             self._log({f"trials/{event.trial}/{name}": getattr(event, name) for name in names}, 0)
 
     def finish(self, evaluation: Evaluation, run: Path) -> str | None:
-        """Log the final metrics with their intervals, and the card of the run; return where the fit is tracked."""
-        card = run / CARD
+        """Log the final metrics with their intervals, and the documents; return where the fit is tracked."""
         self._log(final_metrics(evaluation), 0)
-        self._try(lambda tracked: tracked.log_card(card.read_text(encoding="utf-8", errors="replace")))
+        self._try(lambda tracked: tracked.log_documents(run))
         return self.where
 
     def close(self) -> None:

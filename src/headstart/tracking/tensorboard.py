@@ -7,6 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from headstart.artifacts.run_folder import CARD
 from headstart.extras import require_extra
 
 __all__ = ["TensorBoardTracker"]
@@ -48,9 +49,9 @@ class TensorBoardRun:
             self._writer.add_scalar(name.replace(":", "-"), value, step)
         self._writer.flush()
 
-    def log_card(self, card: str) -> None:
-        """Write the card as a text: TensorBoard keeps no files."""
-        self._writer.add_text("model card", card)
+    def log_documents(self, run: Path) -> None:
+        """Write the model card as a text: TensorBoard keeps no files."""
+        self._writer.add_text("model card", (run / CARD).read_text(encoding="utf-8", errors="replace"))
 
     def close(self) -> None:
         """Write what is not written yet."""
