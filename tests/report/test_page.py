@@ -5,6 +5,7 @@ import hashlib
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
@@ -12,7 +13,15 @@ import pytest
 
 from headstart.artifacts.run_folder import read_run
 from headstart.evaluate import calibration_metrics, ood_metrics, prediction_set_metrics
-from headstart.evaluate.schema import ClassMetrics, Interval, SeedSpread, Summary, TrialRecord
+from headstart.evaluate.schema import (
+    ClassMetrics,
+    Interval,
+    SeedSpread,
+    Summary,
+    TrialRecord,
+    read_evaluation,
+    write_evaluation,
+)
 from headstart.report import render, write_report
 from headstart.report.collect import collect
 from headstart.report.formatting import percent, plain
@@ -269,6 +278,18 @@ def test_many_problems_are_counted_and_truncated(make_run, page_of):
     assert "The first 50; all are in problems.csv" in page.text
     assert "49.jpg" in page.text
     assert "50.jpg" not in page.text
+
+
+def test_groups_of_images_are_named_where_intervals_are_explained(make_run):
+    run = make_run(["cat", "dog"])
+    text = Page(write_report(run).read_text(encoding="utf-8")).text
+    assert "They take the images as independent of each other" in text
+    evaluation = read_evaluation(run / "evaluation.json")
+    write_evaluation(run / "evaluation.json", replace(evaluation, groups=5))
+    text = Page(write_report(run).read_text(encoding="utf-8")).text
+    assert "These 12 images in 5 groups are a sample" in text
+    assert "another sample of such groups of images: there are 5." in text
+    assert "independent of each other" not in text
 
 
 def test_the_true_class_always_has_a_bar(make_run):

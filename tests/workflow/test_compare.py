@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -16,6 +17,7 @@ from headstart.documents import decode
 from headstart.errors import OutputError, RunError, SettingsError
 from headstart.evaluate.comparison import COMPARISON_FORMAT, Comparison
 from headstart.evaluate.paired import PairedCounts
+from headstart.evaluate.schema import read_evaluation, write_evaluation
 from headstart.workflow.compare import CompareResult, check_page, compare, page_path
 from headstart.workflow.compared_run import unique_names
 
@@ -57,6 +59,15 @@ def comparison_of(*runs: Path, **options: Any) -> Comparison:
 
 def told(comparison: Comparison) -> str:
     return "\n".join((*comparison.warnings, *comparison.notes))
+
+
+def test_groups_make_intervals_too_narrow(judge: Judge) -> None:
+    one, two = judge("one", range(40)), judge("two", range(40), wrong={3}, seed=1)
+    assert "groups" not in told(comparison_of(one, two))
+    for run in (one, two):
+        path = run / "evaluation.json"
+        write_evaluation(path, replace(read_evaluation(path), groups=12))
+    assert "The images belong to 12 groups" in told(comparison_of(one, two))
 
 
 def test_figures_differences_and_changed_images(judge: Judge) -> None:

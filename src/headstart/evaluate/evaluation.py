@@ -58,6 +58,7 @@ def evaluate(
     correct, confidence = true == predicted, values.max(axis=1)
     matrix = metrics.confusion_matrix(true, predicted, classes=len(names))
     together = None if groups is None else _group_numbers(groups, images)
+    count = None if together is None else len(np.unique(together))
     top1 = intervals.proportion(correct, together)
     balanced, f1 = _class_averages(true, predicted, classes=len(names), top1=top1, groups=together)
     return Evaluation(
@@ -75,7 +76,8 @@ def evaluate(
         confusion_matrix=tuple(map(tuple, matrix.tolist())),
         confused_pairs=_confused_pairs(matrix, names),
         reliability=reliability(confidence, correct, bins=bins),
-        notes=() if together is None else (_note_on_groups(images, len(np.unique(together))),),
+        groups=count,
+        notes=() if count is None else (_note_on_groups(images, count),),
     )
 
 

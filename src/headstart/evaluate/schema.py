@@ -252,6 +252,7 @@ class Evaluation:
     confused_pairs: tuple[ConfusedPair, ...]
     reliability: tuple[ReliabilityBin, ...]
     top5: Interval | None = None  # for more than 5 classes
+    groups: int | None = None  # of images that belong together, which the intervals count
     calibration: CalibrationMetrics | None = None
     prediction_sets: PredictionSetMetrics | None = None
     out_of_distribution: OutOfDistributionMetrics | None = None

@@ -29,6 +29,7 @@ def warnings_of(
         *_other_classes(sides),
         *_conflicts(label_conflicts),
         *_changed_content(sides, by),
+        *_grouped(sides),
         *_few(images),
     )
 
@@ -144,6 +145,15 @@ def _changed_content(sides: Sequence[Side], by: Key) -> Iterator[str]:
                 f"{changed:,} images of {first.name} have another content in {side.name}: files were changed between "
                 "the runs, and these are not the same images."
             )
+
+
+def _grouped(sides: Sequence[Side]) -> Iterator[str]:
+    groups = max((side.evaluation.groups or 0 for side in sides), default=0)
+    if groups:
+        yield (
+            f"The images belong to {groups:,} groups, but the intervals of the differences, and the p-values, take "
+            "images as independent: they are too narrow, or too small."
+        )
 
 
 def _few(images: int) -> Iterator[str]:

@@ -67,8 +67,9 @@ summary.trainable_parameters is not none %}: {{ summary.trainable_parameters|cou
         """Compute the accuracy of always predicting the most frequent class."""
         evaluation = data.evaluation
         largest = max(map(sum, evaluation.confusion_matrix))
+        grouped = "" if evaluation.groups is None else f" in {evaluation.groups:,} groups"
         meaning = (
-            f"These {evaluation.images:,} images are a sample. Of 100 such samples, about 95 would give an interval "
-            f"that contains {ACCURACY.get(evaluation.split, ACCURACY['test'])}."
+            f"These {evaluation.images:,} images{grouped} are a sample. Of 100 such samples, about 95 would give an "
+            f"interval that contains {ACCURACY.get(evaluation.split, ACCURACY['test'])}."
         )
         return {"summary": evaluation.summary, "majority": largest / evaluation.images, "meaning": meaning}

@@ -42,8 +42,13 @@ class Metrics:
 {% endfor %}
 </ul>
 <p class="quiet">All on the {{ evaluation.images|count }} {{ evaluation.split }} images. The ranges are 95&#8239;%
-confidence intervals: the variation to expect from another sample of images of the same kind. They take the images as
-independent of each other: with several photographs of the same thing, they are too narrow.</p>
+confidence intervals: the variation to expect from another sample of
+{% if evaluation.groups is none -%}
+images of the same kind. They take the images as independent of each other: with several photographs of the same thing,
+they are too narrow (<code>--group-column</code>, <code>--group-pattern</code>).
+{%- else -%}
+such groups of images: there are {{ evaluation.groups|count }}.
+{%- endif %}</p>
 """
 
     def compute(self, data: ReportData) -> Mapping[str, Any]:
