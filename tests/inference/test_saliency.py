@@ -99,9 +99,9 @@ def test_highlight_shows_where_the_evidence_is() -> None:
 def test_a_batch_is_explained_as_its_images_are(model: str) -> None:
     torch.manual_seed(0)
     network, spec = build(model, classes=4).eval(), InputSpec(height=160, width=160)
-    views = np.stack([np.roll(view(160), 40 * shift, axis=1) for shift in range(3)])
-    together = SaliencyMapper(network, spec).explain_all(views, [3, 0, 2])
-    for image, target, found in zip(views, [3, 0, 2], together, strict=True):
+    views = np.stack([np.roll(view(160), 40 * shift, axis=1) for shift in range(5)])
+    together = SaliencyMapper(network, spec).explain_all(views, [3, 0, 2, 1, 3])
+    for image, target, found in zip(views, [3, 0, 2, 1, 3], together, strict=True):
         alone = SaliencyMapper(network, spec).explain(image, target)
         assert alone is not None
         assert found is not None

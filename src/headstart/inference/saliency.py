@@ -10,7 +10,7 @@ is taken at the input of the last attention, where the patches still reach the c
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -28,6 +28,7 @@ from headstart.models.trace import Trace, TracingError, trace
 __all__ = ["Saliency", "SaliencyMapper", "highlight"]
 
 _TOLERANCE = 1e-3  # of the sum of the contributions, relative to the largest logit
+_TOGETHER = 4  # images in one pass; more are no faster, and take more memory
 _DIMMEST = 0.2  # brightness of what contributes nothing
 
 
@@ -71,25 +72,49 @@ class SaliencyMapper:
         return self.explain_all(view[None], [target])[0]
 
     def explain_all(self, views: NDArray[np.uint8], targets: Sequence[int]) -> list[Saliency | None]:
-        """As :meth:`explain`, for several images in one batch.
+        """As :meth:`explain`, for several images.
 
         :param views: (N, H, W, 3).
         :param targets: N indices of classes, one per image.
         """
         if self._trace is None or not len(views):
             return [None] * len(views)
-        values = _run(self._trace, Normalized(nn.Identity(), self.spec)(torch.from_numpy(views.copy())))
-        for node in [self._at] if self._at is not None else self._candidates(values):
-            logits, activation, gradient = _gradient(self._trace, values, node, targets)
+        images = Normalized(nn.Identity(), self.spec)(torch.from_numpy(views.copy()))
+        if self._at is None:  # image by image, since the results of all operations are kept for that
+            singles = zip(images.split(1), targets, strict=True)
+            found = (self._find(self._trace, image, target) for image, target in singles)
+            self._at = next((node for node in found if node is not None), None)
+        if self._at is None:
+            return [None] * len(views)
+        parts = zip(images.split(_TOGETHER), range(0, len(images), _TOGETHER), strict=True)
+        return [
+            saliency
+            for part, start in parts
+            for saliency in self._explained(self._trace, self._at, part, targets[start : start + _TOGETHER])
+        ]
+
+    def _explained(
+        self, traced: Trace, node: fx.Node, images: Tensor, targets: Sequence[int]
+    ) -> Iterator[Saliency | None]:
+        """The contributions of the positions of an operation's result."""
+        following = _following(traced, node)
+        values = _run(traced, images, keep={node, *_inputs(following)})
+        logits, activation, gradient = _gradient(traced, values, node, following, targets)
+        products = activation * gradient
+        contributions, sums = self._on_grid(products), products.flatten(1).sum(1)
+        assert contributions is not None
+        for row, target in enumerate(targets):
+            yield _saliency(contributions[row], exact=self._is_sum(float(sums[row]), logits[row], target))
+
+    def _find(self, traced: Trace, image: Tensor, target: int) -> fx.Node | None:
+        """The operation whose result is the last map that contributes to the score of one image, (1, 3, H, W)."""
+        values = _run(traced, image)
+        for node in self._candidates(values):
+            _, activation, gradient = _gradient(traced, values, node, _following(traced, node), [target])
             contributions = self._on_grid(activation * gradient)
             if contributions is not None and contributions.any():
-                self._at = node
-                sums = (activation * gradient).flatten(1).sum(1)
-                return [
-                    _saliency(contributions[row], exact=self._is_sum(float(sums[row]), logits[row], target))
-                    for row, target in enumerate(targets)
-                ]
-        return [None] * len(views)
+                return node
+        return None
 
     def _candidates(self, values: dict[fx.Node, Any]) -> Iterator[fx.Node]:
         """The operations whose results are maps of the network's features, from the last on."""
@@ -142,30 +167,46 @@ def highlight(view: NDArray[np.uint8], contributions: NDArray[np.float32]) -> Im
     return Image.fromarray((view * (_DIMMEST + (1 - _DIMMEST) * smooth[..., None])).round().astype(np.uint8))
 
 
-def _run(traced: Trace, images: Tensor) -> dict[fx.Node, Any]:
-    """The result of each operation."""
-    interpreter = fx.Interpreter(traced.network, garbage_collect_values=False, graph=traced.graph)
+def _following(traced: Trace, node: fx.Node) -> list[fx.Node]:
+    """The operations that depend on the result of one, in their order, without it."""
+    found = {node: None}
+    for each in traced.graph.nodes:
+        if not found.keys().isdisjoint(each.all_input_nodes):
+            found[each] = None
+    return [*found][1:]
+
+
+def _inputs(operations: Sequence[fx.Node]) -> set[fx.Node]:
+    """What operations are given by others."""
+    return {node for each in operations for node in each.all_input_nodes}.difference(operations)
+
+
+def _run(traced: Trace, images: Tensor, keep: Collection[fx.Node] | None = None) -> dict[fx.Node, Any]:
+    """The results of these operations, or of all: of a few images they take hundreds of megabytes."""
+    interpreter = fx.Interpreter(traced.network, garbage_collect_values=keep is not None, graph=traced.graph)
+    if keep is not None:
+        last_uses = interpreter.user_to_last_uses.items()
+        interpreter.user_to_last_uses = {
+            user: [node for node in nodes if node not in keep] for user, nodes in last_uses
+        }
     with torch.no_grad():
         interpreter.run(images)
     return dict(interpreter.env)
 
 
 def _gradient(
-    traced: Trace, values: dict[fx.Node, Any], node: fx.Node, targets: Sequence[int]
+    traced: Trace, values: dict[fx.Node, Any], node: fx.Node, following: Sequence[fx.Node], targets: Sequence[int]
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The logits (N, C), what an operation results in, and the gradient of each image's logit with respect to it.
 
-    Only what follows the operation runs again.
+    :param following: the operations that depend on it; only these run again.
     """
     activation = values[node].detach().clone().requires_grad_()
     interpreter = fx.Interpreter(traced.network, garbage_collect_values=False, graph=traced.graph)
     interpreter.env = {**values, node: activation}
-    following = {node}
     with torch.enable_grad():
-        for each in traced.graph.nodes:
-            if following.intersection(each.all_input_nodes):
-                following.add(each)
-                interpreter.env[each] = interpreter.run_node(each)
+        for each in following:
+            interpreter.env[each] = interpreter.run_node(each)
         (end,) = (each for each in traced.graph.nodes if each.op == "output")
         logits = interpreter.env[end.args[0]]
         total = logits[range(len(targets)), targets].sum()  # images do not depend on each other in evaluation mode
