@@ -92,6 +92,34 @@ def test_a_fit_in_mlflow(
         assert kept.read_bytes() == (tmp_path / "dogs" / name).read_bytes()
 
 
+@pytest.mark.slow
+@pytest.mark.usefixtures("one_thread")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of what Trackio uses
+def test_a_fit_in_trackio(
+    run: Headstart, photo: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if "trackio" not in sys.modules:  # it reads the variable when it is imported
+        monkeypatch.setenv("TRACKIO_DIR", str(tmp_path / "tracked"))
+    trackio = pytest.importorskip("trackio", reason="pip install headstart[trackio]")
+    for number in range(24):
+        photo(f"photos/{'ab'[number % 2]}/{number}.jpg", 3 * number + 100 * (number % 2))
+    options = ["--model", "test_resnet", "--weights", "random", "--train", "head", "--stages", "none"]
+    code, out, err = run("fit", tmp_path / "photos", *options, "--out", tmp_path / "dogs", "--track", "trackio")
+    assert code == 0, err
+    assert out.splitlines()[-1] == f"tracked: project headstart, run dogs, in {tmp_path / 'tracked'}"
+    assert len(out.splitlines()) == 4  # none of Trackio's own
+    storage = trackio.SQLiteStorage
+    logged: dict[str, Any] = {}
+    for row in storage.get_logs("headstart", "dogs"):
+        logged |= row
+    evaluation = read_evaluation(tmp_path / "dogs" / "evaluation.json")
+    for name, value in final_metrics(evaluation).items():
+        assert logged[name] == pytest.approx(value), name
+    assert "trials/head/low" in logged
+    assert "model card" in logged
+    assert storage.get_run_config("headstart", "dogs")["model"] == "test_resnet"
+
+
 class Broken:
     """A tracker whose disk is full after the first value."""
 
@@ -143,7 +171,7 @@ def test_what_is_missing_is_said_before_any_work(
     code, _, told = run("fit", photos, "--out", out, "--track", "tensorbord")
     assert (code, told) == (
         2,
-        "error: track must be one of mlflow, tensorboard, got 'tensorbord'; did you mean tensorboard?\n",
+        "error: track must be one of mlflow, tensorboard, trackio, got 'tensorbord'; did you mean tensorboard?\n",
     )
     monkeypatch.setattr(sys, "path", [])  # no package can be found
     monkeypatch.setattr(sys, "path_importer_cache", {})

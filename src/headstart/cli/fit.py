@@ -47,7 +47,7 @@ __all__ = ["fit"]
 @click.option(
     "--track",
     metavar="TRACKER",
-    help="Tool that follows the fit: tensorboard (writes into the run folder) or mlflow (MLFLOW_TRACKING_URI).",
+    help="Tool that follows the fit: tensorboard (in the run folder), mlflow (MLFLOW_TRACKING_URI) or trackio.",
 )
 @click.option("--plan", is_flag=True, help="Print the estimated time, disk and memory, then exit.")
 @settings_options(ReadSettings, FitSettings)

@@ -71,7 +71,7 @@ def tracker_named(name: str) -> Tracker:
 
     >>> tracker_named("mlflo")
     Traceback (most recent call last):
-    headstart.errors.SettingsError: track must be one of mlflow, tensorboard, got 'mlflo'; did you mean mlflow?
+    headstart.errors.SettingsError: track must be one of mlflow, tensorboard, trackio, got 'mlflo'; did you mean mlflow?
     """
     if name not in _TRACKERS:
         hint = did_you_mean(name, _TRACKERS)
