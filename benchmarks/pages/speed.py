@@ -225,7 +225,11 @@ def engine_choice(result: Figures) -> list[str]:
 
 def exports(result: Figures) -> list[str]:
     """Exported files beside headstart."""
-    titles = {"pretrained": "the default network as published", "fitted": "its head fitted to dogs120"}
+    titles = {
+        "pretrained": "the default network as published",
+        "fitted": "its head fitted to dogs120",
+        "originals": "its head fitted to the photographs of kaggle-dogs-240, as large as they were taken",
+    }
     head = ["", "images", "top-1 equal", "largest difference of a probability", "MB", "images per second"]
     lines = heading("Exported files", result)
     for name, each in result["classifiers"].items():
@@ -253,7 +257,7 @@ def exports(result: Figures) -> list[str]:
 
 def serve(result: Figures) -> list[str]:
     """Servers under the same load."""
-    names = {"headstart": "`headstart serve`", "torch": "FastAPI and torch, 40 lines"}
+    names = {"headstart": "`headstart serve`", "torch": "FastAPI and torch, 40 lines", "litserve": "LitServe and torch"}
     rows = [
         [
             title,

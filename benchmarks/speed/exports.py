@@ -1,9 +1,10 @@
 """Exported files beside headstart: the same answers, size, speed and start-up.
 
-    python -m benchmarks.speed.exports [--classifiers pretrained fitted] [--quick]
+    python -m benchmarks.speed.exports [--classifiers pretrained fitted originals] [--quick]
 
-Two classifiers are exported: the default network as published, compared on the 1,300 images of
-../shared/data/imagenet-val, and one whose head is fitted to 2,000 images of ../shared/data/dogs120, compared on these.
+Three classifiers are exported: the default network as published, compared on the 1,300 images of
+../shared/data/imagenet-val; one whose head is fitted to 2,000 images of ../shared/data/dogs120, compared on these; and
+one that is fitted to the 240 photographs of ../shared/data/kaggle-dogs-240, which are as large as they were taken.
 Each file is run one image at a time, as ``headstart predict FILE`` does, and compared with what headstart itself
 answers in float32 with its default engine. Start-up is a whole process of examples/run_*.py with one photograph.
 """
@@ -30,7 +31,7 @@ from headstart.workflow.check import read
 from headstart.workflow.predict import open_classifier
 
 MODEL = "tf_efficientnet_lite0"
-CLASSIFIERS = ("pretrained", "fitted")
+CLASSIFIERS = {"pretrained": "imagenet-val", "fitted": "dogs120", "originals": "kaggle-dogs-240"}  # and their images
 FORMATS = ("onnx", "openvino", "torch")
 IMAGES = 2_000  # of dogs120
 LATENCY = 30  # runs of one image
@@ -42,13 +43,13 @@ def spread_over(manifest: Manifest, count: int) -> Manifest:
     return manifest.select(np.unique(np.linspace(0, len(manifest) - 1, count).astype(int)))
 
 
-def fitted(folder: Path, images: int) -> tuple[str, Manifest]:
-    """A run on some of the dogs, through the command line, and its images."""
+def fitted(data: str, folder: Path, images: int) -> tuple[str, Manifest]:
+    """A run on some images of a data set with labels.csv, through the command line, and these images."""
     table = folder / "labels.csv"
-    lines = (SHARED / "dogs120" / "labels.csv").read_text(encoding="utf-8").splitlines()
+    lines = (SHARED / data / "labels.csv").read_text(encoding="utf-8").splitlines()
     rows = [lines[1:][row] for row in np.unique(np.linspace(0, len(lines) - 2, images).astype(int))]
     table.write_text("\n".join([lines[0], *rows]) + "\n", encoding="utf-8")
-    words = ("fit", SHARED / "dogs120", "--labels", table, "--train", "head", "--out", folder / "run")
+    words = ("fit", SHARED / data, "--labels", table, "--train", "head", "--out", folder / "run")
     run(sys.executable, "-m", "headstart.cli", *words, cwd=ROOT)
     return str(folder / "run"), Manifest.read(folder / "run" / "manifest.parquet").usable
 
@@ -86,8 +87,11 @@ def photo() -> Path:
     return sorted((SHARED / "imagenet-val" / "1").iterdir())[0]
 
 
-def measure(name: str, images: Manifest, formats: list[str], folder: Path) -> Figures:
-    """Headstart's own answers and speed, then each format's."""
+def measure(name: str, data: str, images: Manifest, formats: list[str], folder: Path) -> Figures:
+    """Headstart's own answers and speed, then each format's.
+
+    :param data: the name of the images.
+    """
     classifier = open_classifier(name)
     classifier.infer(spread_over(images, 300))  # prepares the engine
     start = time.monotonic()
@@ -97,7 +101,7 @@ def measure(name: str, images: Manifest, formats: list[str], folder: Path) -> Fi
     one = times_of(lambda: classifier.predict_proba(pixels), LATENCY)
     words = ("-m", "headstart.cli", "predict", name, photo())
     return {
-        "classifier": name if name == MODEL else "dogs120",
+        "classifier": name if name == MODEL else data,
         "load_average": round(os.getloadavg()[2], 1),  # of the last quarter of an hour
         "headstart": {
             "per_s": own,
@@ -112,7 +116,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("--formats", nargs="+", choices=FORMATS, default=list(FORMATS))
     parser.add_argument("--quick", action="store_true", help="40 images: shows only that the script runs")
-    parser.add_argument("--classifiers", nargs="+", choices=CLASSIFIERS, default=list(CLASSIFIERS))
+    parser.add_argument("--classifiers", nargs="+", choices=list(CLASSIFIERS), default=list(CLASSIFIERS))
     given = parser.parse_args()
     limit = 40 if given.quick else 10**6
     path = result_path("speed/exports", quick=given.quick)
@@ -120,10 +124,12 @@ def main() -> None:
     for name in given.classifiers:
         folder = empty_folder(f"exports-{name}")
         if name == "pretrained":
-            classifier, images = MODEL, read(SHARED / "imagenet-val", ReadSettings())
+            classifier, images = MODEL, read(SHARED / CLASSIFIERS[name], ReadSettings())
         else:
-            classifier, images = fitted(folder, 400 if given.quick else IMAGES)
-        found[name] = measure(classifier, spread_over(images, min(limit, len(images))), given.formats, folder)
+            classifier, images = fitted(CLASSIFIERS[name], folder, 400 if given.quick else IMAGES)
+        found[name] = measure(
+            classifier, CLASSIFIERS[name], spread_over(images, min(limit, len(images))), given.formats, folder
+        )
         save("speed/exports", {"classifiers": found}, quick=given.quick, show=False)  # should the next one fail
 
 

@@ -1,19 +1,21 @@
 """``headstart serve`` under load: requests per second, latency, share of the rate of ``headstart predict``, memory.
 
-    python -m benchmarks.speed.serve [--seconds 300] [--clients 32] [--workers 1] [--no-peer] [--quick]
+    python -m benchmarks.speed.serve [--seconds 300] [--clients 32] [--workers 1] [--peers torch litserve] [--quick]
 
 Clients and server are on one machine and share its cores. Each client sends one image per request over a connection of
 its own, and waits for the answer; the images are originals of ../shared/data/kaggle-dogs-240. The network is
 EfficientNet-Lite0 in bfloat16 where the processor computes with it. The bulk rate is that of the same images and the
 same number of them, from files, with the network loaded. Memory is the resident memory of the server and its worker
-processes, each second; the slope is that of least squares over the second half, with its standard error. The peer is a
-server of 40 lines (peers/serve_torch.py).
+processes, each second; the slope is that of least squares over the second half, with its standard error. The peers
+are a server of 40 lines (peers/serve_torch.py) and LitServe (peers/serve_litserve.py), which gets the images in JSON.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import base64
+import json
 import os
 import signal
 import socket
@@ -25,7 +27,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
-from benchmarks.harness import HERE, SHARED, Figures, save
+from benchmarks.harness import HERE, SHARED, Figures, peer_python, save
 
 IMAGES = SHARED / "kaggle-dogs-240"
 MODEL = "tf_efficientnet_lite0"
@@ -41,6 +43,28 @@ def request_of(contents: list[bytes]) -> bytes:
         b"Content-Type: multipart/form-data; boundary=%b\r\nContent-Length: %d\r\n\r\n"
     )
     return head % (edge, len(body)) + body
+
+
+def json_request_of(contents: list[bytes]) -> bytes:
+    """A request with one image in base64, for LitServe."""
+    (content,) = contents
+    body = json.dumps({"image": base64.b64encode(content).decode()}).encode()
+    head = (
+        b"POST /predict HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept: application/json\r\n"
+        b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+    )
+    return head % len(body) + body
+
+
+def peer_command(name: str) -> list[object]:
+    """The command of a peer, but for its port."""
+    python: str | Path = sys.executable
+    if name == "litserve":
+        python = peer_python("litserve", "litserve", shared=True)
+    return [python, HERE / "peers" / f"serve_{name}.py"]
+
+
+PEERS = {"torch": request_of, "litserve": json_request_of}  # how an image is sent to each
 
 
 async def ask(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, data: bytes) -> int:
@@ -72,10 +96,20 @@ async def load(port: int, requests: list[bytes], *, clients: int, seconds: float
     return taken, statuses
 
 
+def family(pid: int) -> list[int]:
+    """A process and its descendants."""
+    found = [pid]
+    for each in found:
+        for task in Path(f"/proc/{each}/task").glob("*"):
+            with suppress(OSError):
+                found += map(int, (task / "children").read_text().split())
+    return found
+
+
 def resident(pid: int) -> float:
-    """Megabytes of a process and its children."""
+    """Megabytes of a process and its descendants; what they share is counted in each."""
     total = 0
-    for each in (pid, *map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())):
+    for each in family(pid):
         with suppress(OSError):
             total += int(Path(f"/proc/{each}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     return total / 1e6
@@ -104,7 +138,8 @@ def served(*command: object) -> Iterator[tuple[int, int]]:
     """Start a server; yield its process and its port, once it is ready."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    process = subprocess.Popen([*map(str, command), str(port)])
+    # A session of its own: worker processes that outlive the server are ended with it.
+    process = subprocess.Popen([*map(str, command), str(port)], start_new_session=True)
     try:
         wait_until_ready(process, port)
         yield process.pid, port
@@ -115,6 +150,8 @@ def served(*command: object) -> Iterator[tuple[int, int]]:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
 
 
 def wait_until_ready(process: subprocess.Popen[bytes], port: int, seconds: float = 180) -> None:
@@ -182,12 +219,13 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=300)
     parser.add_argument("--clients", type=int, default=32)
     parser.add_argument("--workers", type=int, default=1)
-    parser.add_argument("--no-peer", action="store_true")
+    parser.add_argument("--peers", nargs="*", choices=PEERS, default=list(PEERS))
     parser.add_argument("--quick", action="store_true")
     given = parser.parse_args()
     seconds = 5.0 if given.quick else given.seconds
     images = sorted(path for path in IMAGES.rglob("*") if path.suffix.lower() in (".jpg", ".jpeg", ".png"))
-    requests = [request_of([image.read_bytes()]) for image in images]
+    contents = [image.read_bytes() for image in images]
+    requests = [request_of([content]) for content in contents]
     options = {"clients": given.clients, "seconds": seconds}
     from headstart.inference.engine import choose_precision
 
@@ -201,11 +239,13 @@ def main() -> None:
     with served(*command, "--workers", given.workers, "--port") as (pid, port):
         figures["headstart"] = asyncio.run(measure(pid, port, requests, **options))
     figures["share_of_bulk"] = figures["headstart"]["per_second"] / figures["bulk_per_second"]
-    save("speed/serve", figures, quick=given.quick, show=False)  # should the peer fail
-    if not given.no_peer:
-        with served(sys.executable, HERE / "peers" / "serve_torch.py") as (pid, port):
-            figures["torch"] = asyncio.run(measure(pid, port, requests, **options))
-    save("speed/serve", figures, quick=given.quick)
+    save("speed/serve", figures, quick=given.quick, show=False)  # should a peer fail
+    for peer in given.peers:
+        asked = [PEERS[peer]([content]) for content in contents]
+        with served(*peer_command(peer)) as (pid, port):
+            figures[peer] = asyncio.run(measure(pid, port, asked, **options))
+        save("speed/serve", figures, quick=given.quick, show=False)
+    print(json.dumps(figures, indent=2))
 
 
 if __name__ == "__main__":
