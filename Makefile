@@ -13,7 +13,7 @@ demo: $(READY)
 
 # Tests run in a process per core, a file in one process. One thread each: torch's threads would wait for each other.
 test: $(READY)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 	$(BIN)/python -m pytest --doctest-modules src
 
 check: lint test
