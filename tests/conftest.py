@@ -57,6 +57,22 @@ def make_run(made_run: ModuleType, tmp_path: Path) -> Callable[..., Path]:
     return lambda names, **options: made_run.make_run(tmp_path, names, **options)
 
 
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """A Chromium, driven by Playwright: one for each file, as its event loop would hinder other tests that have one."""
+    from playwright.sync_api import sync_playwright
+
+    names = ("chromium", "chromium-browser", "google-chrome")
+    found = next((path for name in names if (path := shutil.which(name))), None)
+    if found is None and os.environ.get("HEADSTART_BROWSER") != "required":
+        pytest.skip("no Chromium found: install the package chromium")
+    assert found is not None, "HEADSTART_BROWSER=required, but no Chromium found"
+    with sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
+        yield opened
+        opened.close()
+
+
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """A local server (tests/served.py): put bytes into server.files["/name"] and fetch server.url + "/name"."""

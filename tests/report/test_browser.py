@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,26 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
 from headstart.artifacts.run_folder import read_run
 from headstart.report import write_report
 
 Open = Callable[..., Page]
 CLASSES = [f"breed_{number}" for number in range(45)]  # more than the matrix and the table have room for
-_NAMES = ("chromium", "chromium-browser", "google-chrome")
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    found = next((path for name in _NAMES if (path := shutil.which(name))), None)
-    if found is None and os.environ.get("HEADSTART_BROWSER") != "required":
-        pytest.skip("no Chromium found: install the package chromium")
-    assert found is not None, "HEADSTART_BROWSER=required, but no Chromium found"
-    with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
-        yield opened
-        opened.close()
 
 
 @pytest.fixture(scope="module")

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import os
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,23 +12,10 @@ import numpy as np
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from PIL import Image
-from playwright.sync_api import Browser, FileChooser, Page, sync_playwright
+from playwright.sync_api import Browser, FileChooser, Page
 
 Make = Callable[..., bytes]
 Open = Callable[..., Page]
-_NAMES = ("chromium", "chromium-browser", "google-chrome")
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    found = next((path for name in _NAMES if (path := shutil.which(name))), None)
-    if found is None and os.environ.get("HEADSTART_BROWSER") != "required":
-        pytest.skip("no Chromium found: install the package chromium")
-    assert found is not None, "HEADSTART_BROWSER=required, but no Chromium found"
-    with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
-        yield opened
-        opened.close()
 
 
 @pytest.fixture
