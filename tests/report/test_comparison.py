@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from html.parser import HTMLParser
 
 import pytest
 from PIL import Image
@@ -13,36 +12,6 @@ from headstart.evaluate.paired import Differences, Figures, PairedCounts
 from headstart.evaluate.schema import Interval
 from headstart.report.comparison import METRICS, facts, is_comparison_page, render_comparison, write_comparison
 from headstart.report.thumbnails import Thumbnails
-
-VOID = {"meta", "img", "wbr", "br"}
-
-
-class Page(HTMLParser):
-    """Elements and text; fails if elements are not nested."""
-
-    def __init__(self, source):
-        super().__init__()
-        self.elements, self.open, self.text = [], [], ""
-        self.feed(source)
-        self.close()
-        assert self.open == []
-        self.text = " ".join(self.text.split())
-
-    def handle_starttag(self, tag, attributes):
-        self.elements.append((tag, dict(attributes)))
-        self.text += " " if tag in {"td", "th", "li", "p"} else ""
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        if self.open and self.open[-1] != "style":
-            self.text += data
-
-    def all(self, tag):
-        return [attributes for name, attributes in self.elements if name == tag]
 
 
 def run(name, *, use="choices", **more):
@@ -84,11 +53,12 @@ def photo_uri(tmp_path):
     return str(path)
 
 
-def page_of(found):
-    return Page(render_comparison(found, Thumbnails()))
+@pytest.fixture
+def page_of(parse):
+    return lambda found: parse(render_comparison(found, Thumbnails()))
 
 
-def test_the_page_of_two_runs(photo_uri):
+def test_the_page_of_two_runs(photo_uri, page_of):
     pair = ComparedPair("b", differences(), (changed(photo_uri, "owl"),), (changed(photo_uri),) * 2)
     page = page_of(comparison(run("a"), run("b", seconds=12.0, parameters=1234), pairs=[pair]))
     for text in (
@@ -120,7 +90,7 @@ def test_the_page_of_two_runs(photo_uri):
         ((0, -0.1, 0.1), *["unclear"] * 2),
     ],
 )
-def test_green_is_better_whichever_way_a_metric_points(interval, accuracy, log_loss):
+def test_green_is_better_whichever_way_a_metric_points(interval, accuracy, log_loss, page_of):
     verdict = {metric.key: metric.verdict(Interval(*interval)) for metric in METRICS}
     assert (verdict["accuracy"], verdict["log_loss"]) == (accuracy, log_loss)
     classes = [
@@ -143,14 +113,14 @@ def test_the_ends_of_the_widest_interval_are_those_of_the_bar():
     assert "--low:25.00;--high:75.00;--value:50.00" in source
 
 
-def test_more_images_than_fit_are_counted(photo_uri):
+def test_more_images_than_fit_are_counted(photo_uri, page_of):
     pair = ComparedPair("b", differences(), (), tuple(changed(photo_uri) for _ in range(700)))
     page = page_of(comparison(run("a"), run("b"), pairs=[pair]))
     assert "the 24 most confident errors of 700" in page.text
     assert len(page.all("img")) == 24
 
 
-def test_ten_runs_with_many_changes_stay_small(photo_uri):
+def test_ten_runs_with_many_changes_stay_small(photo_uri, page_of):
     runs = [run(f"run{number}", top5=0.99) for number in range(11)]
     images = tuple(changed(photo_uri) for _ in range(50))
     pairs = [ComparedPair(each.name, differences(top5=Interval(0.0, 0.0, 0.0)), images, images) for each in runs[1:]]
@@ -161,7 +131,7 @@ def test_ten_runs_with_many_changes_stay_small(photo_uri):
     assert "Top-5 accuracy" in page.text
 
 
-def test_a_fitted_run_is_marked_and_has_no_difference():
+def test_a_fitted_run_is_marked_and_has_no_difference(page_of):
     page = page_of(comparison(run("a"), run("b", use="fitted")))
     assert page.text.count("fitted to these images: not compared") == len(METRICS) - 1
     assert "2 runs on the 60 images" in page.text
@@ -170,7 +140,7 @@ def test_a_fitted_run_is_marked_and_has_no_difference():
     assert not [each for each in page.all("span") if each.get("class", "").startswith("delta")]
 
 
-def test_a_single_image_and_no_differing_setting():
+def test_a_single_image_and_no_differing_setting(page_of):
     page = page_of(
         comparison(run("a"), run("b"), pairs=[ComparedPair("b", differences(), (), ())], images=1, settings=())
     )
@@ -186,7 +156,7 @@ def test_what_no_run_knows_is_left_out():
 EVIL = ["<script>alert(1)</script>", "\" onload='alert(2)'", "{{ 7 * 7 }} &amp;", "개 🐕", "</style>"]
 
 
-def test_names_are_escaped(photo_uri):
+def test_names_are_escaped(photo_uri, parse):
     images = tuple(changed(photo_uri, name, name) for name in EVIL)
     pair = ComparedPair(EVIL[1], differences(), images, images)
     found = comparison(
@@ -198,7 +168,7 @@ def test_names_are_escaped(photo_uri):
         settings=(DifferingSetting(EVIL[0], tuple(EVIL[:2])),),
     )
     source = render_comparison(found, Thumbnails())
-    page = Page(source)
+    page = parse(source)
     assert not page.all("script")
     assert not [attributes for _, attributes in page.elements if {"onload", "onerror"} & attributes.keys()]
     assert len(page.all("style")) == 1
@@ -208,7 +178,7 @@ def test_names_are_escaped(photo_uri):
     assert policies == ["default-src 'none'; img-src data:; style-src 'unsafe-inline'"]
 
 
-def test_an_image_that_is_gone_has_a_placeholder(tmp_path):
+def test_an_image_that_is_gone_has_a_placeholder(tmp_path, page_of):
     pair = ComparedPair("b", differences(), (), (changed(str(tmp_path / "gone.jpg")),))
     assert "no image: no such file" in page_of(comparison(run("a"), run("b"), pairs=[pair])).text
 
