@@ -203,10 +203,10 @@ def _tell_divided_groups(manifest: Manifest, settings: FitSettings, events: Even
     if not found:
         return
     group, splits = found[0]
-    way = "--split random draws one that does not" if settings.split == "last" else "--split-column none draws another"
+    way = "--split random" if settings.split == "last" else "--split-column none or --folder-levels any/class"
     events.warn(
         f"{len(found):,} groups are divided between splits, for example {group!r} between {' and '.join(splits)}: the "
-        f"figures are too good for images of other groups ({way})"
+        f"figures are too good for images of other groups ({way} draws a split that divides none)"
     )
 
 
