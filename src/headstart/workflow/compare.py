@@ -213,7 +213,7 @@ def _compared(sides: Sequence[Side], base: int, shared: _Shared) -> tuple[list[F
 
 def _compared_run(side: Side, figures: Figures, fitted: int) -> ComparedRun:
     summary, evaluated = side.summary, side.evaluation.summary
-    counts = {} if side.fit is None else _counts(side.fit.usable.splits)
+    splits = [] if side.fit is None else side.fit.usable.splits
     return ComparedRun(
         name=side.name,
         folder=str(side.folder),
@@ -225,7 +225,7 @@ def _compared_run(side: Side, figures: Figures, fitted: int) -> ComparedRun:
         figures=figures,
         model=side.info.settings.get("model") if summary is None else summary.model,
         train=None if summary is None else summary.train,
-        training_images=counts.get("train"),
+        training_images=splits.count("train") or None,
         parameters=None if summary is None else summary.parameters,
         trainable_parameters=None if summary is None else summary.trainable_parameters,
         classifier_bytes=side.classifier_bytes,
@@ -233,10 +233,6 @@ def _compared_run(side: Side, figures: Figures, fitted: int) -> ComparedRun:
         seconds_by_stage={} if summary is None else dict(summary.seconds),
         images_per_second=None if evaluated is None else evaluated.images_per_second,
     )
-
-
-def _counts(values: Sequence[str | None]) -> dict[str | None, int]:
-    return {value: values.count(value) for value in set(values)}
 
 
 def _pair(
