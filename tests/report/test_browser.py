@@ -71,6 +71,15 @@ def test_it_fits_and_can_be_read_by_everyone(open_page: Open, many: Path, width:
     assert [(each["id"], each["nodes"][0]["html"]) for each in found if each["impact"] in ("serious", "critical")] == []
 
 
+def test_what_rows_and_columns_are_stays_in_two_lines(open_page: Open, make_run: Any) -> None:
+    """Short names leave little room for it where the matrix is wider than the screen."""
+    digits = write_report(make_run(list("0123456789"), skill=3.0))
+    corner = open_page(digits, width=390).locator("#confusion thead td span")
+    size = corner.bounding_box()
+    assert size is not None
+    assert size["width"] > size["height"]
+
+
 def test_the_matrix_is_sorted_with_its_columns(open_page: Open, few: Path) -> None:
     page = open_page(few)
     assert rows_of_matrix(page) == ["pug", "Corgi", "wolf", "owl"]
