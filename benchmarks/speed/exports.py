@@ -27,8 +27,8 @@ from headstart.export.comparison import compare
 from headstart.export.predictor import ExportedClassifier
 from headstart.export.registry import export_format
 from headstart.inference.results import InferenceResult
-from headstart.workflow.check import read
 from headstart.workflow.predict import open_classifier
+from headstart.workflow.reading import read
 
 MODEL = "tf_efficientnet_lite0"
 CLASSIFIERS = {"pretrained": "imagenet-val", "fitted": "dogs120", "originals": "kaggle-dogs-240"}  # and their images

@@ -336,7 +336,7 @@ def prediction(work: Work) -> Figures:
 
 def imports(_: Work) -> Figures:
     """Seconds that importing takes before a fit begins, and which packages they belong to."""
-    code = "import headstart.workflow.check, headstart.workflow.fit, headstart.workflow.runs"
+    code = "import headstart.workflow.reading, headstart.workflow.fit, headstart.workflow.runs"
     start = time.perf_counter()
     done = subprocess.run([sys.executable, "-X", "importtime", "-c", code], check=True, capture_output=True, text=True)
     found: Figures = {"seconds": round(time.perf_counter() - start, 2)}

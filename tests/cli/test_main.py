@@ -89,11 +89,18 @@ def test_predictions_of_a_pretrained_network_on_the_terminal(run: Run, photos: P
     assert all(line.strip().partition("%")[1] for line in lines[1:])
 
 
-def test_check_lists_the_problems(run: Run, photos: Path, tmp_path: Path) -> None:
+def test_check_lists_the_problems(run: Run, photos: Path, store: Path, tmp_path: Path) -> None:
     (photos / "dark" / "empty.jpg").touch()
-    code, out, _ = run("check", photos, "--out", tmp_path / "checked")
-    assert (code, out) == (0, f"41 images, 2 classes, 1 with a problem: {tmp_path / 'checked'}\n")
-    assert "empty file" in (tmp_path / "checked" / "problems.csv").read_text()
+    code, out, _ = run("check", photos, "--out", tmp_path / "checked", "--cache-dir", store)
+    assert code == 0
+    assert out.startswith("41 images, 2 classes, 1 issue\n  unreadable       1  empty file\n")
+    with (tmp_path / "checked" / "issues.csv").open(newline="") as file:
+        (row,) = csv.DictReader(file)
+    assert (row["uri"], row["kind"], row["evidence"]) == (
+        str(photos / "dark" / "empty.jpg"),
+        "unreadable",
+        "empty file",
+    )
 
 
 def test_too_many_problems_stop_the_fit_before_any_other_work(

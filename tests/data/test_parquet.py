@@ -69,3 +69,10 @@ def test_pages_have_checksums(tmp_path: Path) -> None:
     path.write_bytes(data.replace(b"second", b"sedonc", 1))
     with pytest.raises(RunError, match=r"a\.parquet: damaged, or not a Parquet file: .*CRC"):
         read_parquet(path)
+
+
+def test_lists_of_texts_that_are_divided_elsewhere_differ() -> None:
+    tables = [
+        pa.table({"a": pa.array(rows, pa.list_(pa.string()))}) for rows in ([["x"], []], [[], ["x"]], [["x"], None])
+    ]
+    assert len({table_checksum(table) for table in tables}) == 3

@@ -23,9 +23,9 @@ from headstart.data.datasets import DOG_BREEDS, IMAGENET_V2, CsvLayout, DatasetI
 from headstart.errors import DataError, DownloadError, OutputError
 from headstart.workflow import download as downloading
 from headstart.workflow import predict as predicting
-from headstart.workflow.check import read
 from headstart.workflow.download import RECORD, download_dataset
 from headstart.workflow.evaluate import evaluate
+from headstart.workflow.reading import read
 
 INDICES = [0, 2, 10, 207]
 

@@ -41,11 +41,11 @@ def fitted(tmp_path_factory: pytest.TempPathFactory) -> Path:
         whole = Image.fromarray(photograph()).resize((128, 128))
         for number in range(12):
             whole.crop((number, number, number + 100, number + 100)).save(folder / "photos" / name / f"{number}.jpg")
-    from headstart.workflow import check, fit, runs
+    from headstart.workflow import fit, reading, runs
 
     settings = hs.FitSettings("test_resnet", weights="random", train="head", stages="none", kernel="none")
     photos = folder / "photos"
-    manifest = check.read(str(photos))
+    manifest = reading.read(str(photos))
     words = ["headstart", "fit", str(photos), f"--out={folder / 'run'}"]
     runs.finish_run(fit.fit(manifest, settings), folder / "run", arguments=words)
     return folder / "run"

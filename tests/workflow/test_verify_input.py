@@ -13,8 +13,8 @@ from headstart.artifacts.classifier import Classifier
 from headstart.config import EngineSettings, ReadSettings
 from headstart.data.manifest import Manifest
 from headstart.errors import DataError
-from headstart.workflow.check import read
 from headstart.workflow.predict import open_classifier
+from headstart.workflow.reading import read
 from headstart.workflow.verify_input import verify_input
 
 TORCH = EngineSettings(engine="torch", precision="float32")

@@ -9,7 +9,7 @@ import click
 
 from headstart.cli.console import console
 from headstart.cli.options import IMAGES, GroupedCommand, parse, settings_options
-from headstart.config import EngineSettings, ImageNetV2Settings, ReadSettings
+from headstart.config import EngineSettings, FitSettings, ImageNetV2Settings, ReadSettings
 from headstart.files import check_writable, prepare_folder
 
 __all__ = ["check", "data", "info", "show"]
@@ -18,7 +18,7 @@ __all__ = ["check", "data", "info", "show"]
 @click.command(cls=GroupedCommand)
 @IMAGES
 @click.option(
-    "--out", metavar="FOLDER", type=Path, help="Folder for the two files.  [default: checks/NAME, as PHOTOS is named]"
+    "--out", metavar="FOLDER", type=Path, help="Folder for the files.  [default: checks/NAME, as PHOTOS is named]"
 )
 @click.option(
     "--against",
@@ -27,24 +27,28 @@ __all__ = ["check", "data", "info", "show"]
     help="Manifest of an earlier check or run: names the images that have changed since, are gone, or are new.",
 )
 @settings_options(ReadSettings, EngineSettings)
+@settings_options(FitSettings, only=("model", "weights", "cache_dir", "seed"))
 def check(photos: str, out: Path | None, against: Path | None, **given: Any) -> None:
-    """Read every image of PHOTOS and list those with a problem.
+    """Find what may be wrong with the images and labels of PHOTOS.
 
-    Writes manifest.parquet, and problems.csv with the images that cannot be used.
+    Writes issues.csv, issues.parquet and manifest.parquet.
     """
-    settings, reading = parse(given, EngineSettings), parse(given, ReadSettings)
+    settings, reading = parse(given, FitSettings), parse(given, ReadSettings)
     folder = out or Path("checks") / Path(photos).resolve().name
     prepare_folder(folder)
     from headstart.data.manifest import Manifest
     from headstart.data.manifest_diff import compare
     from headstart.workflow import check as checking
+    from headstart.workflow.reading import read
 
     before = None if against is None else Manifest.read(against)  # the check may overwrite it
     events = console()
-    seen = checking.check(checking.read(photos, reading, events=events), folder, settings, events=events)
-    click.echo(f"{len(seen):,} images, {len(seen.classes):,} classes, {len(seen.unusable):,} with a problem: {folder}")
+    found = checking.check(read(photos, reading, events=events), settings, events=events)
+    found.write(folder)
+    click.echo("\n".join(found.lines()))
+    click.echo(f"written to {folder}: issues.csv, issues.parquet, manifest.parquet")
     if before is not None:
-        click.echo("\n".join(compare(before, seen).lines()))
+        click.echo("\n".join(compare(before, found.manifest).lines()))
 
 
 @click.command(cls=GroupedCommand)
@@ -58,10 +62,10 @@ def show(photos: str, count: int, out: Path, **given: Any) -> None:
     """Draw random images of PHOTOS with their labels."""
     reading = parse(given, ReadSettings)
     check_writable(out)
-    from headstart.workflow import check as checking
     from headstart.workflow import show
+    from headstart.workflow.reading import read
 
-    click.echo(show.draw_sheet(checking.read(photos, reading, events=console()), out, count=count))
+    click.echo(show.draw_sheet(read(photos, reading, events=console()), out, count=count))
 
 
 @click.command(cls=GroupedCommand)

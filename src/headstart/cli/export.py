@@ -54,13 +54,13 @@ def export(
     size and gives calibrated probabilities; it is kept only if its own runtime gives the answers of headstart.
     """
     input_settings = parse(given, InputSettings)
-    from headstart.workflow import check as checking
     from headstart.workflow import export as exporting
+    from headstart.workflow.reading import read
 
     path = out or exporting.default_path(run, to)
     check_writable(path, option="--out")
     events = console()
-    manifest = None if images is None else checking.read(images, ReadSettings(labels="none"), events=events)
+    manifest = None if images is None else read(images, ReadSettings(labels="none"), events=events)
     result = exporting.export(
         run,
         to,

@@ -78,18 +78,18 @@ def fit(
         prepare_folder(folder)
     if update is not None:
         finish_replacing(update)
-    from headstart.workflow import check as checking
     from headstart.workflow import fit as fitting
     from headstart.workflow import plan as planning
     from headstart.workflow import runs
     from headstart.workflow import update as updating
+    from headstart.workflow.reading import read
 
     if update is not None:
         settings = updating.settings_of(update, values)
     log = EventLog(folder / "events.jsonl")
     events = console() if plan else console(log)
     with _no_run_of_a_log_alone(log.path):
-        manifest = checking.read(photos, reading, events=events)
+        manifest = read(photos, reading, events=events)
         if update is not None:
             manifest = updating.extended(update, manifest, settings, events=events)
         if plan:

@@ -97,13 +97,13 @@ def rank(photos: str, names: str, budget: str | None, out: Path | None, **given:
     seconds = parse_duration(budget) if budget is not None else None
     folder = out or Path("ranks") / Path(photos).resolve().name
     prepare_folder(folder)
-    from headstart.workflow import check as checking
     from headstart.workflow.rank import rank as rank_models
     from headstart.workflow.ranking import format_ranking, save_ranking
+    from headstart.workflow.reading import read
 
     asked = [name for each in names.split(",") if (name := each.strip())]
     events = console()
-    manifest = checking.read(photos, reading, events=events)
+    manifest = read(photos, reading, events=events)
     found = rank_models(manifest, asked, settings, budget=seconds, events=events)
     command = {**settings.values(), "photos": photos, "models": asked, "budget": seconds}
     plot = write_or_keep(folder, lambda place: save_ranking(found, place, command=command))

@@ -70,15 +70,13 @@ def predict(
     settings, reading = parse(given, EngineSettings), parse(given, ReadSettings)
     input_settings = parse(given, InputSettings)
     out = _file_to_write(layout, table, plot)
-    from headstart.workflow import check as checking
     from headstart.workflow import predict as predicting
     from headstart.workflow import show
+    from headstart.workflow.reading import read_all
 
     events = console()
     classifier = predicting.open_predictor(run, input_settings, events=events)
-    predictions = predicting.predict(
-        classifier, checking.read_all(images, reading, events=events), settings, events=events
-    )
+    predictions = predicting.predict(classifier, read_all(images, reading, events=events), settings, events=events)
     if out is None:
         lines = predictions.lines(top)
     elif layout == "kaggle":
@@ -131,17 +129,17 @@ def evaluate(arguments: tuple[str, ...] | None, /, run: str, photos: str, out: P
     """
     settings, reading = parse(given, EngineSettings), parse(given, ReadSettings)
     input_settings = parse(given, InputSettings)
-    from headstart.workflow import check as checking
     from headstart.workflow import evaluate as evaluating
     from headstart.workflow import predict as predicting
     from headstart.workflow import report as reporting
+    from headstart.workflow.reading import read
 
     folder = out or evaluating.evaluation_folder(run, photos)
     evaluating.check_folder(folder)
     prepare_folder(folder)
     events = console()
     classifier = predicting.open_predictor(run, input_settings, events=events)
-    manifest = checking.read(photos, reading, events=events)
+    manifest = read(photos, reading, events=events)
     predictions, evaluation = evaluating.evaluate(
         classifier, manifest, settings, fitted_to=evaluating.images_of_run(run), events=events
     )
@@ -177,12 +175,12 @@ def verify_input(run: str, photos: str, sample: int, **given: Any) -> None:
     """
     settings, reading = parse(given, EngineSettings), parse(given, ReadSettings)
     input_settings = parse(given, InputSettings)
-    from headstart.workflow import check as checking
     from headstart.workflow import predict as predicting
     from headstart.workflow import verify_input as verifying
+    from headstart.workflow.reading import read
 
     events = console()
     classifier = predicting.open_classifier(run, input_settings, events=events)
-    manifest = checking.read(photos, reading, events=events)
+    manifest = read(photos, reading, events=events)
     verdict = verifying.verify_input(classifier, manifest, settings, sample=sample, events=events)
     click.echo("\n".join(verdict.lines()))

@@ -23,7 +23,7 @@ _CHECKSUM = b"checksum"
 
 
 def write_parquet(path: Path, table: pa.Table) -> None:
-    """Write a table, atomically. Its columns are numbers, texts, lists of numbers of one length, and structs."""
+    """Write a table, atomically. Its columns are numbers, texts, lists of these, and structs."""
     metadata = {**(table.schema.metadata or {}), _CHECKSUM: table_checksum(table).encode()}
     with atomic_write(path) as temporary:
         pq.write_table(table.replace_schema_metadata(metadata), temporary, write_page_checksum=True)
@@ -74,7 +74,9 @@ def _update(digest: hashlib.blake2b, name: str, values: pa.Array) -> None:
         for field, each in zip(values.type, values.flatten(), strict=True):
             _update(digest, f"{name}.{field.name}", each)
         return
-    if pa.types.is_fixed_size_list(values.type):
+    if pa.types.is_list(values.type):
+        digest.update(_packed(pc.fill_null(pc.list_value_length(values), 0)))
+    if pa.types.is_fixed_size_list(values.type) or pa.types.is_list(values.type):
         values = values.flatten()
     digest.update(repr((name, str(values.type), len(values))).encode())
     if pa.types.is_string(values.type):

@@ -18,7 +18,7 @@ from headstart.data.uri import display_name
 from headstart.data.value_range import ValueRange
 from headstart.errors import DataError
 from headstart.events import Events
-from headstart.workflow.check import inspect_images, require_labels
+from headstart.workflow.reading import inspect_images, require_labels
 from headstart.workflow.value_ranges import tell
 
 __all__ = ["MIN_IMAGES_PER_CLASS", "SPLITS", "Dataset", "prepare_dataset"]

@@ -23,8 +23,8 @@ from headstart.evaluate.schema import Evaluation, LeakedImages, Summary
 from headstart.events import Events
 from headstart.files import replace_together
 from headstart.models.class_names import align
-from headstart.workflow.check import inspect_images, require_labels
 from headstart.workflow.predict import Predictions, Predictor, predict
+from headstart.workflow.reading import inspect_images, require_labels
 from headstart.workflow.saliency import explain_examples
 from headstart.workflow.value_ranges import warn_of_other_ranges
 

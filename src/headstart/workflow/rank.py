@@ -20,9 +20,9 @@ from headstart.events import Events
 from headstart.train.heads import HeadProblem, head_solver
 from headstart.train.probe import halving_eliminations, logme, probe
 from headstart.workflow.candidates import Candidate, expand_models, open_candidate
-from headstart.workflow.check import inspect_images, require_labels
 from headstart.workflow.dataset import Dataset
 from headstart.workflow.ranking import Ranking, Row
+from headstart.workflow.reading import inspect_images, require_labels
 from headstart.workflow.value_ranges import tell
 
 __all__ = ["rank"]

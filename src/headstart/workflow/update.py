@@ -20,8 +20,8 @@ from headstart.data.splitting import DEFAULT_VALIDATION_SHARE, assign_split
 from headstart.errors import DataError, RunError, SettingsError
 from headstart.evaluate.schema import EpochRecord, read_history, read_run_info
 from headstart.events import Events
-from headstart.workflow.check import inspect_images
 from headstart.workflow.dataset import DEFAULT_TEST_SHARE
+from headstart.workflow.reading import inspect_images
 
 __all__ = ["extended", "settings_of"]
 

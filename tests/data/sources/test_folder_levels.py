@@ -154,7 +154,7 @@ def test_no_images_have_no_levels_but_classes() -> None:
 
 @pytest.mark.parametrize(
     "marks",
-    [("settings.json", "evaluation.json"), ("model.json", "model.safetensors"), ("manifest.parquet", "problems.csv")],
+    [("settings.json", "evaluation.json"), ("model.json", "model.safetensors"), ("manifest.parquet", "issues.csv")],
 )
 def test_folders_that_headstart_wrote_are_left_out(tmp_path: Path, photo: Photo, marks: tuple[str, ...]) -> None:
     photo("cat/1.jpg")

@@ -26,7 +26,7 @@ __all__ = ["FolderReading", "Tree", "find_images", "is_own_folder", "list_tree",
 _OWN_FOLDERS = (
     frozenset({"settings.json", "evaluation.json"}),  # a run
     frozenset({"model.json", "model.safetensors"}),  # a classifier
-    frozenset({"manifest.parquet", "problems.csv"}),  # a check
+    frozenset({"manifest.parquet", "issues.csv"}),  # a check
 )
 _SYSTEM_FOLDERS = frozenset({"__macosx", "@eadir", "$recycle.bin", "system volume information", "lost+found"})
 

@@ -1,0 +1,25 @@
+"""What may be wrong with images and labels, one file per detector. A new one is a function and a line in this file."""
+
+from __future__ import annotations
+
+from headstart.data.issues.base import CheckedImages, Detector, Issue, ranked
+from headstart.data.issues.conflicting_labels import find_conflicting_labels
+from headstart.data.issues.unreadable import find_unreadable
+
+__all__ = ["DETECTORS", "KINDS", "CheckedImages", "Detector", "Issue", "find_issues"]
+
+KINDS = (
+    "conflicting-labels",
+    "unreadable",
+)
+"""The kinds of issues, in the order in which they are told."""
+
+DETECTORS: tuple[Detector, ...] = (
+    find_conflicting_labels,
+    find_unreadable,
+)
+
+
+def find_issues(checked: CheckedImages) -> list[Issue]:
+    """Run every detector; the issues of a kind stand together, the surest first."""
+    return ranked([issue for detector in DETECTORS for issue in detector(checked)], KINDS)
