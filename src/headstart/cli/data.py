@@ -26,9 +26,14 @@ __all__ = ["check", "data", "info", "show"]
     type=Path,
     help="Manifest of an earlier check or run: names the images that have changed since, are gone, or are new.",
 )
+@click.option(
+    "--features/--no-features",
+    default=True,
+    help="Compute the features of the network, by which wrong labels are found.  [default: features]",
+)
 @settings_options(ReadSettings, EngineSettings)
 @settings_options(FitSettings, only=("model", "weights", "cache_dir", "seed"))
-def check(photos: str, out: Path | None, against: Path | None, **given: Any) -> None:
+def check(photos: str, out: Path | None, against: Path | None, features: bool, **given: Any) -> None:
     """Find what may be wrong with the images and labels of PHOTOS.
 
     Writes issues.csv, issues.parquet and manifest.parquet.
@@ -43,7 +48,7 @@ def check(photos: str, out: Path | None, against: Path | None, **given: Any) -> 
 
     before = None if against is None else Manifest.read(against)  # the check may overwrite it
     events = console()
-    found = checking.check(read(photos, reading, events=events), settings, events=events)
+    found = checking.check(read(photos, reading, events=events), settings, features=features, events=events)
     found.write(folder)
     click.echo("\n".join(found.lines()))
     click.echo(f"written to {folder}: issues.csv, issues.parquet, manifest.parquet")

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+
+import numpy as np
 
 from headstart.config import FitSettings
 from headstart.data.issues import CheckedImages, Issue, find_issues
 from headstart.data.issues.tables import write_issues
 from headstart.data.manifest import Manifest
 from headstart.events import Events
+from headstart.workflow.image_features import open_network, predict_out_of_fold
 from headstart.workflow.reading import inspect_without_limit
 from headstart.workflow.value_ranges import tell
 
@@ -39,9 +42,23 @@ class CheckResult:
         write_issues(self.issues, folder)
 
 
-def check(manifest: Manifest, settings: FitSettings, *, events: Events | None = None) -> CheckResult:
-    """Inspect the images and find what may be wrong with them, however many have a problem."""
+def check(
+    manifest: Manifest, settings: FitSettings, *, features: bool = True, events: Events | None = None
+) -> CheckResult:
+    """Inspect the images and find what may be wrong with them and their labels, however many have a problem.
+
+    :param features: compute the features of the network, by which wrong labels are found. They are stored, and a fit
+        with the same settings uses them.
+    :raises ModelError: the network or its weights are not available, or its head is not one linear layer.
+    """
     events = events or Events()
     inspected = inspect_without_limit(manifest, settings, events=events)
-    tell(inspected, settings, events=events)
-    return CheckResult(inspected, tuple(find_issues(CheckedImages(inspected))))
+    ranges = tell(inspected, settings, events=events)
+    checked = CheckedImages(inspected)
+    usable = inspected.usable
+    if features and len(usable):
+        network = open_network(usable, settings, value_ranges=ranges, events=events)
+        vectors = np.asarray(network.features(usable, events=events), np.float32)
+        out_of_fold = predict_out_of_fold(usable, vectors, network, settings, events=events)
+        checked = replace(checked, vectors=vectors, out_of_fold=out_of_fold)
+    return CheckResult(inspected, tuple(find_issues(checked)))

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from headstart.data.issues.base import CheckedImages, Detector, Issue, ranked
+from headstart.data.issues.base import CheckedImages, Detector, Issue, OutOfFold, ranked
 from headstart.data.issues.conflicting_labels import find_conflicting_labels
 from headstart.data.issues.unreadable import find_unreadable
+from headstart.data.issues.wrong_labels import find_wrong_labels
 
-__all__ = ["DETECTORS", "KINDS", "CheckedImages", "Detector", "Issue", "find_issues"]
+__all__ = ["DETECTORS", "KINDS", "CheckedImages", "Detector", "Issue", "OutOfFold", "find_issues"]
 
 KINDS = (
     "conflicting-labels",
     "unreadable",
+    "wrong-label",
 )
 """The kinds of issues, in the order in which they are told."""
 
 DETECTORS: tuple[Detector, ...] = (
     find_conflicting_labels,
     find_unreadable,
+    find_wrong_labels,
 )
 
 

@@ -33,17 +33,19 @@ class Issue:
 
 @dataclass(frozen=True)
 class OutOfFold:
-    """What a head says of images that it was not fitted to, by cross-validation."""
+    """What a head says of labeled images that it was not fitted to, by cross-validation."""
 
+    rows: NDArray[np.int64]  # (L,) positions among the usable images
     classes: tuple[str, ...]
-    probabilities: NDArray[np.float32]  # (N, C)
+    targets: NDArray[np.int64]  # (L,) positions of their labels in the classes
+    probabilities: NDArray[np.float32]  # (L, C)
 
 
 @dataclass(frozen=True)
 class CheckedImages:
     """What detectors look at. Arrays have a row for each image that can be used, in the order of the manifest."""
 
-    manifest: Manifest  # inspected; also with the images that cannot be used
+    manifest: Manifest  # inspected; with the images that cannot be used, too
     statistics: dict[str, NDArray[np.float32]] | None = None  # of the pixels, each (N,); None: not computed
     vectors: NDArray[np.float32] | None = None  # last features of the network, (N, D); None: not computed
     out_of_fold: OutOfFold | None = None  # None: there are no labels, or too few

@@ -1,0 +1,73 @@
+"""What a pretrained network says of images before anything is fitted: their features, and of their labels."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from headstart.config import FitSettings
+from headstart.data.groups import group_numbers
+from headstart.data.issues import OutOfFold
+from headstart.data.manifest import Manifest
+from headstart.data.value_range import ValueRange
+from headstart.errors import DataError
+from headstart.events import Events
+from headstart.train.heads import HeadProblem, head_solver, matched_head
+from headstart.workflow.candidates import Candidate, open_candidate
+
+__all__ = ["CHECK_L2", "open_network", "predict_out_of_fold"]
+
+CHECK_L2 = 0.1
+"""The L2 penalty of the head by which labels are checked: ten times the usual one, since labels may be wrong."""
+
+
+def open_network(
+    images: Manifest, settings: FitSettings, *, value_ranges: tuple[ValueRange, ...] = (), events: Events
+) -> Candidate:
+    """Open the network of the settings as a fit does, so that a fit uses the features that are computed here.
+
+    :param images: usable ones, whose labels give the number of classes.
+    """
+    classes = max(len(images.classes), 2)
+    return open_candidate(settings.model, settings, classes=classes, value_ranges=value_ranges, events=events)
+
+
+def predict_out_of_fold(
+    images: Manifest, vectors: NDArray[np.floating], network: Candidate, settings: FitSettings, *, events: Events
+) -> OutOfFold | None:
+    """Class probabilities of labeled images, each by a head that was solved on the other folds of five.
+
+    The head is drawn to the pretrained one where the names of classes match, and no fold divides a group.
+
+    :param images: usable ones; those without a label are left out.
+    :param vectors: their features, (N, D).
+    :returns: None with fewer than two classes, or if no class has two images.
+    """
+    rows = np.flatnonzero([label is not None for label in images.labels])
+    labeled = images.select(rows)
+    classes = labeled.classes
+    if len(classes) < 2:
+        return None
+    events.notice(f"cross-validating a head to check the labels of {len(rows):,} images")
+    targets = labeled.targets(classes)
+    features, labels = torch.from_numpy(np.asarray(vectors[rows], np.float32)), torch.from_numpy(targets)
+    backbone = network.extractor.backbone
+    pretrained = None
+    if settings.pretrained_head and backbone.pretrained_head is not None:
+        pretrained = matched_head(backbone.pretrained_head, backbone.classes, classes, features, labels)
+    problem = HeadProblem(
+        len(classes),
+        l2=CHECK_L2,
+        kernel="none",
+        pretrained=pretrained,
+        discriminant=False,
+        seed=settings.seed,
+        groups=group_numbers(labeled),
+    )
+    try:
+        fit = head_solver("lbfgs").fit((features, labels), None, problem)
+    except DataError:  # no class has two images
+        return None
+    probabilities = torch.softmax(fit.validation_logits.float(), 1).cpu().numpy()
+    return OutOfFold(rows, classes, targets, probabilities)
