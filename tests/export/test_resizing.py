@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch.export import Dim
 
 from headstart.data.spec import InputSpec
 from headstart.data.transforms import evaluation_view
 from headstart.errors import SettingsError
 from headstart.export.resizing import PillowResize
+from headstart.models.openvino_library import core, openvino
 
 SIZES = [
     *((500, 375), (375, 500), (64, 64), (40, 300), (333, 47), (16, 16), (501, 376), (1200, 20), (224, 224)),
@@ -43,6 +45,21 @@ def test_every_pixel_is_that_of_pillow(spec: InputSpec, branches: bool) -> None:
             pixels = (pixels > 127).astype(np.uint8) * np.uint8(255)
         with torch.no_grad():
             made = resize(torch.from_numpy(pixels)[None])[0].permute(1, 2, 0).numpy()
+        assert np.array_equal(made, evaluation_view(Image.fromarray(pixels), spec)), (width, height)
+
+
+@pytest.mark.parametrize(
+    "spec", [InputSpec(height=64, width=64), InputSpec(height=64, width=64, interpolation="bilinear").whole()], ids=str
+)
+def test_openvino_resizes_like_pillow_though_it_has_no_float64(spec: InputSpec) -> None:
+    sides = {0: Dim("images"), 1: Dim("height"), 2: Dim("width")}
+    example = torch.zeros((2, 300, 400, 3), dtype=torch.uint8)
+    program = torch.export.export(PillowResize(spec, branches=False).eval(), (example,), dynamic_shapes=(sides,))
+    model = core().compile_model(openvino().convert_model(program), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    rng = np.random.default_rng(0)
+    for width, height in SIZES:
+        pixels = (rng.integers(0, 2, (height, width, 3)) * 255).astype(np.uint8)
+        made = model(pixels[None])[0][0].transpose(1, 2, 0)
         assert np.array_equal(made, evaluation_view(Image.fromarray(pixels), spec)), (width, height)
 
 

@@ -3,9 +3,10 @@
 Each of Pillow's two passes is a product with a matrix of weights. Their size and values are computed from the height
 and width of the images, inside the graph, so that one file serves all sizes. Pillow rounds its weights to multiples of
 2**-22, and pixels to 8 bits after each pass; so does this. A weight is split into two parts of 11 bits each, whose sums
-float32 holds exactly: the result is Pillow's bit for bit, in any order of the additions. A runtime that computes
-float64 as float32 (OpenVINO on a CPU) gets some weights wrong by one or two multiples: about one pixel in ten thousand
-then differs by 1, and with bilinear interpolation, whose sums often lie halfway, up to one in a thousand.
+float32 holds exactly: the result is Pillow's bit for bit, in any order of the additions. Pillow computes weights in
+float64, which OpenVINO on a CPU computes as float32; pairs of float32 (:mod:`headstart.export.pairs`) are exact enough
+everywhere. With lanczos, whose sine is computed in float64, OpenVINO gets some weights wrong by one or two multiples:
+about one pixel in ten thousand then differs by 1.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from torch import Tensor, nn
 
 from headstart.data.spec import InputSpec
 from headstart.errors import SettingsError
+from headstart.export.pairs import Pair, add, divide, multiply, pair, quotient, total
 
 __all__ = ["PillowResize"]
 
@@ -27,24 +29,45 @@ _BITS = 22  # Pillow's PRECISION_BITS
 _LOW_BITS = 11
 
 
-def _bilinear(x: Tensor) -> Tensor:
-    return (1 - x.abs()).clamp(min=0)
+def _bilinear(x: Pair) -> Pair:
+    """1 - x for x in [0, 1]."""
+    return _where(x[0] < 1, add(pair(1.0, x[0]), (-x[0], -x[1])))
 
 
-def _bicubic(x: Tensor) -> Tensor:
+def _bicubic(x: Pair) -> Pair:
     """Keys 1981, "Cubic convolution interpolation for digital image processing", with a = -0.5."""
-    x = x.abs()
-    near, far = (1.5 * x - 2.5) * x * x + 1, ((-0.5 * x + 2.5) * x - 4) * x + 2
-    return torch.where(x < 1, near, torch.where(x < 2, far, torch.zeros_like(x)))
+    near = _polynomial(x, 1.5, -2.5, 0.0, 1.0)
+    far = _polynomial(x, -0.5, 2.5, -4.0, 2.0)
+    inside = x[0] < 1
+    return _where(x[0] < 2, (torch.where(inside, near[0], far[0]), torch.where(inside, near[1], far[1])))
 
 
-def _lanczos(x: Tensor) -> Tensor:
-    pi_x = torch.where(x == 0, torch.ones_like(x), x) * math.pi
+def _lanczos(x: Pair) -> Pair:
+    """In float64: there is no sine of a pair."""
+    exact = x[0].double() + x[1].double()
+    pi_x = torch.where(exact == 0, torch.ones_like(exact), exact) * math.pi
     values = torch.sin(pi_x) / pi_x * torch.sin(pi_x / 3) / (pi_x / 3)
-    return torch.where(x == 0, torch.ones_like(x), torch.where(x.abs() < 3, values, torch.zeros_like(x)))
+    values = torch.where(exact == 0, torch.ones_like(exact), values)
+    high = values.float()
+    return _where(x[0] < 3, (high, (values - high.double()).float()))
 
 
-_FILTERS: dict[str, Callable[[Tensor], Tensor]] = {"bilinear": _bilinear, "bicubic": _bicubic, "lanczos": _lanczos}
+def _polynomial(x: Pair, *coefficients: float) -> Pair:
+    """The coefficient of the highest power first."""
+    value = pair(coefficients[0], x[0])
+    for coefficient in coefficients[1:]:
+        value = multiply(value, x)
+        if coefficient:
+            value = add(value, pair(coefficient, x[0]))
+    return value
+
+
+def _where(inside: Tensor, x: Pair) -> Pair:
+    """The pair inside, else zero."""
+    return torch.where(inside, x[0], torch.zeros_like(x[0])), torch.where(inside, x[1], torch.zeros_like(x[1]))
+
+
+_FILTERS: dict[str, Callable[[Pair], Pair]] = {"bilinear": _bilinear, "bicubic": _bicubic, "lanczos": _lanczos}
 
 
 class PillowResize(nn.Module):
@@ -114,14 +137,20 @@ class PillowResize(nn.Module):
         numbers = (torch.arange(crop) + first).unsqueeze(1)  # of the resized image's pixels
         exists = (numbers >= 0) & (numbers < resized)
         # The distance from the center as a fraction of whole numbers, which is exact however large the image is.
-        distance = (2 * pixels.unsqueeze(0) + 1) * resized - (2 * numbers + 1) * size
-        weights = _FILTERS[self.spec.interpolation](distance.double() / (2 * torch.maximum(size, resized)).double())
-        total = weights.sum(1, keepdim=True)
-        shares = weights / torch.where(total == 0, torch.ones_like(total), total) * exists.double()
-        parts = torch.floor(shares.abs() * 2**_BITS + 0.5) * torch.sign(shares)
+        distance = ((2 * pixels.unsqueeze(0) + 1) * resized - (2 * numbers + 1) * size).abs()
+        unit = 2 * torch.maximum(size, resized)
+        distance = torch.minimum(distance, 4 * unit)  # float32 holds it; beyond, all weights are 0
+        weights = _FILTERS[self.spec.interpolation](quotient(distance.float(), unit.float()))
+        of_pixel = total(weights, axis=1)
+        nonzero = torch.where(of_pixel[0] == 0, torch.ones_like(of_pixel[0]), of_pixel[0])
+        share_high, share_low = _where(exists, divide(weights, (nonzero, of_pixel[1])))
+        sign = torch.sign(share_high)
+        scaled = share_high * sign * 2**_BITS
+        whole = torch.floor(scaled)
+        parts = (whole + torch.floor((scaled - whole) + share_low * sign * 2**_BITS + 0.5)) * sign
         high = torch.floor(parts / 2**_LOW_BITS + 0.5)
         low = parts - high * 2**_LOW_BITS
-        return torch.stack([high / 2 ** (_BITS - _LOW_BITS), low / 2**_LOW_BITS]).float()
+        return torch.stack([high / 2 ** (_BITS - _LOW_BITS), low / 2**_LOW_BITS])
 
 
 def _horizontal_first(pixels: Tensor, across: Tensor, down: Tensor) -> Tensor:
