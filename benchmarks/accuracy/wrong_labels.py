@@ -1,14 +1,16 @@
 """Which labels ``headstart check`` calls wrong, where it is known which are, beside cleanlab.
 
-    python -m benchmarks.accuracy.wrong_labels [--seeds 5] [--peers headstart cleanlab] [--quick]
+    python -m benchmarks.accuracy.wrong_labels [--seeds 5] [--peers headstart confident-joint cleanlab] [--quick]
 
 Of dogs120, 100 images get a breed drawn at random, and 100 others the breed whose mean features are most similar to
 their own. ``precision at 80`` is the share of these among the images that are listed first, where 80 % of them are
 found; those of the other kind are left out of the count. The set has wrong labels of its own, which count as errors:
 of the 50 that are listed first without the changed ones, 29 are wrong by eye (docs/howto/check.md).
 
-The peer is cleanlab as its documentation describes it: probabilities from a cross-validated logistic regression of
-scikit-learn on the same features, ranked by self-confidence.
+``confident-joint`` chooses from the same probabilities as confident learning does: the images whose likeliest class, of
+those that are at least as probable as is usual for their own images, is not the label. The peer is cleanlab as its
+documentation describes it: probabilities from a cross-validated logistic regression of scikit-learn on the same
+features, ranked by self-confidence.
 """
 
 from __future__ import annotations
@@ -16,13 +18,17 @@ from __future__ import annotations
 import argparse
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from benchmarks.datasets import labeled_images
 from benchmarks.harness import HERE, Figures, earlier, empty_folder, peer_python, run, save, spread
 from numpy.typing import NDArray
 
-PEERS = ("headstart", "cleanlab")
+if TYPE_CHECKING:
+    from headstart.data.issues import OutOfFold
+
+PEERS = ("headstart", "confident-joint", "cleanlab")
 KINDS = ("drawn at random", "most similar breed")
 RECALLS = (60, 80, 90)
 PER_KIND = 100
@@ -89,11 +95,11 @@ def main() -> None:
         changed, kinds = change_labels(vectors, targets, seed, PER_KIND // (5 if given.quick else 1))
         for peer in given.peers:
             start = time.monotonic()
-            if peer == "headstart":
+            if peer != "cleanlab":
                 labeled = images.with_column("label", [classes[number] for number in changed])
                 found = predict_out_of_fold(labeled, vectors, network, settings, events=events)
                 assert found is not None
-                listed = likely_wrong(found)[0]
+                listed = likely_wrong(found)[0] if peer == "headstart" else confident_joint(found)
             else:
                 listed = cleanlab(vectors, changed, folder)
             line: Figures = {"seconds": time.monotonic() - start, "listed": len(listed)}
@@ -111,6 +117,16 @@ def main() -> None:
             "seeds": len(found_lines),
         }
     save("accuracy/wrong_labels", figures, quick=given.quick)
+
+
+def confident_joint(found: OutOfFold) -> NDArray[np.int64]:
+    """The rows off the diagonal of the confident joint (Northcutt et al. 2021), the least probable label first."""
+    probabilities, targets = found.probabilities, found.targets
+    of_label = probabilities[np.arange(len(targets)), targets]
+    thresholds = np.bincount(targets, of_label) / np.bincount(targets)
+    confident = np.where(probabilities >= thresholds, probabilities, 0)
+    rows = np.flatnonzero((confident.max(1) > 0) & (confident.argmax(1) != targets))
+    return rows[np.argsort(of_label[rows])]
 
 
 def cleanlab(vectors: NDArray[np.float32], targets: NDArray[np.int64], folder: Path) -> NDArray[np.int64]:
