@@ -74,6 +74,48 @@ def test_the_browser_gives_the_same_answers(
     page.close()
 
 
+GIVEN = """([kind, name, numbers]) => {
+  const given = new DataTransfer();
+  given.items.add(new File([new Uint8Array(numbers)], name, { type: "image/jpeg" }));
+  const event = kind === "drop" ? new DragEvent("drop", { dataTransfer: given, bubbles: true, cancelable: true })
+    : new ClipboardEvent("paste", { clipboardData: given, bubbles: true });
+  document.getElementById("drop").dispatchEvent(event);
+  return event.defaultPrevented;
+}"""
+
+
+@pytest.mark.slow
+def test_drop_paste_and_the_keyboard_alone(browser: Any, page_file: Path, classifier: Classifier, photos: Path) -> None:
+    images = [photos / "coffee" / "1.jpg", photos / "rocket" / "2.jpg", photos / "chelsea" / "3.jpg"]
+    expected = classifier.predict(images, settings=FLOAT32)
+    page = browser.new_page()
+    page.on("filechooser", lambda chooser: chooser.set_files(str(images[2])))
+    page.goto(page_file.as_uri())
+    page.locator("body[data-ready=yes]").wait_for(timeout=120_000)
+    cards = page.locator("article")
+    assert page.evaluate(GIVEN, ["drop", "dropped.jpg", list(images[0].read_bytes())])  # else the browser opens it
+    cards.nth(0).wait_for(timeout=60_000)
+    page.evaluate(GIVEN, ["paste", "pasted.jpg", list(images[1].read_bytes())])
+    cards.nth(1).wait_for(timeout=60_000)
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.id") == "file"
+    page.keyboard.press("Enter")
+    cards.nth(2).wait_for(timeout=60_000)
+    assert [card.get_attribute("data-top") for card in cards.all()] == list(expected[::-1])
+    assert cards.locator("h2").all_inner_texts() == ["3.jpg", "pasted.jpg", "dropped.jpg"]
+    for key in ("Tab", "Enter"):  # to the camera, and on
+        page.keyboard.press(key)
+    page.locator("#shoot").wait_for()
+    assert page.evaluate("document.activeElement.id") == "shoot"
+    page.keyboard.press("Enter")
+    cards.nth(3).wait_for(timeout=60_000)
+    for key in ("Tab", "Enter"):
+        page.keyboard.press(key)
+    page.locator("#live").wait_for(state="hidden")
+    assert page.evaluate("document.activeElement.id") == "camera"
+    page.close()
+
+
 @pytest.mark.slow
 def test_a_file_that_is_no_image(browser: Any, page_file: Path, tmp_path: Path) -> None:
     (tmp_path / "broken.jpg").write_bytes(b"no image")

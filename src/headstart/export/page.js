@@ -132,6 +132,7 @@
     video.srcObject = null;
     live.hidden = true;
     camera.hidden = false;
+    camera.focus();  // the button that had it is gone
   };
   if (navigator.mediaDevices && navigator.mediaDevices.getUserMedia) camera.hidden = false;
   camera.addEventListener("click", async () => {
@@ -140,6 +141,7 @@
       await video.play();
       live.hidden = false;
       camera.hidden = true;
+      find("shoot").focus();
     } catch (failure) {
       say("The camera cannot be used here; choose an image instead.");
     }
