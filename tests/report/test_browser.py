@@ -13,7 +13,9 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page
 
 from headstart.artifacts.run_folder import read_run
+from headstart.data.issues import Issue
 from headstart.report import write_report
+from headstart.report.check_page import write_check
 
 Open = Callable[..., Page]
 CLASSES = [f"breed_{number}" for number in range(45)]  # more than the matrix and the table have room for
@@ -67,6 +69,27 @@ def test_it_fits_and_can_be_read_by_everyone(open_page: Open, many: Path, width:
     page.locator("#confusion a").first.click()
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     # The images of this run are noise; axe would look at each of them.
+    found = Axe().run(page, options={"resultTypes": ["violations"]}).response["violations"]
+    assert [(each["id"], each["nodes"][0]["html"]) for each in found if each["impact"] in ("serious", "critical")] == []
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])
+def test_the_page_of_a_check_can_be_read_by_everyone(
+    open_page: Open, few: Path, tmp_path: Path, width: int, scheme: str
+) -> None:
+    manifest = read_run(few.parent).manifest
+    uris = manifest.uris
+    issues = [
+        *(
+            Issue("wrong-label", uri, 0.9, "the head says 'owl'", "relabel", "owl", tuple(uris[:3]))
+            for uri in uris[4:8]
+        ),
+        Issue("shortcut", None, 0.8, "the size of an image predicts its label", "look"),
+    ]
+    page = open_page(
+        write_check(manifest, issues, tmp_path / "issues.html", root="photos"), width=width, color_scheme=scheme
+    )
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
     found = Axe().run(page, options={"resultTypes": ["violations"]}).response["violations"]
     assert [(each["id"], each["nodes"][0]["html"]) for each in found if each["impact"] in ("serious", "critical")] == []
 

@@ -36,7 +36,7 @@ __all__ = ["check", "data", "info", "show"]
 def check(photos: str, out: Path | None, against: Path | None, features: bool, **given: Any) -> None:
     """Find what may be wrong with the images and labels of PHOTOS.
 
-    Writes issues.csv, issues.parquet and manifest.parquet.
+    Writes the page issues.html, and issues.csv, issues.parquet and manifest.parquet.
     """
     settings, reading = parse(given, FitSettings), parse(given, ReadSettings)
     folder = out or Path("checks") / Path(photos).resolve().name
@@ -51,7 +51,7 @@ def check(photos: str, out: Path | None, against: Path | None, features: bool, *
     found = checking.check(read(photos, reading, events=events), settings, features=features, events=events)
     found.write(folder)
     click.echo("\n".join(found.lines()))
-    click.echo(f"written to {folder}: issues.csv, issues.parquet, manifest.parquet")
+    click.echo(f"written to {folder}: issues.html, issues.csv, issues.parquet, manifest.parquet")
     if before is not None:
         click.echo("\n".join(compare(before, found.manifest).lines()))
 

@@ -12,7 +12,9 @@ from headstart.config import FitSettings
 from headstart.data.issues import CheckedImages, Issue, find_issues
 from headstart.data.issues.tables import write_issues
 from headstart.data.manifest import Manifest
+from headstart.data.value_range import ValueRange
 from headstart.events import Events
+from headstart.report.check_page import write_check
 from headstart.workflow.image_features import open_network, predict_out_of_fold
 from headstart.workflow.reading import inspect_without_limit
 from headstart.workflow.value_ranges import tell
@@ -26,6 +28,7 @@ class CheckResult:
 
     manifest: Manifest  # inspected
     issues: tuple[Issue, ...]  # those of a kind stand together, the surest first
+    value_ranges: tuple[ValueRange, ...] = ()  # black and white of pixels that are not 8-bit
 
     def lines(self) -> list[str]:
         """The table for a terminal: the number of issues of each kind, with the surest of them."""
@@ -37,9 +40,11 @@ class CheckResult:
         return lines + [f"  {kind:{width}} {count:7,}  {first[kind].evidence}" for kind, count in counts.items()]
 
     def write(self, folder: Path) -> None:
-        """Write ``manifest.parquet``, ``issues.csv`` and ``issues.parquet``."""
+        """Write ``manifest.parquet``, ``issues.csv``, ``issues.parquet`` and the page ``issues.html``."""
         self.manifest.write(folder / "manifest.parquet")
         write_issues(self.issues, folder)
+        root = folder.name if self.manifest.description is None else self.manifest.description.root
+        write_check(self.manifest, self.issues, folder / "issues.html", root=root, value_ranges=self.value_ranges)
 
 
 def check(
@@ -61,4 +66,4 @@ def check(
         vectors = np.asarray(network.features(usable, events=events), np.float32)
         out_of_fold = predict_out_of_fold(usable, vectors, network, settings, events=events)
         checked = replace(checked, vectors=vectors, out_of_fold=out_of_fold)
-    return CheckResult(inspected, tuple(find_issues(checked)))
+    return CheckResult(inspected, tuple(find_issues(checked)), ranges)

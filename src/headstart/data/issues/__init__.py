@@ -7,14 +7,19 @@ from headstart.data.issues.conflicting_labels import find_conflicting_labels
 from headstart.data.issues.unreadable import find_unreadable
 from headstart.data.issues.wrong_labels import find_wrong_labels
 
-__all__ = ["DETECTORS", "KINDS", "CheckedImages", "Detector", "Issue", "OutOfFold", "find_issues"]
+__all__ = ["DESCRIPTIONS", "DETECTORS", "KINDS", "CheckedImages", "Detector", "Issue", "OutOfFold", "find_issues"]
 
-KINDS = (
-    "conflicting-labels",
-    "unreadable",
-    "wrong-label",
-)
-"""The kinds of issues, in the order in which they are told."""
+DESCRIPTIONS = {
+    "conflicting-labels": ("Conflicting labels", "The same image has two labels: one of them is wrong."),
+    "unreadable": ("Unreadable", "Files that cannot be used as images; a fit sets them aside."),
+    "wrong-label": (
+        "Likely wrong labels",
+        "A head that was fitted to the other images finds another class at least ten times as probable as the label.",
+    ),
+}
+"""Title and meaning of each kind of issue, in the order in which they are told."""
+
+KINDS = tuple(DESCRIPTIONS)
 
 DETECTORS: tuple[Detector, ...] = (
     find_conflicting_labels,
