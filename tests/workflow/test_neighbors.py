@@ -50,7 +50,7 @@ def test_the_nearest_image_is_the_image_itself(
     similar = find_similar(Path(run), classifier, uri, count=4)
     assert similar.near == tuple(near)
     assert similar.searched == similar.trained == len(found.uris)
-    assert similar.lines()[1] == f" 1.000  {label}  {uri}"
+    assert similar.lines()[1] == f"{near[0].cosine:6.3f}  {label}  {uri}"
     with Image.open(similar.draw(tmp_path / "sheet.png", classifier)) as drawn:
         assert drawn.width > drawn.height / 2
     (tmp_path / "broken.jpg").write_bytes(b"\xff\xd8\xff")

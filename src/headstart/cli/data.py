@@ -22,9 +22,11 @@ __all__ = ["check", "data", "info", "show"]
 )
 @click.option(
     "--against",
-    metavar="MANIFEST",
+    metavar="RUN|MANIFEST",
     type=Path,
-    help="Manifest of an earlier check or run: names the images that have changed since, are gone, or are new.",
+    help="Run to compare the images with: whether they differ from those it was evaluated on, and which look like "
+    "none of its classes. Or the manifest of an earlier check or run: names the images that have changed since, are "
+    "gone, or are new.",
 )
 @click.option(
     "--features/--no-features",
@@ -46,9 +48,16 @@ def check(photos: str, out: Path | None, against: Path | None, features: bool, *
     from headstart.workflow import check as checking
     from headstart.workflow.reading import read
 
-    before = None if against is None else Manifest.read(against)  # the check may overwrite it
+    is_run = against is not None and against.is_dir()
+    before = None if against is None or is_run else Manifest.read(against)  # the check may overwrite it
     events = console()
-    found = checking.check(read(photos, reading, events=events), settings, features=features, events=events)
+    found = checking.check(
+        read(photos, reading, events=events),
+        settings,
+        features=features,
+        against=against if is_run else None,
+        events=events,
+    )
     found.write(folder)
     click.echo("\n".join(found.lines()))
     click.echo(f"written to {folder}: issues.html, issues.csv, issues.parquet, manifest.parquet")

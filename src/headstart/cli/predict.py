@@ -10,7 +10,7 @@ import click
 from headstart.cli.console import console, headline
 from headstart.cli.options import IMAGES, MANY_IMAGES, RUN, GroupedCommand, parse, settings_options
 from headstart.config import EngineSettings, InputSettings, ReadSettings
-from headstart.errors import DataError
+from headstart.errors import DataError, SettingsError
 from headstart.files import check_writable, is_stream, prepare_folder, write_or_keep
 
 if TYPE_CHECKING:
@@ -49,9 +49,10 @@ __all__ = ["evaluate", "predict", "verify_input"]
 )
 @click.option("--plot", metavar="PNG", type=Path, help="File for a plot of the one image and its most likely classes.")
 @click.option("--true", "label", metavar="LABEL", help="True class of the image in --plot, drawn in green.")
+@click.option("--drift", is_flag=True, help="Say whether the images differ from those that the run was evaluated on.")
 @settings_options(ReadSettings, only=("labels", "id_column", "label_column"))
 @settings_options(EngineSettings, InputSettings)
-def predict(
+def predict(  # noqa: PLR0913, PLR0917 - one for each option
     run: str,
     images: tuple[str, ...],
     top: int,
@@ -60,6 +61,7 @@ def predict(
     sample: Path | None,
     plot: Path | None,
     label: str | None,
+    drift: bool,
     **given: Any,
 ) -> None:
     """Predict the classes of IMAGES, files or folders.
@@ -70,6 +72,8 @@ def predict(
     settings, reading = parse(given, EngineSettings), parse(given, ReadSettings)
     input_settings = parse(given, InputSettings)
     out = _file_to_write(layout, table, plot)
+    if drift and not (Path(run) / "settings.json").is_file():
+        raise SettingsError(f"--drift must be used with a run folder, which headstart fit has written, got {run}")
     from headstart.workflow import predict as predicting
     from headstart.workflow import show
     from headstart.workflow.reading import read_all
@@ -90,6 +94,11 @@ def predict(
         manifest = predictions.manifest
         lines = [f"{len(manifest):,} images, {len(manifest.unusable):,} with a problem: {out}"]
     click.echo("\n".join(lines), err=out is not None and is_stream(out))  # not among what is written to standard output
+    if drift:
+        from headstart.workflow.drift import measure_drift
+
+        found = measure_drift(Path(run), classifier, predictions.manifest, settings, events=events)
+        click.echo("\n".join(found.lines()), err=True)
     if not len(predictions.probabilities):
         raise DataError(f"none of the {len(predictions.manifest):,} images can be read")
 

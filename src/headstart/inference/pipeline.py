@@ -33,6 +33,7 @@ from headstart.features.values import to_stored_dtype
 from headstart.inference.compiled_cache import cache_path
 from headstart.inference.engine import Engine, Images, check_int8, choose_batch_size, computes_on, open_engine
 from headstart.inference.forked import adapt_to_fork
+from headstart.inference.neighbors import Embedder
 from headstart.inference.network import NetworkOutputs, mean_outputs, network_outputs
 from headstart.inference.quantization import Calibration, choose_calibration
 from headstart.inference.results import InferenceResult, PredictionSetRule, concatenate_results, softmax
@@ -139,6 +140,42 @@ class InferencePipeline:
             raise SettingsError("precision int8 is calibrated on images, and there are none yet: choose another one")
         adapt_to_fork()
         return self.decision.decide(self._with_flip(self._open_view(settings, None))(views))
+
+    def embed(
+        self, manifest: Manifest, *, settings: EngineSettings | None = None, events: Events | None = None
+    ) -> NDArray[np.float32] | None:
+        """Vectors (N, D) of the readable images of a manifest, as the embedder of the nearest images makes them.
+
+        None if the head is not given one vector per image.
+
+        :raises SettingsError: a setting is invalid, or the device or engine is not available.
+        """
+        settings = settings or EngineSettings()
+        settings.check()
+        adapt_to_fork()
+        if "int8" in (settings.precision, self.precision if settings.precision == "auto" else ""):
+            raise SettingsError("precision int8 is not for features that are compared: choose another one")
+        spec = self.spec.with_value_range(settings.value_range)
+        embedder = Embedder(self.network, self.parts, spec)
+        engine = self._engine(self.parts.prefix, settings, precision=self.precision, calibration=None)
+        batches = view_reader("pillow")(
+            manifest,
+            range(len(manifest)),
+            spec,
+            batch_size=engine.batch_size,
+            max_pixels=settings.max_pixels,
+            workers=settings.workers,
+        )
+        found: list[NDArray[np.float32]] = []
+        with closing(batches), (events or Events()).stage("computing features", total=len(manifest)) as advance:
+            for batch in batches:
+                if batch.rows:
+                    vectors = embedder.of_rows(to_stored_dtype(engine(batch.stacked()), self.feature_dtype))
+                    if vectors is None:
+                        return None
+                    found.append(vectors)
+                advance(len(batch.rows) + len(batch.problems))
+        return np.concatenate(found) if found else None
 
     def _decided(
         self, batches: Iterable[Views], run: Run, *, threads: int

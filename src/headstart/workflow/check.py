@@ -15,7 +15,9 @@ from headstart.data.manifest import Manifest
 from headstart.data.value_range import ValueRange
 from headstart.events import Events
 from headstart.report.check_page import write_check
+from headstart.workflow.drift import Drift, measure_drift
 from headstart.workflow.image_features import open_network, predict_out_of_fold
+from headstart.workflow.predict import open_classifier
 from headstart.workflow.reading import inspect_without_limit
 from headstart.workflow.value_ranges import tell
 
@@ -29,6 +31,7 @@ class CheckResult:
     manifest: Manifest  # inspected
     issues: tuple[Issue, ...]  # those of a kind stand together, the surest first
     value_ranges: tuple[ValueRange, ...] = ()  # black and white of pixels that are not 8-bit
+    drift: Drift | None = None  # from the images of a run, if they were compared with one
 
     def lines(self) -> list[str]:
         """The table for a terminal: the number of issues of each kind, with the surest of them."""
@@ -37,6 +40,8 @@ class CheckResult:
         counts = Counter(issue.kind for issue in self.issues)
         width = max((len(kind) for kind in counts), default=0)
         first = {issue.kind: issue for issue in reversed(self.issues)}
+        if self.drift is not None:
+            lines += self.drift.lines()
         return lines + [f"  {kind:{width}} {count:7,}  {first[kind].evidence}" for kind, count in counts.items()]
 
     def write(self, folder: Path) -> None:
@@ -48,12 +53,19 @@ class CheckResult:
 
 
 def check(
-    manifest: Manifest, settings: FitSettings, *, features: bool = True, events: Events | None = None
+    manifest: Manifest,
+    settings: FitSettings,
+    *,
+    features: bool = True,
+    against: Path | None = None,
+    events: Events | None = None,
 ) -> CheckResult:
     """Inspect the images and find what may be wrong with them and their labels, however many have a problem.
 
     :param features: compute the features of the network, by which wrong labels are found. They are stored, and a fit
         with the same settings uses them.
+    :param against: a run folder, with whose images these are compared.
+    :raises RunError: the run cannot be read, or the features of its images are not stored any more.
     :raises ModelError: the network or its weights are not available, or its head is not one linear layer.
     """
     events = events or Events()
@@ -66,4 +78,10 @@ def check(
         vectors = np.asarray(network.features(usable, events=events), np.float32)
         out_of_fold = predict_out_of_fold(usable, vectors, network, settings, events=events)
         checked = replace(checked, vectors=vectors, out_of_fold=out_of_fold)
-    return CheckResult(inspected, tuple(find_issues(checked)), ranges)
+    drift = (
+        None
+        if against is None
+        else measure_drift(against, open_classifier(str(against)), usable, settings, events=events)
+    )
+    issues = tuple(find_issues(checked)) if drift is None else (*drift.issues(), *find_issues(checked))
+    return CheckResult(inspected, issues, ranges, drift)

@@ -1,7 +1,8 @@
-"""The nearest training images of a fitted classifier, from the feature store: nothing is computed for them anew."""
+"""The images of a fitted classifier by their features, from the store: nothing is computed for them anew."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from headstart.features.table import FeatureStore, FeatureTable
 from headstart.inference.neighbors import Embedder, NearestImages
 from headstart.models.backbone import digest
 
-__all__ = ["Neighbor", "TrainingImages", "open_training_images"]
+__all__ = ["Neighbor", "StoredImages", "TrainingImages", "open_training_images", "read_stored_images"]
 
 _MAX_BYTES = 1 << 29  # of stored rows, which are in memory while their vectors are taken from them
 
@@ -54,8 +55,30 @@ class TrainingImages:
         return [Neighbor(self.uris[row], self.labels[row], cosine) for row, cosine in self.index.nearest(vector, k)]
 
 
+@dataclass(frozen=True)
+class StoredImages:
+    """Images of a run whose features are stored, with a vector of each."""
+
+    total: int  # images of these splits; the features of some may not be stored
+    embedder: Embedder
+    dtype: str  # of the stored rows
+    vectors: NDArray[np.float32]  # (N, D)
+    uris: tuple[str, ...]
+    labels: tuple[str, ...]
+
+
 def open_training_images(run: Path, classifier: Classifier) -> TrainingImages:
     """Read the features of a run's training images from the store that its fit used.
+
+    :raises RunError: the folder is no run, its features are not stored any more, or they take more than 512 MB.
+    """
+    found = read_stored_images(run, classifier, ("train",))
+    index = NearestImages(found.vectors)
+    return TrainingImages(found.total, found.embedder, found.dtype, index, found.uris, found.labels)
+
+
+def read_stored_images(run: Path, classifier: Classifier, splits: Sequence[str]) -> StoredImages:
+    """Read the features of a run's images in some splits from the store that its fit used.
 
     :raises RunError: the folder is no run, its features are not stored any more, or they take more than 512 MB.
     """
@@ -64,42 +87,43 @@ def open_training_images(run: Path, classifier: Classifier) -> TrainingImages:
     embedder = Embedder(classifier.network, classifier.pipeline.parts, classifier.spec)
     if embedder.parts.at_image:
         raise RunError(f"{run}: all layers were trained, so that no features of its images are stored")
-    return _read(run, manifest, embedder, paths.features(info.settings.get("cache_dir")), classifier.model)
-
-
-def _read(run: Path, manifest: Manifest, embedder: Embedder, folder: Path, model: str) -> TrainingImages:
+    folder, model = paths.features(info.settings.get("cache_dir")), classifier.model
     gone = (
-        f"{run}: the features of its training images are not in {folder}: name the cache that its fit used with "
+        f"{run}: the features of its images are not in {folder}: name the cache that its fit used with "
         "HEADSTART_CACHE, or fit it again to compute them"
     )
     if not folder.is_dir():
         raise RunError(gone)
-    hashes, splits, labels = manifest.hashes, manifest.splits, manifest.labels
-    trained = [row for row, split in enumerate(splits) if split == "train" and labels[row] is not None and hashes[row]]
-    wanted = [str(hashes[row]) for row in trained]
+    hashes, labels = manifest.hashes, manifest.labels
+    asked = [
+        row
+        for row, split in enumerate(manifest.splits)
+        if split in splits and labels[row] is not None and hashes[row] is not None
+    ]
+    wanted = [str(hashes[row]) for row in asked]
     tables = [each for each in FeatureStore(folder).tables() if each.space.model == model and _suits(each, embedder)]
     best = min(tables, key=lambda table: len(table.missing(wanted)), default=None)
     if best is None:
         raise RunError(gone)
     missing = set(best.missing(wanted))
-    kept = [row for row in trained if hashes[row] not in missing]
+    kept = [row for row in asked if hashes[row] not in missing]
     if not kept:
         raise RunError(gone)
     rows = best.rows([str(hashes[row]) for row in kept])
     if rows.nbytes > _MAX_BYTES:
         raise RunError(
-            f"{run}: the features of its {len(kept):,} training images take {rows.nbytes / 1e9:.1f} GB, more than are "
-            "searched in memory (0.5 GB)"
+            f"{run}: the features of {len(kept):,} of its images take {rows.nbytes / 1e9:.1f} GB, more than are "
+            "read into memory (0.5 GB)"
         )
     vectors = embedder.of_rows(rows.take(np.arange(len(kept))))
     if vectors is None:
         raise RunError(f"{run}: the head of {model} is not given one vector per image, by which images are compared")
     uris = manifest.uris
-    return TrainingImages(
-        len(trained),
+    return StoredImages(
+        len(asked),
         embedder,
         best.space.dtype,
-        NearestImages(vectors),
+        vectors,
         tuple(uris[row] for row in kept),
         tuple(str(labels[row]) for row in kept),
     )

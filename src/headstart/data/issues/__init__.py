@@ -10,6 +10,8 @@ from headstart.data.issues.wrong_labels import find_wrong_labels
 __all__ = ["DESCRIPTIONS", "DETECTORS", "KINDS", "CheckedImages", "Detector", "Issue", "OutOfFold", "find_issues"]
 
 DESCRIPTIONS = {
+    "drift": ("Drift", "The images differ from those that the classifier was evaluated on."),
+    "foreign": ("Foreign images", "They look like none of the classes of the run; the most foreign stand first."),
     "conflicting-labels": ("Conflicting labels", "The same image has two labels: one of them is wrong."),
     "unreadable": ("Unreadable", "Files that cannot be used as images; a fit sets them aside."),
     "wrong-label": (

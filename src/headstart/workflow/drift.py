@@ -1,0 +1,115 @@
+"""Whether new images are like those that a classifier was fitted and evaluated on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from headstart.artifacts.classifier import Classifier
+from headstart.config import EngineSettings
+from headstart.data.issues.base import LOOK, Issue
+from headstart.data.manifest import Manifest
+from headstart.errors import DataError, RunError
+from headstart.evaluate.two_sample import TwoSampleTest, mmd_test
+from headstart.events import Events
+from headstart.workflow.neighbors import StoredImages, read_stored_images
+from headstart.workflow.predict import Predictor
+
+__all__ = ["SIGNIFICANT", "Drift", "measure_drift"]
+
+SIGNIFICANT = 0.01
+"""The p-value below which images are said to differ."""
+
+_MIN_REFERENCE = 50  # images that were held out; with fewer, those that were trained on are compared with, too
+_MIN_IMAGES = 10
+
+
+@dataclass(frozen=True)
+class Drift:
+    """How new images differ from those of a run."""
+
+    run: str
+    reference: str  # the splits of the run that they were compared with
+    test: TwoSampleTest
+    images: int  # new ones that could be read
+    foreign: tuple[tuple[str, float], ...]  # (URI, score), the most foreign first; those that look like no class
+    expected: float | None  # share of images like those of the fit that would look like no class; None: not known
+
+    @property
+    def found(self) -> bool:
+        """Whether the images differ from those of the run."""
+        return self.test.p_value < SIGNIFICANT
+
+    def lines(self) -> list[str]:
+        """Sentences for a terminal."""
+        first, second = self.test.sizes
+        verdict = "differ from" if self.found else "do not differ detectably from"
+        lines = [
+            f"drift: these images {verdict} the {self.reference} images of {self.run} (p = {self.test.p_value:.3f}, "
+            f"permutation test of the MMD of {second:,} and {first:,} images)"
+        ]
+        if self.expected is not None:
+            lines.append(
+                f"drift: {len(self.foreign):,} of {self.images:,} images ({len(self.foreign) / self.images:.1%}) look "
+                f"like none of the classes; {self.expected:.0%} would be usual"
+            )
+        return lines
+
+    def issues(self) -> list[Issue]:
+        """Issues for the tables and the page of a check."""
+        whole = [Issue("drift", None, 1 - self.test.p_value, self.lines()[0], LOOK)] if self.found else []
+        return whole + [
+            Issue("foreign", uri, score, f"it looks like none of the classes of {self.run}", LOOK)
+            for uri, score in self.foreign
+        ]
+
+
+def measure_drift(
+    run: Path,
+    classifier: Predictor,
+    manifest: Manifest,
+    settings: EngineSettings | None = None,
+    *,
+    events: Events | None = None,
+) -> Drift:
+    """Compare images with those of a run: a two-sample test on features, and how many look like no class.
+
+    The images of the run that were held out are the reference where there are enough of them, since a network that was
+    fine-tuned on images sees these differently from new ones.
+
+    :param classifier: that of the run.
+    :param manifest: the new images; those with a problem are left out.
+    :raises RunError: the features of the run's images are not stored any more.
+    :raises DataError: fewer than ten images can be read.
+    """
+    if not isinstance(classifier, Classifier):
+        raise RunError(f"{run}: drift is measured with the classifier of a run, not with an exported file")
+    images = manifest.usable
+    result = classifier.infer(images, settings=settings, events=events)
+    readable = np.setdiff1d(np.arange(len(images)), [row for row, _ in result.problems])
+    if len(readable) < _MIN_IMAGES:
+        raise DataError(f"drift can be measured with {_MIN_IMAGES} images or more, got {len(readable)}")
+    reference, splits = _reference(run, classifier)
+    vectors = classifier.pipeline.embed(images.select(readable), settings=settings, events=events)
+    if vectors is None:
+        raise RunError(f"{run}: the head of {classifier.model} is not given one vector per image")
+    foreign: list[tuple[str, float]] = []
+    if result.out_of_distribution is not None and result.ood_score is not None:
+        uris, scores = images.uris, result.ood_score
+        order = [row for row in np.argsort(-scores, kind="stable") if result.out_of_distribution[row]]
+        ranks = {row: 1 - place / (len(order) + 1) for place, row in enumerate(order)}
+        foreign = [(uris[readable[row]], ranks[row]) for row in order]
+    detector = classifier.ood_detector
+    expected = None if detector is None else 1 - detector.inlier_rate
+    return Drift(run.name, splits, mmd_test(reference.vectors, vectors), len(readable), tuple(foreign), expected)
+
+
+def _reference(run: Path, classifier: Classifier) -> tuple[StoredImages, str]:
+    """The images of the run to compare with, and which they are."""
+    held_out = Manifest.read(run / "manifest.parquet").usable
+    counts = sum(split in ("validation", "test") for split in held_out.splits)
+    if counts >= _MIN_REFERENCE:
+        return read_stored_images(run, classifier, ("validation", "test")), "held-out"
+    return read_stored_images(run, classifier, ("train", "validation", "test")), "training"
