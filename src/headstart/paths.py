@@ -10,7 +10,7 @@ from platformdirs import user_cache_path
 
 from headstart.errors import SettingsError
 
-__all__ = ["features", "imported", "inspections", "prepared", "root", "weights"]
+__all__ = ["features", "imported", "inspections", "pixel_statistics", "prepared", "root", "weights"]
 
 
 def root(cache_dir: str | None = None) -> Path:
@@ -56,6 +56,11 @@ def features(cache_dir: str | None = None) -> Path:
 def inspections(cache_dir: str | None = None) -> Path:
     """The file with the results of earlier inspections of images."""
     return root(cache_dir) / "inspections.parquet"
+
+
+def pixel_statistics(cache_dir: str | None = None) -> Path:
+    """The file with the numbers of the pixels of images."""
+    return root(cache_dir) / "pixel_statistics.parquet"
 
 
 def imported(cache_dir: str | None = None) -> Path:

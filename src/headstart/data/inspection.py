@@ -15,7 +15,7 @@ from headstart.errors import DataError, TooManyProblems
 from headstart.events import Events
 from headstart.execution import available_cores, default_kind, open_executor
 
-__all__ = ["check_problem_share", "inspect_all"]
+__all__ = ["are_large", "check_problem_share", "inspect_all"]
 
 _CHUNK = 16  # images per task: handing over single images costs as much as reading a small one
 _LARGE = 1_000_000  # bytes of a file; decoding it takes far longer than the Python code around it
@@ -94,7 +94,7 @@ def _inspect_rows(
 ) -> list[Inspection]:
     chunks = ([manifest.source(row) for row in rows[start : start + _CHUNK]] for start in range(0, len(rows), _CHUNK))
     found: list[Inspection] = []
-    kind = "threads" if _are_large(manifest, rows) else default_kind(len(rows), workers or available_cores())
+    kind = "threads" if are_large(manifest, rows) else default_kind(len(rows), workers or available_cores())
     workers = workers or available_cores() * (2 if kind == "threads" else 1)
     with (
         events.stage("checking", total=len(rows), unit="image") as advance,
@@ -107,7 +107,7 @@ def _inspect_rows(
     return found
 
 
-def _are_large(manifest: Manifest, rows: Sequence[int]) -> bool:
+def are_large(manifest: Manifest, rows: Sequence[int]) -> bool:
     """Whether the files are so large that threads do as well as processes, which share no budget of memory."""
     stamps = [manifest.source(row).stamp() for row in rows[:: -(-len(rows) // _LOOKED_AT) or 1]]
     sizes = [stamp.size for stamp in stamps if stamp is not None]

@@ -8,10 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
+from headstart import paths
 from headstart.config import FitSettings
 from headstart.data.issues import CheckedImages, Issue, find_issues
 from headstart.data.issues.tables import write_issues
 from headstart.data.manifest import Manifest
+from headstart.data.pixel_statistics import compute_statistics
 from headstart.data.value_range import ValueRange
 from headstart.events import Events
 from headstart.report.check_page import write_check
@@ -71,8 +73,16 @@ def check(
     events = events or Events()
     inspected = inspect_without_limit(manifest, settings, events=events)
     ranges = tell(inspected, settings, events=events)
-    checked = CheckedImages(inspected)
     usable = inspected.usable
+    measured = compute_statistics(
+        usable,
+        max_pixels=settings.max_pixels,
+        value_ranges=ranges,
+        workers=settings.workers,
+        cache=paths.pixel_statistics(settings.cache_dir),
+        events=events,
+    )
+    checked = CheckedImages(inspected, measured.values, measured.formats)
     if features and len(usable):
         network = open_network(usable, settings, value_ranges=ranges, events=events)
         vectors = np.asarray(network.features(usable, events=events), np.float32)

@@ -46,7 +46,8 @@ class CheckedImages:
     """What detectors look at. Arrays have a row for each image that can be used, in the order of the manifest."""
 
     manifest: Manifest  # inspected; with the images that cannot be used, too
-    statistics: dict[str, NDArray[np.float32]] | None = None  # of the pixels, each (N,); None: not computed
+    statistics: dict[str, NDArray[np.float32]] | None = None  # of the pixels (data/pixel_statistics.py)
+    formats: tuple[str | None, ...] | None = None  # Pillow's names of the files' formats, N; None: not computed
     vectors: NDArray[np.float32] | None = None  # last features of the network, (N, D); None: not computed
     out_of_fold: OutOfFold | None = None  # None: there are no labels, or too few
 
