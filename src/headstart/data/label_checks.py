@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 
 from headstart.errors import DataError
 
-__all__ = ["check_class_names", "separator_of_several_labels"]
+__all__ = ["check_class_names", "name_key", "separator_of_several_labels"]
 
 _INVISIBLE = re.compile("[\u200b-\u200d\u2060\ufeff\u00ad]")  # zero-width characters and the soft hyphen
 _ALPHABET = 5  # letters that occur in both cases, from which on "a" and "A" are classes of an alphabet
@@ -31,7 +31,7 @@ if that is one class, write it in one way; if these are different classes, renam
     """
     by_key: dict[str, set[str]] = defaultdict(set)
     for name in names:
-        by_key[_key(name)].add(name)
+        by_key[name_key(name)].add(name)
     groups = [sorted(group) for _, group in sorted(by_key.items()) if len(group) > 1]
     letters = [group for group in groups if all(len(name) == 1 for name in group)]
     if len(letters) >= _ALPHABET:
@@ -45,7 +45,12 @@ if that is one class, write it in one way; if these are different classes, renam
         )
 
 
-def _key(name: str) -> str:
+def name_key(name: str) -> str:
+    """What is left of a class name without case, spaces, underscores, invisible characters and Unicode form.
+
+    >>> name_key("Golden_Retriever") == name_key(" golden  retriever")
+    True
+    """
     return " ".join(unicodedata.normalize("NFKC", _INVISIBLE.sub("", name)).casefold().replace("_", " ").split())
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from headstart.data.issues import odd_images
 from headstart.data.issues.base import CheckedImages, Detector, Issue, OutOfFold, ranked
+from headstart.data.issues.borders import find_borders
+from headstart.data.issues.class_names import find_class_names, find_few_images, find_imbalance
 from headstart.data.issues.conflicting_labels import find_conflicting_labels
 from headstart.data.issues.unreadable import find_unreadable
 from headstart.data.issues.wrong_labels import find_wrong_labels
@@ -18,6 +21,21 @@ DESCRIPTIONS = {
         "Likely wrong labels",
         "A head that was fitted to the other images finds another class at least ten times as probable as the label.",
     ),
+    "uniform": ("Of one color", "Images that show nothing: a lens cap, an empty page, a failed export."),
+    "tiny": ("Tiny", "Images with far fewer pixels than the others, such as thumbnails."),
+    "extreme-shape": ("Extreme shape", "Images that are far longer in one direction than the others."),
+    "dark": ("Dark", "Nearly black images; the others of this set are not."),
+    "bright": ("Bright", "Nearly white images; the others of this set are not."),
+    "blurred": ("Blurred", "Images without edges at the size that a network sees."),
+    "extension": ("Wrong extension", "Files whose content has another format than their name says."),
+    "orientation": (
+        "Turned by EXIF alone",
+        "Images that are upright by a note in the file, which headstart heeds and other programs may not.",
+    ),
+    "class-name": ("Similar class names", "Two names that may be one class."),
+    "few-images": ("Few images", "Classes with one or two images."),
+    "imbalance": ("Imbalance", "Some classes have far more images than others."),
+    "border": ("Border of one class", "Most images of a class have a border that others do not have."),
 }
 """Title and meaning of each kind of issue, in the order in which they are told."""
 
@@ -27,6 +45,18 @@ DETECTORS: tuple[Detector, ...] = (
     find_conflicting_labels,
     find_unreadable,
     find_wrong_labels,
+    odd_images.find_uniform,
+    odd_images.find_tiny,
+    odd_images.find_extreme_shapes,
+    odd_images.find_dark,
+    odd_images.find_bright,
+    odd_images.find_blurred,
+    odd_images.find_wrong_extensions,
+    odd_images.find_turned,
+    find_class_names,
+    find_few_images,
+    find_imbalance,
+    find_borders,
 )
 
 
