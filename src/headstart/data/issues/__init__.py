@@ -7,6 +7,7 @@ from headstart.data.issues.base import CheckedImages, Detector, Issue, OutOfFold
 from headstart.data.issues.borders import find_borders
 from headstart.data.issues.class_names import find_class_names, find_few_images, find_imbalance
 from headstart.data.issues.conflicting_labels import find_conflicting_labels
+from headstart.data.issues.shortcuts import find_shortcuts
 from headstart.data.issues.unreadable import find_unreadable
 from headstart.data.issues.wrong_labels import find_wrong_labels
 
@@ -36,6 +37,10 @@ DESCRIPTIONS = {
     "few-images": ("Few images", "Classes with one or two images."),
     "imbalance": ("Imbalance", "Some classes have far more images than others."),
     "border": ("Border of one class", "Most images of a class have a border that others do not have."),
+    "shortcut": (
+        "Shortcuts",
+        "Numbers beside the content from which the label can be told: a classifier may learn them instead.",
+    ),
 }
 """Title and meaning of each kind of issue, in the order in which they are told."""
 
@@ -57,6 +62,7 @@ DETECTORS: tuple[Detector, ...] = (
     find_few_images,
     find_imbalance,
     find_borders,
+    find_shortcuts,
 )
 
 
