@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
-__all__ = ["DataDescription", "Guess", "LeftOut", "SplitCount"]
+__all__ = ["Correction", "DataDescription", "Guess", "LeftOut", "SplitCount"]
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,15 @@ class SplitCount:
         """
         others = [name for name in self.names if name != self.split]
         return f"{self.split} {self.images:,}" + (f" ({', '.join(others)})" if others else "")
+
+
+@dataclass(frozen=True)
+class Correction:
+    """What a person changed of one image."""
+
+    uri: str
+    label: str | None  # the right class; None: the image is left out
+    old_label: str | None = None  # as it was read
 
 
 @dataclass(frozen=True)

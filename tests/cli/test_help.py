@@ -92,7 +92,8 @@ def test_a_short_list_of_options_has_no_groups(run: Run) -> None:
     found = sections(run("info", "--help")[1])
     assert list(found) == ["Options"]
     folders = ["folder-levels", "split-folders", "group-column", "group-pattern"]
-    assert flags(found["Options"]) == ["labels", "id-column", "label-column", "split-column", *folders, "help"]
+    columns = ["labels", "id-column", "label-column", "split-column"]
+    assert flags(found["Options"]) == [*columns, *folders, "corrections", "help"]
 
 
 @pytest.mark.parametrize(("path", "command"), ALL)

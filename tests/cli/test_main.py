@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from headstart.artifacts.run_folder import remove_evaluations
+
 Run = Callable[..., tuple[int, str, str]]
 TINY = ("--model", "test_efficientnet", "--weights", "random")
 
@@ -93,14 +95,45 @@ def test_check_lists_the_problems(run: Run, photos: Path, store: Path, tmp_path:
     (photos / "dark" / "empty.jpg").touch()
     code, out, _ = run("check", photos, "--out", tmp_path / "checked", "--cache-dir", store)
     assert code == 0
-    assert out.startswith("41 images, 2 classes, 1 issue\n  unreadable       1  empty file\n")
+    assert out.startswith("41 images, 2 classes, ")
+    assert "\n  unreadable       1  empty file\n" in out
+    assert "the mean color alone predicts the label" in out  # the classes are dark and light noise
     with (tmp_path / "checked" / "issues.csv").open(newline="") as file:
-        (row,) = csv.DictReader(file)
+        row = next(row for row in csv.DictReader(file) if row["kind"] == "unreadable")
     assert (row["uri"], row["kind"], row["evidence"]) == (
         str(photos / "dark" / "empty.jpg"),
         "unreadable",
         "empty file",
     )
+
+
+def test_corrections_that_check_writes_are_applied_by_fit(run: Run, photos: Path, store: Path, tmp_path: Path) -> None:
+    moved = photos / "dark" / "moved.png"
+    (photos / "밝은 🌞" / "3.png").rename(moved)
+    (photos / "dark" / "empty.jpg").touch()
+    checked = tmp_path / "checked"
+    words = ("check", photos, "--out", checked, "--cache-dir", store, "--no-features", "--write-corrections")
+    code, out, err = run(*words)
+    assert code == 0, err
+    written = checked / "corrections.csv"
+    assert f"{written}: 1 correction to look at, for --corrections" in out
+    with written.open("a") as file:  # a person adds one
+        file.write("dark/moved.png,밝은 🌞,,I have looked\r\n")
+    code, _, err = run(*words)
+    assert code == 1
+    assert f"{written}: is there already, perhaps edited" in err
+    folder = tmp_path / "run"
+    plain = ("--train", "head", "--l2", 0.1, "--stages", "none", "--kernel", "none", "--engine", "torch")
+    code, out, err = run("fit", photos, "--out", folder, "--cache-dir", store, *TINY, *plain, "--corrections", written)
+    assert code == 0, err
+    assert f"{written} corrects 1 image and leaves out 1 image" in err
+    with (folder / "corrections.csv").open(newline="") as file:
+        rows = [tuple(row.values()) for row in csv.DictReader(file)]
+    assert rows == [(str(photos / "dark" / "empty.jpg"), "dark", "", "yes"), (str(moved), "dark", "밝은 🌞", "")]
+    assert json.loads((folder / "evaluation.json").read_text())["top1"]["value"] == 1
+    assert moved.exists()
+    remove_evaluations(folder)  # as the next fit does
+    assert not (folder / "corrections.csv").exists()
 
 
 def test_too_many_problems_stop_the_fit_before_any_other_work(

@@ -12,8 +12,10 @@ from PIL import Image
 
 from headstart import paths
 from headstart.config import FitSettings
+from headstart.data.corrections import apply_corrections, write_changes
 from headstart.data.manifest import Manifest
 from headstart.data.sources.read import read_images
+from headstart.description import Correction
 from headstart.errors import DataError, RunError, SettingsError
 from headstart.evaluate.schema import read_history, read_run_info, write_run_info
 from headstart.workflow.fit import FitResult, fit
@@ -62,6 +64,20 @@ def test_new_class_costs_only_its_own_images(
     assert found.manifest.usable.in_split("validation").classes == ("blue", "green", "red")
     assert found.settings.l2 == 0.5
     assert found.evaluation.top1.value > 0.8
+
+
+def test_corrections_of_a_run_are_kept_and_new_ones_apply_to_its_images(kept: Path, tmp_path: Path) -> None:
+    photos = read_images(kept.parent / "photos")
+    first, second, third = photos.uris[:3]
+    earlier = (Correction(first, "light", "dark"), Correction(second, "light", "dark"))
+    write_changes(kept / "corrections.csv", earlier)
+    (tmp_path / "new.csv").write_text(f"uri,drop\n{second},yes\n{third},yes\n")
+    new = apply_corrections(photos, tmp_path / "new.csv").select([5, 6])
+    manifest = extended(kept, new, settings_of(kept, {}))
+    (kept / "corrections.csv").unlink()
+    assert not {second, third} & set(manifest.uris)
+    assert [each.uri for each in manifest.corrections] == [first, second, third]
+    assert manifest.corrections[1].label is None
 
 
 def test_copy_of_an_old_image_gets_its_split(old: tuple[Path, FitResult], photos: Photos, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ evaluation.json      :class:`~headstart.evaluate.schema.Evaluation`
 history.jsonl        one :class:`~headstart.evaluate.schema.EpochRecord` per line
 manifest.parquet     all images, with their split and problem
 problems.csv         the images that could not be used
+corrections.csv      the images whose labels were corrected, and those left out; only if there are any
 predictions.parquet  the evaluated images: uri, split, label, probabilities
 saliency.parquet     where the network looked in the images that the report shows
 classes.csv          metrics per class
@@ -33,6 +34,7 @@ from numpy.typing import NDArray
 
 from headstart import __version__
 from headstart.artifacts.saliency_file import ExampleSaliency, read_saliency
+from headstart.data.corrections import write_changes
 from headstart.data.manifest import Manifest
 from headstart.data.parquet import read_parquet, write_parquet
 from headstart.description import DataDescription
@@ -56,6 +58,7 @@ from headstart.files import finish_replacing, write_text
 __all__ = [
     "CARD",
     "CARD_MARKER",
+    "CORRECTIONS",
     "Predictions",
     "Run",
     "check_files",
@@ -75,8 +78,9 @@ FILES = ("classifier/model.json", "history.jsonl", "manifest.parquet", "predicti
 # Every file of an evaluation, and of a run beside its classifier.
 DOCUMENTS = (
     *("settings.json", "evaluation.json", "history.jsonl", "manifest.parquet", "problems.csv", "predictions.parquet"),
-    *("saliency.parquet", "classes.csv", "events.jsonl", "report.html"),
+    *("saliency.parquet", "classes.csv", "events.jsonl", "report.html", "corrections.csv"),
 )
+CORRECTIONS = "corrections.csv"
 CARD = "README.md"
 CARD_MARKER = "<!-- Written by headstart, and anew by headstart report. Remove this line to keep your own changes. -->"
 _REMEDY = "Run `headstart evaluate` or `headstart fit` again to write it anew."
@@ -183,6 +187,8 @@ def write_run(
     write_history(folder / "history.jsonl", tuple(history))
     manifest.write(folder / "manifest.parquet")
     manifest.write_problems(folder / "problems.csv")
+    if manifest.corrections:
+        write_changes(folder / CORRECTIONS, manifest.corrections)
     write_predictions(folder / "predictions.parquet", split, probabilities, classes)
     write_evaluation(folder / "evaluation.json", evaluation)
     write_text(folder / "classes.csv", per_class_csv(evaluation))
@@ -192,11 +198,12 @@ def write_run(
 
 
 def remove_evaluations(folder: Path) -> int:
-    """Remove the evaluations in a run, which are of its classifier, and its report; return how many they were.
+    """Remove the evaluations in a run, its report and its list of corrections; return how many evaluations there were.
 
     Files that headstart has not written stay.
     """
-    (folder / "report.html").unlink(missing_ok=True)
+    for name in ("report.html", CORRECTIONS):
+        (folder / name).unlink(missing_ok=True)
     if is_own_card(folder / CARD):
         (folder / CARD).unlink(missing_ok=True)
     found = [path.parent for path in (folder / "evaluations").glob("*/evaluation.json")]

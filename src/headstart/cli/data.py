@@ -10,6 +10,7 @@ import click
 from headstart.cli.console import console
 from headstart.cli.options import IMAGES, GroupedCommand, parse, settings_options
 from headstart.config import EngineSettings, FitSettings, ImageNetV2Settings, ReadSettings
+from headstart.errors import OutputError
 from headstart.files import check_writable, prepare_folder
 
 __all__ = ["check", "data", "info", "show"]
@@ -33,9 +34,16 @@ __all__ = ["check", "data", "info", "show"]
     default=True,
     help="Compute the features of the network, by which wrong labels are found.  [default: features]",
 )
+@click.option(
+    "--write-corrections",
+    is_flag=True,
+    help="Write corrections.csv, too: what is sure enough to change, for you to edit and for --corrections.",
+)
 @settings_options(ReadSettings, EngineSettings)
 @settings_options(FitSettings, only=("model", "weights", "cache_dir", "seed"))
-def check(photos: str, out: Path | None, against: Path | None, features: bool, **given: Any) -> None:
+def check(
+    photos: str, out: Path | None, against: Path | None, features: bool, write_corrections: bool, **given: Any
+) -> None:
     """Find what may be wrong with the images and labels of PHOTOS.
 
     Writes the page issues.html, and issues.csv, issues.parquet and manifest.parquet.
@@ -43,6 +51,10 @@ def check(photos: str, out: Path | None, against: Path | None, features: bool, *
     settings, reading = parse(given, FitSettings), parse(given, ReadSettings)
     folder = out or Path("checks") / Path(photos).resolve().name
     prepare_folder(folder)
+    corrections = folder / "corrections.csv"
+    if write_corrections and corrections.exists():
+        raise OutputError(f"{corrections}: is there already, perhaps edited: move it, or choose another --out")
+    from headstart.data.issues import tables
     from headstart.data.manifest import Manifest
     from headstart.data.manifest_diff import compare
     from headstart.workflow import check as checking
@@ -61,6 +73,9 @@ def check(photos: str, out: Path | None, against: Path | None, features: bool, *
     found.write(folder)
     click.echo("\n".join(found.lines()))
     click.echo(f"written to {folder}: issues.html, issues.csv, issues.parquet, manifest.parquet")
+    if write_corrections:
+        count = tables.write_corrections(found.issues, corrections)
+        click.echo(f"{corrections}: {count:,} correction{'s' * (count != 1)} to look at, for --corrections")
     if before is not None:
         click.echo("\n".join(compare(before, found.manifest).lines()))
 

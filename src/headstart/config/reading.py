@@ -63,6 +63,14 @@ class ReadSettings(Settings):
         check=mistake_in_pattern,
     )
 
+    corrections: str | None = option(
+        None,
+        "Table of corrections (CSV with the columns uri, label and drop), as headstart check --write-corrections "
+        "writes it: other labels for some images, or images to leave out.",
+        metavar="FILE",
+        group="Data",
+    )
+
     def _conflicts(self, invalid: Collection[str]) -> list[str]:
         messages = super()._conflicts(invalid)
         if self.group_column is not None and self.group_pattern is not None:

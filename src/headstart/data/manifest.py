@@ -34,11 +34,11 @@ from headstart.data.sources.base import Content, ImageReference, reference, sour
 from headstart.data.sources.local import LocalFiles
 from headstart.data.uri import to_uri
 from headstart.data.value_range import PixelValues
-from headstart.description import DataDescription
+from headstart.description import Correction, DataDescription
 from headstart.errors import DataError, RunError
 from headstart.files import write_text
 
-__all__ = ["SCHEMA", "SPLITS", "Manifest"]
+__all__ = ["SCHEMA", "SPLITS", "Manifest", "missing_files"]
 
 SCHEMA = pa.schema(
     [
@@ -73,10 +73,12 @@ class Manifest:
         table: pa.Table,
         arrays: Sequence[Content] | None = None,
         description: DataDescription | None = None,
+        corrections: tuple[Correction, ...] = (),
     ) -> None:
         self.table = table
         self.arrays = arrays
         self.description = description  # how the images were read, also of a selection of them; not saved
+        self.corrections = corrections  # of labels, that have been applied, also to images left out; not saved
 
     @classmethod
     def from_rows(
@@ -183,17 +185,20 @@ class Manifest:
         """Return some rows, by a boolean mask or by row numbers in the order wanted."""
         chosen = np.asarray(rows)
         numbers = np.flatnonzero(chosen) if chosen.dtype == bool else chosen.astype(np.int64)
-        return Manifest(self.table.take(pa.array(numbers)), self.arrays, self.description)
+        return self._with(self.table.take(pa.array(numbers)))
 
     def with_column(self, name: str, values: Iterable[Any]) -> Manifest:
         """Replace a column of the schema; one value per row, None for null."""
         position = SCHEMA.names.index(name)
         array = pa.array(list(values), type=SCHEMA.field(position).type)
-        return Manifest(self.table.set_column(position, SCHEMA.field(position), array), self.arrays, self.description)
+        return self._with(self.table.set_column(position, SCHEMA.field(position), array))
 
-    def described(self, description: DataDescription | None) -> Manifest:
-        """Return a copy that states how the images were read."""
-        return Manifest(self.table, self.arrays, description)
+    def described(self, description: DataDescription | None, corrections: Sequence[Correction] = ()) -> Manifest:
+        """Return a copy that states how the images were read, and which labels were corrected besides others."""
+        return Manifest(self.table, self.arrays, description, (*self.corrections, *corrections))
+
+    def _with(self, table: pa.Table) -> Manifest:
+        return Manifest(table, self.arrays, self.description, self.corrections)
 
     def targets(self, classes: Sequence[str]) -> npt.NDArray[np.int64]:
         """Return labels as positions in ``classes``, shape (N,).
@@ -221,11 +226,6 @@ class Manifest:
         if self.arrays is None:
             raise DataError(f"{uri} was an array in memory, which a manifest does not save: pass the arrays again")
         return ImageReference(uri, ArraySource({uri: self.arrays[int(uri[len(_ARRAY) :])]}))
-
-    def missing_files(self) -> list[int]:
-        """Rows of files of this machine that are not where they were; other sources are not asked."""
-        found = [(row, uri, source_of(uri)) for row, uri in enumerate(self.uris)]
-        return [row for row, uri, source in found if source.scheme == LocalFiles.scheme and source.stamp(uri) is None]
 
     def write(self, path: Path) -> None:
         """Write the table as Parquet."""
@@ -258,6 +258,12 @@ class Manifest:
         writer.writerow(("path", "reason"))
         writer.writerows(row for row in zip(self.uris, self.problems, strict=True) if row[1] is not None)
         write_text(path, text.getvalue())
+
+
+def missing_files(manifest: Manifest) -> list[int]:
+    """Rows of files of this machine that are not where they were; other sources are not asked."""
+    found = [(row, uri, source_of(uri)) for row, uri in enumerate(manifest.uris)]
+    return [row for row, uri, source in found if source.scheme == LocalFiles.scheme and source.stamp(uri) is None]
 
 
 def _mistake_in_columns(table: pa.Table) -> str | None:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.artifacts.run_folder import run_info, write_run
+from headstart.artifacts.run_folder import CORRECTIONS, run_info, write_run
 from headstart.artifacts.saliency_file import write_saliency
 from headstart.config import EngineSettings
 from headstart.data.groups import grouped
@@ -159,7 +159,12 @@ def save_evaluation(
     check_folder(folder)
     evaluated, probabilities = predictions.manifest.usable, predictions.probabilities
     saliency = () if classifier is None else explain_examples(classifier, evaluated, probabilities)
-    with replace_together(folder, remove_outdated=lambda: (folder / "report.html").unlink(missing_ok=True)) as new:
+
+    def remove_outdated() -> None:
+        for name in ("report.html", CORRECTIONS):
+            (folder / name).unlink(missing_ok=True)
+
+    with replace_together(folder, remove_outdated=remove_outdated) as new:
         write_saliency(new / "saliency.parquet", saliency)
         write_run(
             new,

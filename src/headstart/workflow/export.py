@@ -12,7 +12,7 @@ import numpy as np
 from headstart import __version__
 from headstart.artifacts.classifier import Classifier
 from headstart.config import EngineSettings, InputSettings
-from headstart.data.manifest import Manifest
+from headstart.data.manifest import Manifest, missing_files
 from headstart.documents import file_checksum
 from headstart.errors import DataError, ModelError, SettingsError
 from headstart.events import Events
@@ -74,7 +74,7 @@ def images_to_compare(classifier: str, sample: int = SAMPLE) -> Manifest:
     usable = Manifest.read(path).usable
     splits = [usable.in_split(split) for split in ("validation", "test", "train")]
     found = _spread(next((each for each in splits if len(each)), usable), sample)
-    missing = set(found.missing_files())
+    missing = set(missing_files(found))
     here = [row for row in range(len(found)) if row not in missing]
     if not here:
         raise DataError(

@@ -16,10 +16,10 @@ from headstart.config import ReadSettings
 from headstart.data.decode import header_size
 from headstart.data.manifest import Manifest
 from headstart.data.sources import ImageReference
-from headstart.data.sources.read import read_images
 from headstart.data.sources.tables import read_columns
 from headstart.data.uri import display_name
 from headstart.errors import ImageProblem
+from headstart.workflow.reading import read
 
 __all__ = ["class_lines", "describe", "file_lines", "image_lines", "size_lines", "table_lines"]
 
@@ -35,7 +35,7 @@ def describe(photos: str | Path, settings: ReadSettings | None = None) -> list[s
 
     :raises DataError: there are no images, or the table cannot be used.
     """
-    manifest = read_images(photos, **(settings or ReadSettings()).values())
+    manifest = read(photos, settings)
     description = manifest.description
     assert description is not None
     sections = [

@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from headstart import paths
 from headstart.config import EngineSettings, FitSettings, ReadSettings
+from headstart.data.corrections import apply_corrections
 from headstart.data.inspection import check_problem_share, inspect_all
 from headstart.data.inspection_cache import InspectionCache
 from headstart.data.manifest import Manifest
@@ -28,7 +29,10 @@ def read(photos: str | Path, settings: ReadSettings | None = None, *, events: Ev
 
     :raises DataError: there are no images, or a table cannot be used.
     """
-    return _described(read_images(photos, **(settings or ReadSettings()).values()), events)
+    values = (settings or ReadSettings()).values()
+    corrections = values.pop("corrections")
+    manifest = read_images(photos, **values)
+    return _described(manifest if corrections is None else apply_corrections(manifest, Path(corrections)), events)
 
 
 def read_all(

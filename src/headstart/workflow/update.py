@@ -11,9 +11,10 @@ import numpy as np
 import pyarrow as pa
 
 from headstart.artifacts.model_document import read_model_document
-from headstart.artifacts.run_folder import check_files
+from headstart.artifacts.run_folder import CORRECTIONS, check_files
 from headstart.config import FitSettings, options_of
-from headstart.data.manifest import Manifest
+from headstart.data.corrections import read_changes
+from headstart.data.manifest import Manifest, missing_files
 from headstart.data.sources import source_of
 from headstart.data.sources.arrays import ArraySource
 from headstart.data.splitting import DEFAULT_VALIDATION_SHARE, assign_split
@@ -80,7 +81,7 @@ def extended(run: Path, new: Manifest, settings: FitSettings, *, events: Events 
     if not new.classes:
         raise DataError("no new image has a label: give one subfolder per class, or a table of labels (--labels TABLE)")
     old = Manifest.read(path)
-    again = set(new.uris)
+    again = {*new.uris, *(each.uri for each in new.corrections)}  # with those that are left out now
     old = old.select(np.array([uri not in again for uri in old.uris], bool))
     _check_present(old, run, settings.max_problems)
     # A problem of an image may have been fixed in the meantime: all images are inspected again.
@@ -102,7 +103,9 @@ def extended(run: Path, new: Manifest, settings: FitSettings, *, events: Events 
     split_of = {content: split for content, split in zip(old.hashes, old.splits, strict=True) if content and split}
     own = zip(added.hashes, added.splits, strict=True)
     added = added.with_column("split", [split_of.get(content or "", split) for content, split in own])
-    return Manifest(pa.concat_tables([old.table, added.table]), description=new.description)
+    earlier = [each for each in read_changes(run / CORRECTIONS) if each.uri not in again]
+    corrections = (*earlier, *new.corrections)
+    return Manifest(pa.concat_tables([old.table, added.table]), description=new.description, corrections=corrections)
 
 
 def _check_present(images: Manifest, run: Path, max_share: float) -> None:
@@ -113,7 +116,7 @@ def _check_present(images: Manifest, run: Path, max_share: float) -> None:
     uris = images.uris
     if any(source_of(uri).scheme == ArraySource.scheme for uri in uris):
         raise RunError(f"{run}: was fitted to images in memory, which a run does not keep: fit all images again")
-    missing = [uris[row] for row in images.missing_files()]
+    missing = [uris[row] for row in missing_files(images)]
     if len(missing) > max_share * len(images):
         raise RunError(
             f"{missing[0]}: no such file, as {len(missing):,} of the {len(images):,} images of {run}. If they were "
