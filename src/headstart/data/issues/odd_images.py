@@ -42,7 +42,7 @@ BLURRED, BLURRED_SHARE = 50, 0.04
 too: thin lines on a plain ground have little of both."""
 
 TINY, SMALLER = 64, 3
-"""A tiny image has a shorter side below this number of pixels, and below the median by this factor."""
+"""A tiny image has fewer pixels than a square of this side, whose side is below the set's median by this factor."""
 
 EXTREME = 3
 """Longer side over shorter side from which on a shape is extreme."""
@@ -81,13 +81,15 @@ def find_wrong_extensions(checked: CheckedImages) -> Iterator[Issue]:
 def find_tiny(checked: CheckedImages) -> Iterator[Issue]:
     """The images with far fewer pixels than others."""
     uris, width, height = _sizes(checked)
-    shorter = np.minimum(width, height)
-    if not len(shorter):
+    if not len(uris):
         return
-    median = float(np.median(shorter))
-    for row in np.flatnonzero((shorter < TINY) & (shorter * SMALLER < median)):
-        evidence = f"{width[row]}x{height[row]} pixels; the median of the shorter side is {median:,.0f} in this set"
-        yield Issue("tiny", uris[row], float(1 - shorter[row] / TINY), evidence, LOOK)
+    sides = np.sqrt(width * height)
+    median = float(np.median(sides))
+    for row in np.flatnonzero((sides < TINY) & (sides * SMALLER < median)):
+        evidence = (
+            f"{width[row]}x{height[row]} pixels; the median has as many as a square with a side of {median:,.0f} pixels"
+        )
+        yield Issue("tiny", uris[row], float(1 - sides[row] / TINY), evidence, LOOK)
 
 
 def find_extreme_shapes(checked: CheckedImages) -> Iterator[Issue]:
