@@ -50,7 +50,7 @@ def test_files_on_disk(photo: Callable[..., Path], tmp_path: Path, run: Callable
     code, out, _ = run(*words)
     assert code == 0
     folder = tmp_path / "photos" / "cats"
-    assert out.splitlines()[1:] == [
+    assert out.splitlines()[-5:] == [
         "1 changed since, 1 gone, 1 new, 1 moved",
         f"changed since: {folder / 'a.jpg'}",
         f"gone: {folder / 'b.jpg'}",
@@ -58,7 +58,7 @@ def test_files_on_disk(photo: Callable[..., Path], tmp_path: Path, run: Callable
         f"moved: {folder / 'c.jpg'} -> {folder / 'z.jpg'}",
     ]
     code, out, _ = run(*words[:-1], tmp_path / "out" / "manifest.parquet")  # which the same command overwrites
-    assert out.splitlines()[1:] == ["no image has changed, is gone or is new"]
+    assert out.splitlines()[-5:] == ["no image has changed, is gone or is new"]
 
 
 def test_long_lists_are_shortened() -> None:
