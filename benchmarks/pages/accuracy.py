@@ -246,6 +246,33 @@ def wrong_labels(result: Figures) -> list[str]:
     ]
 
 
+def odd_images(result: Figures) -> list[str]:
+    """Odd files that were made on purpose."""
+    peers = [peer for peer in ("headstart", "cleanvision") if peer in result]
+    kinds = [kind for kind, found in result["headstart"].items() if isinstance(found, dict) and "made" in found]
+
+    def figures(peer: str, kind: str) -> list[str]:
+        found = result[peer].get(kind)
+        if found is None:
+            return ["—", "—", "—"]
+        precision = "—" if found["precision"] is None else f"{found['precision']:.0%}"
+        return [str(found["listed"]), f"{found['recall']:.0%}", precision]
+
+    rows = [
+        [kind, str(result["headstart"][kind]["made"]), *(text for peer in peers for text in figures(peer, kind))]
+        for kind in kinds
+    ]
+    columns = [f"{peer}: {name}" for peer in peers for name in ("listed", "recall", "precision")]
+    seconds = " and ".join(f"{peer} {figure(result[peer]['seconds'], ' s')}" for peer in peers)
+    return [
+        *heading("Odd files: 60 made ones among 10,222 dogs", result),
+        f"Files that the set has by itself count as errors. {seconds}; of 5 spellings of class names headstart tells "
+        f"{result['headstart']['pairs of class names']}.",
+        "",
+        *table(["kind", "made", *columns], rows),
+    ]
+
+
 SECTIONS = {
     "peer_comparison": Section(peer_comparison, draw_peer_comparison),
     "peer_comparison-gpu": Section(peer_comparison, draw_peer_comparison),
@@ -259,4 +286,5 @@ SECTIONS = {
     "update": Section(update),
     "exported_page": Section(exported_page),
     "wrong_labels": Section(wrong_labels),
+    "odd_images": Section(odd_images),
 }
