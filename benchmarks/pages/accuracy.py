@@ -263,10 +263,9 @@ def odd_images(result: Figures) -> list[str]:
         for kind in kinds
     ]
     columns = [f"{peer}: {name}" for peer in peers for name in ("listed", "recall", "precision")]
-    seconds = " and ".join(f"{peer} {figure(result[peer]['seconds'], ' s')}" for peer in peers)
     return [
         *heading("Odd files: 60 made ones among 10,222 dogs", result),
-        f"Files that the set has by itself count as errors. {seconds}; of 5 spellings of class names headstart tells "
+        f"Files that the set has by itself count as errors. Of 5 spellings of class names headstart tells "
         f"{result['headstart']['pairs of class names']}.",
         "",
         *table(["kind", "made", *columns], rows),
