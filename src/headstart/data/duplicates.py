@@ -8,7 +8,20 @@ from numpy.typing import NDArray
 from headstart.data.manifest import Manifest
 from headstart.data.uri import display_name
 
-__all__ = ["find_contradictions", "find_shared"]
+__all__ = ["find_contradictions", "find_shared", "same_content"]
+
+
+def same_content(manifest: Manifest) -> list[list[int]]:
+    """The rows of images with the same content, ascending, where there are at least two.
+
+    >>> same_content(Manifest.from_rows(["/a.jpg", "/b.jpg", "/c.jpg"]).with_column("hash", ["1", "2", "1"]))
+    [[0, 2]]
+    """
+    rows: dict[str, list[int]] = {}
+    for row, content in enumerate(manifest.hashes):
+        if content is not None:
+            rows.setdefault(content, []).append(row)
+    return [each for each in rows.values() if len(each) > 1]
 
 
 def find_contradictions(manifest: Manifest) -> list[tuple[int, str]]:

@@ -19,6 +19,7 @@ from headstart.events import Events
 from headstart.report.check_page import write_check
 from headstart.workflow.drift import Drift, measure_drift
 from headstart.workflow.image_features import open_network, predict_out_of_fold
+from headstart.workflow.near_duplicates import near_duplicates
 from headstart.workflow.predict import open_classifier
 from headstart.workflow.reading import inspect_without_limit
 from headstart.workflow.value_ranges import tell
@@ -64,8 +65,8 @@ def check(
 ) -> CheckResult:
     """Inspect the images and find what may be wrong with them and their labels, however many have a problem.
 
-    :param features: compute the features of the network, by which wrong labels are found. They are stored, and a fit
-        with the same settings uses them.
+    :param features: compute the features of the network, by which wrong labels and near-duplicates are found. They are
+        stored, and a fit with the same settings uses them.
     :param against: a run folder, with whose images these are compared.
     :raises RunError: the run cannot be read, or the features of its images are not stored any more.
     :raises ModelError: the network or its weights are not available, or its head is not one linear layer.
@@ -87,7 +88,8 @@ def check(
         network = open_network(usable, settings, value_ranges=ranges, events=events)
         vectors = np.asarray(network.features(usable, events=events), np.float32)
         out_of_fold = predict_out_of_fold(usable, vectors, network, settings, events=events)
-        checked = replace(checked, vectors=vectors, out_of_fold=out_of_fold)
+        near = near_duplicates(network.extractor, usable, events=events)
+        checked = replace(checked, vectors=vectors, out_of_fold=out_of_fold, near_duplicates=near)
     drift = (
         None
         if against is None

@@ -7,6 +7,9 @@ from headstart.data.issues.base import CheckedImages, Detector, Issue, OutOfFold
 from headstart.data.issues.borders import find_borders
 from headstart.data.issues.class_names import find_class_names, find_few_images, find_imbalance
 from headstart.data.issues.conflicting_labels import find_conflicting_labels
+from headstart.data.issues.duplicates import find_duplicates
+from headstart.data.issues.leaks import find_leaks
+from headstart.data.issues.near_duplicates import find_conflicting_near_duplicates, find_near_duplicate_images
 from headstart.data.issues.shortcuts import find_shortcuts
 from headstart.data.issues.unreadable import find_unreadable
 from headstart.data.issues.wrong_labels import find_wrong_labels
@@ -16,12 +19,26 @@ __all__ = ["DESCRIPTIONS", "DETECTORS", "KINDS", "CheckedImages", "Detector", "I
 DESCRIPTIONS = {
     "drift": ("Drift", "The images differ from those that the classifier was evaluated on."),
     "foreign": ("Foreign images", "They look like none of the classes of the run; the most foreign stand first."),
-    "conflicting-labels": ("Conflicting labels", "The same image has two labels: one of them is wrong."),
+    "conflicting-labels": (
+        "Conflicting labels",
+        "The same image, or a near-duplicate, has two labels: one of them is wrong.",
+    ),
+    "leak": (
+        "Leaks between splits",
+        "The same image, or a near-duplicate, is in another given split: figures are too good.",
+    ),
     "unreadable": ("Unreadable", "Files that cannot be used as images; a fit sets them aside."),
     "wrong-label": (
         "Likely wrong labels",
         "A head that was fitted to the other images finds another class at least ten times as probable as the label.",
     ),
+    "duplicate": ("Duplicates", "The same file or the same pixels under another name: nothing is lost without them."),
+    "near-duplicate": (
+        "Near-duplicates",
+        "Copies that were resized, cropped, mirrored or saved again, or photographs of the same moment; a fit keeps "
+        "them on one side of a random split.",
+    ),
+    "burst": ("Bursts", "Near-duplicates whose names differ little, as those of frames; a fit keeps them together."),
     "uniform": ("Of one color", "Images that show nothing: a lens cap, an empty page, a failed export."),
     "tiny": ("Tiny", "Images with far fewer pixels than the others, such as thumbnails."),
     "extreme-shape": ("Extreme shape", "Images that are far longer in one direction than the others."),
@@ -48,8 +65,12 @@ KINDS = tuple(DESCRIPTIONS)
 
 DETECTORS: tuple[Detector, ...] = (
     find_conflicting_labels,
+    find_conflicting_near_duplicates,
+    find_leaks,
     find_unreadable,
     find_wrong_labels,
+    find_duplicates,
+    find_near_duplicate_images,
     odd_images.find_uniform,
     odd_images.find_tiny,
     odd_images.find_extreme_shapes,

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.data.manifest import Manifest
+from headstart.data.near_duplicates import NearDuplicates
 
 __all__ = ["DROP", "GROUP", "LOOK", "RELABEL", "CheckedImages", "Detector", "Issue", "OutOfFold", "ranked"]
 
@@ -50,6 +51,7 @@ class CheckedImages:
     formats: tuple[str | None, ...] | None = None  # Pillow's names of the files' formats, N; None: not computed
     vectors: NDArray[np.float32] | None = None  # last features of the network, (N, D); None: not computed
     out_of_fold: OutOfFold | None = None  # None: there are no labels, or too few
+    near_duplicates: NearDuplicates | None = None  # None: not computed, or too few images
 
 
 Detector: TypeAlias = Callable[[CheckedImages], Iterable[Issue]]
