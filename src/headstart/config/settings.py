@@ -229,6 +229,14 @@ class FitSettings(FineTuningSettings, InputSettings, EngineSettings):
         choices=("random", "last"),
         group="Split",
     )
+    near_duplicates: str = option(
+        "group",
+        "Near-duplicates (copies that were resized, cropped, mirrored or saved again, frames of a burst): group (kept "
+        "on one side of a random split and in one fold), or ignore. Found by the features of a network whose head is "
+        "trained first, in sets of 20 to 100,000 images.",
+        choices=("group", "ignore"),
+        group="Split",
+    )
     class_order: str = option(
         "sorted",
         "Order of the classes: sorted by name, or by first appearance in the table.",

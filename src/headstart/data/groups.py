@@ -62,10 +62,12 @@ def _below(uri: str, root: str) -> str:
     return path.relative_to(base).as_posix() if base and path.is_relative_to(base) else path.as_posix()
 
 
-def group_numbers(manifest: Manifest) -> NDArray[np.int64]:
+def group_numbers(manifest: Manifest, alike: NDArray[np.int64] | None = None) -> NDArray[np.int64]:
     """Number the sets of images that must stay together, (N,): images of one group, or of the same content.
 
     Numbers ascend in the order of the rows.
+
+    :param alike: further numbers of sets that must stay together, (N,), as those of near-duplicates.
 
     >>> manifest = Manifest.from_rows(["/a.jpg", "/b.jpg", "/c.jpg", "/d.jpg"], groups=["p1", None, "p1", None])
     >>> group_numbers(manifest.with_column("hash", ["1", "2", "3", "3"]))
@@ -84,6 +86,8 @@ def group_numbers(manifest: Manifest) -> NDArray[np.int64]:
     for key, group in zip(keys, groups, strict=True):
         if group is not None:
             parent[top(key)] = top(("group", group))
+    for key, number in zip(keys, () if alike is None else alike.tolist(), strict=alike is not None):
+        parent[top(key)] = top(("alike", number))
     numbers: dict[Hashable, int] = {}
     return np.array([numbers.setdefault(top(key), len(numbers)) for key in keys], np.int64)
 

@@ -6,6 +6,9 @@ import hashlib
 import math
 from collections import Counter
 
+import numpy as np
+from numpy.typing import NDArray
+
 from headstart.data.groups import group_numbers
 from headstart.data.manifest import Manifest
 from headstart.errors import DataError, SettingsError
@@ -22,6 +25,7 @@ def assign_split(
     validation_share: float = DEFAULT_VALIDATION_SHARE,
     test_share: float = 0.0,
     seed: int = 0,
+    alike: NDArray[np.int64] | None = None,
 ) -> Manifest:
     """Assign a split to every usable row with a label.
 
@@ -31,6 +35,7 @@ def assign_split(
 
     Rows that have a split keep it; but if no row is in "validation" (or "test"), it is drawn from "train".
 
+    :param alike: numbers of sets of rows that stay together as well, (N,), as those of near-duplicates.
     :raises SettingsError: shares that leave nothing to train on, or nothing to validate and test on.
     :raises DataError: rows have splits, but none of them is left to train on.
     """
@@ -47,7 +52,7 @@ def assign_split(
     requested = {"test": test_share, "validation": validation_share}
     shares = {split: share for split, share in requested.items() if share and split not in given}
     pool: list[list[int]] = []
-    for together in _components(manifest, rows, seed):
+    for together in _components(manifest, rows, seed, alike):
         held_out = next((split for split in ("test", "validation") if any(splits[i] == split for i in together)), None)
         free = [i for i in together if splits[i] in ("train", None)]
         if held_out is None:
@@ -81,11 +86,12 @@ def split_by_order(
     return manifest.with_column("split", [split if can else None for split, can in zip(splits, usable, strict=True)])
 
 
-def _components(manifest: Manifest, rows: list[int], seed: int) -> list[list[int]]:
+def _components(manifest: Manifest, rows: list[int], seed: int, alike: NDArray[np.int64] | None) -> list[list[int]]:
     """Rows that must stay together because of their hash or group, in an order drawn from their content."""
     uris, hashes = manifest.uris, manifest.hashes
     together: dict[int, list[int]] = {}
-    for i, number in zip(rows, group_numbers(manifest.select(rows)).tolist(), strict=True):
+    numbers = group_numbers(manifest.select(rows), None if alike is None else alike[rows])
+    for i, number in zip(rows, numbers.tolist(), strict=True):
         together.setdefault(number, []).append(i)
     drawn = {i: _drawn(seed, hashes[i] or uris[i]) for i in rows}
     return sorted(together.values(), key=lambda members: min(drawn[i] for i in members))

@@ -21,7 +21,7 @@ from headstart.events import Events
 from headstart.workflow.reading import inspect_images, require_labels
 from headstart.workflow.value_ranges import tell
 
-__all__ = ["MIN_IMAGES_PER_CLASS", "SPLITS", "Dataset", "prepare_dataset"]
+__all__ = ["MIN_IMAGES_PER_CLASS", "SPLITS", "Dataset", "keep_together", "prepare_dataset"]
 
 SPLITS = ("train", "validation", "test")
 
@@ -39,6 +39,8 @@ class Dataset:
     cross_validated: bool  # too few images for a validation split
     value_ranges: tuple[ValueRange, ...] = ()  # black and white of pixels that are not 8-bit
     leaked: Manifest | None = None  # images of the test split that are also trained on; they are in no split now
+    undivided: Manifest | None = None  # before splits were assigned: with those that were given, if any
+    alike: NDArray[np.int64] | None = None  # numbers of sets of near-duplicates, for each row; None: not known
 
     @property
     def selection_split(self) -> str:
@@ -58,8 +60,11 @@ class Dataset:
         return grouped(self.split(name))
 
     def fold_groups(self, name: str) -> NDArray[np.int64] | None:
-        """What folds of a split must not divide, (N,): groups, and images of the same content; None: nothing."""
-        numbers = group_numbers(self.split(name))
+        """What folds of a split must not divide, (N,): groups, and images of the same content or nearly so.
+
+        None if no image belongs to another one.
+        """
+        numbers = group_numbers(self.split(name), None if self.alike is None else self.alike[self.rows([name])])
         return numbers if len(np.unique(numbers)) < len(numbers) else None
 
     def counts(self) -> dict[str, int]:
@@ -123,9 +128,25 @@ def prepare_dataset(
         known = set(classes)
         classes = tuple(name for name in class_order if name in known)
     ranges = tell(inspected_images, settings, events=events)
-    dataset = Dataset(assigned, classes, cross_validated, ranges, leaked)
+    dataset = Dataset(assigned, classes, cross_validated, ranges, leaked, inspected_images)
     check_splits(dataset)
     return dataset
+
+
+def keep_together(dataset: Dataset, alike: NDArray[np.int64], settings: FitSettings) -> Dataset:
+    """The data set with splits drawn anew, so that none of them divides near-duplicates; given splits stay.
+
+    :param alike: the number of the set of near-duplicates that each image belongs to, (N,) of the manifest's rows.
+    :raises DataError: such a split cannot be learned from, for example since all images of the set are alike.
+    """
+    assert dataset.undivided is not None
+    manifest = dataset.undivided.with_column("problem", dataset.manifest.problems)
+    # What is decided by the number of images stays as it was decided, and what there is to tell has been told.
+    assigned, _ = _assign_splits(manifest, settings, solvable=dataset.cross_validated, alike=alike)
+    assigned, leaked = _without_leaks(assigned, Events())
+    divided = replace(dataset, manifest=assigned, leaked=leaked, alike=alike)
+    check_splits(divided)
+    return divided
 
 
 def check_splits(dataset: Dataset) -> None:
@@ -210,7 +231,9 @@ def _tell_divided_groups(manifest: Manifest, settings: FitSettings, events: Even
     )
 
 
-def _assign_splits(manifest: Manifest, settings: FitSettings, *, solvable: bool) -> tuple[Manifest, bool]:
+def _assign_splits(
+    manifest: Manifest, settings: FitSettings, *, solvable: bool, alike: NDArray[np.int64] | None = None
+) -> tuple[Manifest, bool]:
     """The manifest with its splits, by the given shares or those that suit its size; whether to cross-validate."""
     usable = manifest.usable
     test = settings.test_share
@@ -222,11 +245,12 @@ def _assign_splits(manifest: Manifest, settings: FitSettings, *, solvable: bool)
     if settings.validation_share is None and few and "validation" not in usable.splits:
         test = settings.test_share or 0.0
         if test:
-            manifest = assign_split(manifest, validation_share=0.0, test_share=test, seed=settings.seed)
+            manifest = assign_split(manifest, validation_share=0.0, test_share=test, seed=settings.seed, alike=alike)
         rows = zip(manifest.splits, manifest.problems, strict=True)
         splits = [split or (None if problem else "train") for split, problem in rows]
         return manifest.with_column("split", splits), True
     validation = DEFAULT_VALIDATION_SHARE if settings.validation_share is None else settings.validation_share
     if settings.split == "random":
-        return assign_split(manifest, validation_share=validation, test_share=test, seed=settings.seed), False
+        shares = {"validation_share": validation, "test_share": test}
+        return assign_split(manifest, **shares, seed=settings.seed, alike=alike), False
     return split_by_order(manifest, validation_share=validation, test_share=test), False

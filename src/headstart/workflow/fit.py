@@ -26,6 +26,7 @@ from headstart.workflow.assess import assess, calibrate
 from headstart.workflow.dataset import SPLITS, Dataset, prepare_dataset
 from headstart.workflow.extraction import FeatureExtractor, extract, open_extractor
 from headstart.workflow.model_choice import choose_model
+from headstart.workflow.near_duplicates import group_near_duplicates
 from headstart.workflow.search import search_trials
 from headstart.workflow.stopwatch import Stopwatch
 from headstart.workflow.trials import refit
@@ -69,6 +70,8 @@ def fit(
         dataset, extractor = prepare(manifest, settings, events, watch, class_order=class_order)
         with watch.stage("features"):
             dataset = extract(extractor, dataset, SPLITS, events=events)
+            # Found by their features, and so after these; what the split was is of no matter to them.
+            dataset = group_near_duplicates(extractor, dataset, events=events)
             extractor.release()
         with watch.stage("training"):
             search = search_trials(extractor, dataset, start=watch.start, events=events)

@@ -22,36 +22,36 @@ from headstart.data.near_duplicates import (
 from headstart.data.pixel_agreement import Thumbnail, compare, gray_thumbnail
 from headstart.data.sources.base import ImageReference
 from headstart.data.transforms import min_source_side
-from headstart.errors import ImageProblem
+from headstart.data.uri import display_name
+from headstart.errors import DataError, ImageProblem
 from headstart.events import Events
 from headstart.execution import open_executor
+from headstart.workflow.dataset import SPLITS, Dataset, keep_together
 from headstart.workflow.extraction import FeatureExtractor
 
-__all__ = ["CHECK_SAMPLE", "MIN_IMAGES", "near_duplicates", "stored_vectors"]
+__all__ = ["MIN_IMAGES", "group_near_duplicates", "near_duplicates", "stored_vectors"]
 
 MIN_IMAGES = 20
 """With fewer, thresholds cannot be found, and a look at the images is quicker."""
 
-SAMPLE, CHECK_SAMPLE = 20, 100
-"""Images of which a fit and a check make copies, five of each."""
+SAMPLE = 30
+"""Images of which copies are made, five of each. With 100, thresholds are nearly the same, and it takes much longer."""
 
 
-def near_duplicates(
-    extractor: FeatureExtractor, images: Manifest, *, events: Events, sample: int = SAMPLE
-) -> NearDuplicates | None:
+def near_duplicates(extractor: FeatureExtractor, images: Manifest, *, events: Events) -> NearDuplicates | None:
     """The near-duplicates among usable, inspected images whose features are in the store.
 
     None where there are fewer than 20 different images of at least 32 pixels a side, or more than 100,000, or where
     what is stored is not one vector per image.
 
-    :param sample: images of which copies are made. Their features are stored as well, so that this happens once.
+    The features of the copies by which thresholds are found are stored as well, so that they are computed once.
     """
     if len(extractor.cut.feature_shape) != 1 or len(comparable_rows(images)) < MIN_IMAGES:
         return None
     if len(images) > MAX_IMAGES:
         events.warn(f"near-duplicates are not looked for among more than {MAX_IMAGES:,} images")
         return None
-    thresholds = _calibrated(extractor, images, sample=sample)
+    thresholds = _calibrated(extractor, images)
     if thresholds is None:
         return None
     settings = extractor.settings
@@ -76,13 +76,60 @@ def stored_vectors(extractor: FeatureExtractor, images: Manifest) -> NDArray[np.
     return np.concatenate(parts).astype(np.float32)
 
 
-def _calibrated(extractor: FeatureExtractor, images: Manifest, *, sample: int) -> Thresholds | None:
+def group_near_duplicates(extractor: FeatureExtractor, dataset: Dataset, *, events: Events) -> Dataset:
+    """The data set with near-duplicates on one side of the split; without any, the data set as it is.
+
+    Where splits are given, near-duplicates of images of another split are told. All images in a split must have
+    features in the store. Nothing is done where the settings say so, or the split is by the order of the rows.
+    """
+    settings = extractor.settings
+    if settings.near_duplicates != "group" or settings.split != "random":
+        return dataset
+    rows = dataset.rows(SPLITS)
+    near = near_duplicates(extractor, dataset.manifest.select(rows), events=events)
+    if near is None or not near.pairs:
+        return dataset
+    alike = np.arange(len(dataset.manifest))
+    alike[rows] = rows[near.numbers()]
+    groups = near.groups()
+    events.notice(
+        f"{sum(map(len, groups)):,} images are near-duplicates in {len(groups):,} groups of up to "
+        f"{max(map(len, groups)):,}: no split and no fold divides a group (--near-duplicates ignore)"
+    )
+    try:
+        dataset = keep_together(dataset, alike, settings)
+    except DataError as error:
+        events.warn(f"near-duplicates are divided by the split, since with none divided {error}")
+    _tell_divided(dataset, [(int(rows[one]), int(rows[other])) for one, other in (p.rows for p in near.pairs)], events)
+    return dataset
+
+
+def _tell_divided(dataset: Dataset, pairs: list[tuple[int, int]], events: Events) -> None:
+    """Warn of images that are evaluated while a near-duplicate is trained on, as given splits may have it."""
+    uris, splits = dataset.manifest.uris, dataset.manifest.splits
+    for split, others in (("validation", ("train",)), ("test", ("train", "validation"))):
+        found = {
+            row: other
+            for pair in pairs
+            for row, other in (pair, pair[::-1])
+            if splits[row] == split and splits[other] in others
+        }
+        if found:
+            row, other = next(iter(found.items()))
+            events.warn(
+                f"{len(found):,} of the {len(dataset.split(split)):,} {split} images are near-duplicates of images in "
+                f"the {' or '.join(others)} split, for example {display_name(uris[row])} of "
+                f"{display_name(uris[other])}: the figures are too good (headstart check lists them)"
+            )
+
+
+def _calibrated(extractor: FeatureExtractor, images: Manifest) -> Thresholds | None:
     """The thresholds that copies of some images reach with them; None if none of these can be read any more.
 
     The images are drawn by their content: the same at every fit, whatever the order of the rows.
     """
     hashes = images.hashes
-    chosen = sorted(comparable_rows(images).tolist(), key=lambda row: str(hashes[row]))[:sample]
+    chosen = sorted(comparable_rows(images).tolist(), key=lambda row: str(hashes[row]))[:SAMPLE]
     spec, limit = extractor.backbone.spec, extractor.settings.max_pixels
     copy = partial(_copies, side=min_source_side(spec), max_pixels=limit, extractor=extractor)
     with open_executor(len(chosen), workers=extractor.settings.workers, kind="threads") as executor:
