@@ -51,3 +51,11 @@ def test_divided_groups_do_not_count_what_cannot_be_used() -> None:
     manifest = Manifest.from_rows([f"/{n}.jpg" for n in "abcd"], groups=["g"] * 4, splits=splits)
     assert divided_groups(manifest) == [("g", ("train", "validation", "test"))]
     assert divided_groups(manifest.with_column("problem", ["damaged", None, "damaged", None])) == []
+
+
+def test_images_that_are_alike_join_the_groups_of_both() -> None:
+    manifest = Manifest.from_rows([f"/{name}.jpg" for name in "abcde"], groups=["p", None, None, "q", None])
+    manifest = manifest.with_column("hash", ["1", "2", "2", "3", "4"])
+    assert group_numbers(manifest).tolist() == [0, 1, 1, 2, 3]
+    assert group_numbers(manifest, np.array([0, 0, 2, 3, 4])).tolist() == [0, 0, 0, 1, 2]
+    assert group_numbers(manifest, np.array([0, 1, 2, 3, 4])).tolist() == [0, 1, 1, 2, 3]

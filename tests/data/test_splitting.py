@@ -174,3 +174,22 @@ def test_the_last_rows_are_held_out_in_the_order_of_the_table() -> None:
 def test_as_many_rows_as_in_keras() -> None:
     found = split_by_order(_manifest(["a"] * 10_222), validation_share=0.25)
     assert found.splits.count("train") == int(10_222 * 0.75) == 7_666
+
+
+def test_rows_that_are_alike_stay_together_and_the_others_where_they_were() -> None:
+    manifest = _manifest(["a"] * 40 + ["b"] * 40)
+    alone = np.arange(80)
+    before = assign_split(manifest, test_share=0.1)
+    assert assign_split(manifest, test_share=0.1, alike=alone).splits == before.splits
+    held_out = next(row for row, split in enumerate(before.splits) if split != "train")
+    trained = before.splits.index("train")
+    alike = np.where(alone == held_out, trained, alone)
+    after = assign_split(manifest, test_share=0.1, alike=alike).splits
+    assert after[held_out] == after[trained]
+    assert sum(one != other for one, other in zip(before.splits, after, strict=True)) <= 4
+
+
+def test_an_unassigned_row_that_is_alike_to_a_held_out_one_is_held_out() -> None:
+    manifest = _manifest(["a"] * 4, splits=["test", None, "train", "train"])
+    given = assign_split(manifest, validation_share=0.0, test_share=0.2, alike=np.array([0, 0, 0, 3]))
+    assert given.splits == ["test", "test", "train", "train"]  # given ones stay
