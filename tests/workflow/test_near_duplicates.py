@@ -119,22 +119,37 @@ def test_where_it_does_not_apply_nothing_is_compared(
     assert "comparing near images" not in events.stages
 
 
+def test_images_too_simple_to_tell_copies_by_are_not_compared(tmp_path: Path, fitted: Fit, told: Any) -> None:
+    """Edges between a dark and a bright half, wherever they are, lie upon each other."""
+    for label, level in (("dark", 0), ("bright", 120)):
+        (tmp_path / "photos" / label).mkdir(parents=True)
+        for number in range(15):
+            pixels = np.full((64, 64), level, np.uint8)
+            pixels[:, 28 + number // 2 :] += 100 + number
+            Image.fromarray(pixels).save(tmp_path / "photos" / label / f"{number}.png")
+    events = told()
+    fitted(tmp_path / "photos", events, **QUICK)
+    assert "comparing near images" not in events.stages
+    assert any(line.startswith("near-duplicates are not looked for: images of this set") for line in events.lines)
+
+
 def test_small_images_are_not_compared(photos: Photos, fitted: Fit, told: Any) -> None:
     events = told()
     fitted(photos(red=12, green=12), events, **QUICK)
     assert "comparing near images" not in events.stages
 
 
-def test_a_set_of_frames_of_one_scene_is_split_all_the_same(tmp_path: Path, fitted: Fit, told: Any) -> None:
-    """Nothing would be left to validate on if no group was divided."""
-    for label, name in (("face", "astronaut"), ("cup", "coffee")):
-        image = Image.fromarray(getattr(data, name)()).resize((120, 120))
-        (tmp_path / "photos" / label).mkdir(parents=True)
-        for number in range(12):
-            image.crop((number % 4, number // 4, 116 + number % 4, 116 + number // 4)).save(
-                tmp_path / "photos" / label / f"{number}.png"
-            )
+@pytest.mark.parametrize("share", [0.3, None])
+def test_a_set_of_frames_of_one_scene_is_split_all_the_same(
+    tmp_path: Path, fitted: Fit, told: Any, share: float | None
+) -> None:
+    """Nothing would be left to validate on, nor any folds, if no group was divided."""
+    for name in ("astronaut", "coffee", "chelsea", "rocket", "camera", "coins"):
+        image = Image.fromarray(getattr(data, name)()).convert("RGB").resize((120, 120))
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        for number in range(5):
+            image.crop((number, number, 114 + number, 114 + number)).save(tmp_path / "photos" / name / f"{number}.png")
     events = told()
-    found = fitted(tmp_path / "photos", events, **QUICK, validation_share=0.3)
-    assert "validation" in found.manifest.splits
+    found = fitted(tmp_path / "photos", events, **QUICK, validation_share=share)
+    assert ("validation" in found.manifest.splits) == (share is not None)
     assert any(line.startswith("warning: near-duplicates are divided by the split") for line in events.lines)

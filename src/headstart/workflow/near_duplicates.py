@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import partial
+from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +28,7 @@ from headstart.data.uri import display_name
 from headstart.errors import DataError, ImageProblem
 from headstart.events import Events
 from headstart.execution import open_executor
+from headstart.train.heads.cross_validation import fold_masks
 from headstart.workflow.dataset import SPLITS, Dataset, keep_together
 from headstart.workflow.extraction import FeatureExtractor
 
@@ -37,12 +40,15 @@ MIN_IMAGES = 20
 SAMPLE = 30
 """Images of which copies are made, five of each. With 100, thresholds are nearly the same, and it takes much longer."""
 
+MOST_BY_CHANCE = 0.2
+"""Share of the pairs of images drawn from the whole set that may agree like copies, as frames of five videos would."""
+
 
 def near_duplicates(extractor: FeatureExtractor, images: Manifest, *, events: Events) -> NearDuplicates | None:
     """The near-duplicates among usable, inspected images whose features are in the store.
 
-    None where there are fewer than 20 different images of at least 32 pixels a side, or more than 100,000, or where
-    what is stored is not one vector per image.
+    None where there are fewer than 20 different images of at least 32 pixels a side, or more than 100,000, where what
+    is stored is not one vector per image, or where the images are so simple that those of different things agree.
 
     The features of the copies by which thresholds are found are stored as well, so that they are computed once.
     """
@@ -51,7 +57,7 @@ def near_duplicates(extractor: FeatureExtractor, images: Manifest, *, events: Ev
     if len(images) > MAX_IMAGES:
         events.warn(f"near-duplicates are not looked for among more than {MAX_IMAGES:,} images")
         return None
-    thresholds = _calibrated(extractor, images)
+    thresholds = _calibrated(extractor, images, events=events)
     if thresholds is None:
         return None
     settings = extractor.settings
@@ -97,7 +103,10 @@ def group_near_duplicates(extractor: FeatureExtractor, dataset: Dataset, *, even
         f"{max(map(len, groups)):,}: no split and no fold divides a group (--near-duplicates ignore)"
     )
     try:
-        dataset = keep_together(dataset, alike, settings)
+        together = keep_together(dataset, alike, settings)
+        if together.cross_validated:
+            fold_masks(together.targets("train"), 2, settings.seed, groups=together.fold_groups("train"))
+        dataset = together
     except DataError as error:
         events.warn(f"near-duplicates are divided by the split, since with none divided {error}")
     _tell_divided(dataset, [(int(rows[one]), int(rows[other])) for one, other in (p.rows for p in near.pairs)], events)
@@ -123,8 +132,10 @@ def _tell_divided(dataset: Dataset, pairs: list[tuple[int, int]], events: Events
             )
 
 
-def _calibrated(extractor: FeatureExtractor, images: Manifest) -> Thresholds | None:
-    """The thresholds that copies of some images reach with them; None if none of these can be read any more.
+def _calibrated(extractor: FeatureExtractor, images: Manifest, *, events: Events) -> Thresholds | None:
+    """The thresholds that copies of some images reach with them.
+
+    None if different images reach them as well, or if none of the images can be read any more.
 
     The images are drawn by their content: the same at every fit, whatever the order of the rows.
     """
@@ -134,21 +145,33 @@ def _calibrated(extractor: FeatureExtractor, images: Manifest) -> Thresholds | N
     copy = partial(_copies, side=min_source_side(spec), max_pixels=limit, extractor=extractor)
     with open_executor(len(chosen), workers=extractor.settings.workers, kind="threads") as executor:
         made = list(executor.map(copy, [images.source(row) for row in chosen]))
-    originals = [row for row, copies in zip(chosen, made, strict=True) for _ in copies]
+    originals = [row for row, each in zip(chosen, made, strict=True) for _ in each.files]
     if not originals:
         return None
-    files = [file for copies in made for file, _ in copies]
+    files = [file for each in made for file in each.files]
     copies = inspect_all(Manifest.from_arrays(files), max_pixels=limit)
     extractor.compute(copies, views=(0,), events=Events())
     first, second = (_directions(stored_vectors(extractor, each)) for each in (images.select(originals), copies))
-    agreements = np.array([agreement for each in made for _, agreement in each], np.float32)
-    return Thresholds.from_copies(np.einsum("nd,nd->n", first, second), agreements)
+    agreements = np.array([agreement for each in made for agreement in each.agreements], np.float32)
+    thresholds = Thresholds.from_copies(np.einsum("nd,nd->n", first, second), agreements)
+    thumbnails = [each.original for each in made if each.original is not None]
+    by_chance = [compare(one, other).correlation >= thresholds.agreement for one, other in combinations(thumbnails, 2)]
+    if by_chance and np.mean(by_chance) > MOST_BY_CHANCE:
+        events.notice("near-duplicates are not looked for: images of this set are too much alike to tell them apart")
+        return None
+    return thresholds
 
 
-def _copies(
-    image: ImageReference, *, side: int, max_pixels: int, extractor: FeatureExtractor
-) -> list[tuple[bytes, float]]:
+@dataclass(frozen=True)
+class _Copies:
     """Altered copies of an image, each with the agreement of its pixels with those of the image."""
+
+    original: Thumbnail | None = None  # None: it cannot be read any more
+    files: tuple[bytes, ...] = ()
+    agreements: tuple[float, ...] = ()
+
+
+def _copies(image: ImageReference, *, side: int, max_pixels: int, extractor: FeatureExtractor) -> _Copies:
     ranges = extractor.backbone.spec.value_ranges
     try:
         with decoded(image, max_pixels=max_pixels, min_side=side, value_ranges=ranges) as pixels:
@@ -158,9 +181,9 @@ def _copies(
             files = altered_copies(pixels.resize(size, Image.Resampling.BILINEAR, reducing_gap=3.0))
         original = Thumbnail(gray_thumbnail(image, max_pixels=max_pixels, value_ranges=ranges))
     except ImageProblem:  # it has vanished since it was inspected
-        return []
+        return _Copies()
     found = (compare(Thumbnail(gray_thumbnail(file, max_pixels=max_pixels)), original) for file in files)
-    return [(file, each.correlation) for file, each in zip(files, found, strict=True)]
+    return _Copies(original, tuple(files), tuple(each.correlation for each in found))
 
 
 def _directions(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
