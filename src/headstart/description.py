@@ -63,9 +63,10 @@ class Correction:
 class DataDescription:
     """How images and labels were read.
 
-    :param source: "class folders", "table", "folder without labels", "images", or the scheme of an image source.
-    :param table: the table of labels, as a path.
-    :param columns: (role, column of the table): the roles are "id", "label", "split", "group".
+    :param source: "class folders", "table", "folder without labels", "images", what a source of containers says
+        ("class folders in a zip archive"), or the scheme of an image source.
+    :param table: the table of labels, as a path; None also for columns that stand beside the images themselves.
+    :param columns: (role, column): the roles are "id", "label", "split", "group".
     :param folders: the levels of folders below the root, from the top: "split", "class", "any".
     :param classes: (class, number of images), sorted by name.
     :param groups: number of groups of images that belong together.
@@ -115,7 +116,8 @@ class DataDescription:
     def _read_as(self) -> str:
         levels = f" ({'/'.join(self.folders)})" if self.folders not in ((), ("class",)) else ""
         columns = ", ".join(f"{role} column {name!r}" for role, name in self.columns)
-        table = f": {_below(self.table, self.root)}, {columns}" if self.table is not None else ""
+        beside = f", {columns}" if columns else ""
+        table = beside if self.table is None else f": {_below(self.table, self.root)}{beside}"
         return f"  read as: {self.source}{levels}{table}"
 
     def _asides(self) -> list[str]:

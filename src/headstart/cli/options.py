@@ -42,7 +42,8 @@ FEW = 10  # with at most this many options, a help text lists them without group
 
 def _existing(_context: click.Context, _parameter: click.Parameter, value: str) -> str:
     """Refuse a folder that does not exist at once, not after the seconds that it takes to import torch."""
-    if ":" not in value and not os.path.exists(value):  # noqa: PTH110 - Path.exists raises for some names
+    pattern = any(sign in value for sign in "{*?[")  # of the files of shards
+    if ":" not in value and not pattern and not os.path.exists(value):  # noqa: PTH110 - Path.exists raises for some names
         raise DataError(f"{value}: no such folder or file")
     return value
 

@@ -1,7 +1,8 @@
-"""Image sources: local files, arrays in memory, and those that :func:`register_source` adds."""
+"""Image sources: local files, archives, arrays in memory, and those that :func:`register_source` adds."""
 
 from __future__ import annotations
 
+from headstart.data.sources.archives import ARCHIVES
 from headstart.data.sources.arrays import ArraySource
 from headstart.data.sources.base import (
     FoundImage,
@@ -28,3 +29,5 @@ __all__ = [
 
 register_source(LocalFiles())
 register_source(ArraySource())
+for archives in ARCHIVES:
+    register_source(archives)

@@ -26,7 +26,7 @@ _IDS = (
 )
 _LABELS = (
     *("label", "classname", "labelname", "class", "labels", "categoryname", "category", "breed", "species", "target"),
-    *("targetname", "classid", "labelid", "categoryid"),
+    *("targetname", "classid", "labelid", "categoryid", "cls"),
 )
 _FOLDS = frozenset({"fold", "folds", "kfold", "cvfold"})
 # Things of which there are often several images; as "patient", "patient_id", "Patient No".

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -16,6 +16,8 @@ from headstart.data.sources.base import FoundImage, source_of
 from headstart.data.sources.folders import FolderReading, Tree, read_folder
 from headstart.data.sources.lookup import ImageLookup
 from headstart.data.sources.other_tables import read_split_tables, split_tables
+from headstart.data.sources.places import source_place
+from headstart.data.sources.readings import ReadingSource, ReadOptions
 from headstart.data.sources.split_names import SplitNames, recognize_splits
 from headstart.data.sources.table_choice import NO_TABLE, TableChoice, choose_table
 from headstart.data.sources.tables import SUFFIXES, Labels, read_labels
@@ -28,13 +30,8 @@ __all__ = ["read_images"]
 PathLike = str | os.PathLike[str]
 
 
-@dataclass(frozen=True)
-class _Options:
-    """What a person said of tables and folders."""
-
-    columns: dict[str, str | None] = field(default_factory=dict)
-    levels: str | None = None
-    split_folders: str | None = None
+class _Options(ReadOptions):
+    """What a person said, applied to local folders and tables."""
 
     def folders(self, root: Path, tree: Tree | None = None) -> FolderReading:
         return read_folder(root, levels=self.levels, split_folders=self.split_folders, tree=tree)
@@ -84,6 +81,7 @@ def read_images(  # noqa: PLR0913 - one for each option
         },
         folder_levels,
         split_folders,
+        table=labels is not False and labels != NO_TABLE,
     )
     if not isinstance(root, str | os.PathLike):
         items = [os.fspath(item) for item in root]
@@ -95,8 +93,8 @@ def read_images(  # noqa: PLR0913 - one for each option
 
 def _grouped(manifest: Manifest, pattern: str, root: str) -> Manifest:
     """The manifest with the groups that paths say, which its description counts."""
-    base = root
-    if root and source_of(root).scheme == "file":
+    base = source_place(root) if root else root
+    if root and source_of(base).scheme == "file":
         base = to_uri(root if Path(root).is_dir() else Path(root).parent)
     grouped = group_by_pattern(manifest, pattern, root=base)
     assert manifest.description is not None
@@ -110,10 +108,11 @@ def _count_groups(groups: Iterable[str | None]) -> int:
 
 def _read(root: str, labels: PathLike | Literal[False] | None, options: _Options) -> Manifest:
     labels = False if labels == NO_TABLE else labels
-    if source_of(root).scheme != "file":
+    place = root if labels else source_place(root)
+    if source_of(place).scheme != "file":
         if labels:
             raise DataError(f"--labels must be used with a folder of image files, got {root}")
-        return _manifest(_listed(root), root, source_of(root).scheme)
+        return _from_source(place, root, options)
     folder = Path(root)
     if folder.suffix.lower() in SUFFIXES and folder.is_file() and labels is None:
         folder, labels = folder.parent, folder.absolute()
@@ -158,8 +157,9 @@ def _read_several(items: list[str], options: _Options) -> list[FoundImage]:
 
 
 def _read_item(item: str, options: _Options) -> Iterable[FoundImage]:
+    item = source_place(item)
     if source_of(item).scheme != "file":
-        return _listed(item)
+        return _listed(item, options)
     path = Path(item)  # a file that does not exist becomes a row, too
     return _images_in(path, options.folders(path)) if path.is_dir() else [FoundImage(to_uri(path))]
 
@@ -189,8 +189,30 @@ def _images_in(folder: Path, reading: FolderReading) -> list[FoundImage]:
     return reading.images
 
 
-def _listed(root: str) -> list[FoundImage]:
-    rows = list(source_of(root).list(root))
+def _from_source(place: str, root: str, options: ReadOptions) -> Manifest:
+    """The manifest of what a source has at a place, described as the root that was named."""
+    source = source_of(place)
+    if not isinstance(source, ReadingSource):
+        return _manifest(_listed(place, options), root, source.scheme)
+    found = source.read(place, options)
+    if not found.images:
+        raise DataError(f"{root} has no images")
+    manifest = _manifest(
+        found.images,
+        root,
+        found.source,
+        folders=found.folders,
+        names=found.names,
+        left_out=found.left_out,
+        guesses=found.guesses,
+    )
+    assert manifest.description is not None
+    return manifest.described(replace(manifest.description, columns=found.columns, notes=found.notes))
+
+
+def _listed(root: str, options: ReadOptions) -> list[FoundImage]:
+    source = source_of(root)
+    rows = source.read(root, options).images if isinstance(source, ReadingSource) else list(source.list(root))
     if not rows:
         raise DataError(f"{root} has no images")
     return rows

@@ -12,11 +12,11 @@ from headstart.data.sources.columns import choose_columns, has_known_names, is_l
 from headstart.data.sources.label_cells import class_names, classes_of_one_hot
 from headstart.data.sources.lookup import ImageLookup
 from headstart.data.sources.split_cells import read_splits
-from headstart.data.sources.table_file import SUFFIXES, Columns, read_table
+from headstart.data.sources.table_file import SUFFIXES, Columns, TableFile, read_table
 from headstart.description import Guess
 from headstart.errors import DataError
 
-__all__ = ["SUFFIXES", "Labels", "read_columns", "read_labels"]
+__all__ = ["SUFFIXES", "Labels", "labels_of", "read_columns", "read_labels"]
 
 _URL = re.compile(r"(https?|ftp|s3|gs)://", re.IGNORECASE)
 _TOTALS = frozenset({"total", "totals", "grand total", "sum", "count", "gesamt", "summe", "итого", "합계", "合計"})
@@ -88,6 +88,30 @@ def read_labels(
         are not one class per image.
     """
     table = read_table(path, lambda names: _is_header(names, lookup))
+    return labels_of(
+        table,
+        id_column=id_column,
+        label_column=label_column,
+        split_column=split_column,
+        group_column=group_column,
+        lookup=lookup,
+    )
+
+
+def labels_of(
+    table: TableFile,
+    *,
+    id_column: str | None = None,
+    label_column: str | None = None,
+    split_column: str | None = None,
+    group_column: str | None = None,
+    lookup: ImageLookup | None = None,
+) -> Labels:
+    """Take the labels from a table that was read; see :func:`read_labels`.
+
+    :raises DataError: it has no rows, its columns cannot be detected, or its labels are not one class per image.
+    """
+    path = table.path
     chosen = choose_columns(
         table,
         id_column=id_column,
