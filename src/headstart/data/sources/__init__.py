@@ -1,4 +1,4 @@
-"""Image sources: local files, archives, arrays in memory, and those that :func:`register_source` adds."""
+"""Image sources: files, archives, tables with images, arrays in memory, and those that :func:`register_source` adds."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from headstart.data.sources.base import (
     register_source,
     source_of,
 )
+from headstart.data.sources.image_columns import IMAGE_COLUMNS
 from headstart.data.sources.local import LocalFiles
 
 __all__ = [
@@ -31,3 +32,5 @@ register_source(LocalFiles())
 register_source(ArraySource())
 for archives in ARCHIVES:
     register_source(archives)
+for columns in IMAGE_COLUMNS:
+    register_source(columns)

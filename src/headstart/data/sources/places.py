@@ -7,12 +7,14 @@ from pathlib import Path
 
 from headstart.data.sources.base import source_of
 from headstart.data.sources.containers import has_pattern, within
+from headstart.data.sources.image_columns import SUFFIXES, has_images
 from headstart.data.uri import to_uri
 from headstart.errors import DataError
 
 __all__ = ["source_place"]
 
-_SCHEMES = {".zip": "zip", ".tar": "tar"}
+_TABLES = {suffix: scheme for scheme, suffixes in SUFFIXES.items() for suffix in suffixes}
+_SCHEMES = {".zip": "zip", ".tar": "tar", **_TABLES}
 _COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
 
 
@@ -35,14 +37,20 @@ def source_place(place: str) -> str:
             f"(tar -xf {path.name}), or write it without compression"
         )
     else:
-        scheme = _SCHEMES.get(path.suffix.lower()) if path.is_file() or has_pattern(place) else None
+        known = path.is_file() or has_pattern(place)
+        scheme = _SCHEMES.get(path.suffix.lower()) if known and _is_container(path) else None
     if scheme is None:
         return place
     return f"{scheme}:{os.path.abspath(place) if has_pattern(place) and not path.exists() else to_uri(path)}"  # noqa: PTH100
 
 
+def _is_container(path: Path) -> bool:
+    """Whether a file may have images in it; a Parquet file may also be a table of labels."""
+    return path.suffix.lower() not in _TABLES or not path.is_file() or has_images(path)
+
+
 def _of_folder(folder: Path) -> str | None:
-    found = within(folder, tuple(_SCHEMES))
+    found = [path for path in within(folder, tuple(_SCHEMES)) if _is_container(path)]
     schemes = {_SCHEMES[path.suffix.lower()] for path in found}
     if len(schemes) > 1:
         first = [next(path for path in found if _SCHEMES[path.suffix.lower()] == each) for each in sorted(schemes)]

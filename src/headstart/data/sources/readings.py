@@ -105,7 +105,7 @@ def read_cells(
     :param splits: those that the names of files say; a column of splits is preferred.
     :raises DataError: it is not clear which column has the labels.
     """
-    if not options.table:
+    if not options.table or not uris:
         rows = [FoundImage(uri, None, split) for uri, split in zip(uris, splits, strict=True)]
         return SourceReading(rows, f"{source} without labels")
     key = "(image)"  # not a name that a file would give its column

@@ -20,7 +20,7 @@ from headstart.data.formats import is_image_name
 from headstart.description import Guess
 from headstart.errors import DataError
 
-__all__ = ["SUFFIXES", "Columns", "TableFile", "read_table"]
+__all__ = ["SUFFIXES", "Columns", "TableFile", "columns_of", "read_table"]
 
 SUFFIXES = (".csv", ".tsv", ".parquet")
 
@@ -91,6 +91,11 @@ def _read_parquet(path: Path) -> TableFile:
         if kind and kind != "a Parquet file":
             raise DataError(f"{path} is {kind}, not a Parquet file") from error
         raise DataError(f"{path} is damaged, or not a Parquet file: {error}") from error
+    return columns_of(path, table)
+
+
+def columns_of(path: Path, table: pa.Table) -> TableFile:
+    """Convert the columns of a table in memory to strings; those that cannot be are named."""
     columns: Columns = {}
     lists, not_text = [], []
     for name in table.column_names:
