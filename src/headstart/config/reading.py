@@ -17,8 +17,8 @@ class ReadSettings(Settings):
 
     labels: str | None = option(
         None,
-        "Table of labels (CSV, TSV or Parquet), or none: labels are the names of folders. Default: the only table in "
-        "PHOTOS that fits, else one subfolder per class.",
+        "Table of labels (CSV, TSV, JSON lines or Parquet), or none: labels are the names of folders. Default: the "
+        "only table in PHOTOS that fits, else one subfolder per class.",
         metavar="TABLE",
         group="Data",
         common=True,

@@ -55,10 +55,10 @@ def test_tables_that_do_not_fit_together_are_refused(tmp_path: Path) -> None:
 
 
 def test_tables_in_other_formats_are_named(tmp_path: Path) -> None:
-    names = ("annotations.json", "labels.xlsx", "labels.txt", "labels.zip", "train.csv.gz", "metadata.jsonl")
+    names = ("annotations.json", "labels.xlsx", "labels.txt", "labels.zip", "train.csv.gz", "metadata.ndjson")
     for name in (*names, "README.txt", "photos.zip", "labels.csv", ".hidden.json", "1.jpg"):
         (tmp_path / name).touch()
     (tmp_path / "folder.json").mkdir()
     found = unsupported_tables(tmp_path)
     assert [each.what for each in found] == sorted(names)
-    assert {each.reason for each in found} == {"headstart reads CSV, TSV and Parquet"}
+    assert {each.reason for each in found} == {"headstart reads CSV, TSV, JSON lines (.jsonl) and Parquet"}

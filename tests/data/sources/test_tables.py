@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+import json
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headstart.data.sources.lookup import ImageLookup
-from headstart.data.sources.tables import Labels, read_labels
+from headstart.data.sources.read import read_images
+from headstart.data.sources.tables import Labels, read_columns, read_labels
 from headstart.errors import DataError
 
 
@@ -475,3 +477,26 @@ def test_a_damaged_parquet_file_is_read_or_refused(tmp_path: Path) -> None:
         except DataError:
             refused += 1
     assert refused > 60
+
+
+def test_json_lines_are_a_table(photo: Callable[..., Path], tmp_path: Path) -> None:
+    """The layout of Hugging Face's imagefolder: metadata.jsonl in the folder of each split."""
+    for split in ("train", "test"):
+        for number in range(2):
+            photo(f"{split}/{number}.jpg", number)
+        rows = [{"file_name": f"{n}.jpg", "label": f"c{n}", "boxes": [[1, 2]], "weight": 1.0} for n in range(2)]
+        text = "\n".join(json.dumps(row) for row in rows)
+        (tmp_path / split / "metadata.jsonl").write_text(f"{text}\n\n")
+    manifest = read_images(tmp_path)
+    assert (manifest.labels, manifest.splits) == (["c0", "c1"] * 2, ["test"] * 2 + ["train"] * 2)
+    assert read_columns(tmp_path / "train" / "metadata.jsonl")["weight"] == ["1", "1"]
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [('{"a": 1}\n{"a": ', "line 2 is not JSON"), ('["a"]', "line 1 must be an object with a value per column")],
+)
+def test_a_line_that_is_no_object_is_refused(tmp_path: Path, text: str, problem: str) -> None:
+    (tmp_path / "labels.jsonl").write_text(text)
+    with pytest.raises(DataError, match=problem):
+        read_columns(tmp_path / "labels.jsonl")

@@ -18,7 +18,7 @@ from headstart.errors import DataError
 __all__ = ["read_split_tables", "split_tables", "unsupported_tables"]
 
 _FORMATS = frozenset(
-    {".xlsx", ".xls", ".xlsm", ".ods", ".json", ".jsonl", ".ndjson", ".feather", ".arrow", ".pkl", ".pickle", ".mat"}
+    {".xlsx", ".xls", ".xlsm", ".ods", ".json", ".ndjson", ".feather", ".arrow", ".pkl", ".pickle", ".mat"}
     | {".db", ".sqlite", ".sqlite3"}
 )
 _PERHAPS = frozenset({".txt", ".xml", ".npy", ".npz", ".zip", ".gz", ".bz2", ".xz", ".7z"})  # if the name says so
@@ -28,7 +28,11 @@ _WORDS = re.compile(r"label|class|annot|metadata|target|truth|\.csv|\.tsv|\.json
 def unsupported_tables(folder: Path) -> list[LeftOut]:
     """The files directly in a folder that may be tables of labels, but in a format that is not read."""
     names = sorted(path.name for path in folder.iterdir() if not path.name.startswith(".") and path.is_file())
-    return [LeftOut(name, "headstart reads CSV, TSV and Parquet") for name in names if _may_have_labels(name)]
+    return [
+        LeftOut(name, "headstart reads CSV, TSV, JSON lines (.jsonl) and Parquet")
+        for name in names
+        if _may_have_labels(name)
+    ]
 
 
 def _may_have_labels(name: str) -> bool:

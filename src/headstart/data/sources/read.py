@@ -59,10 +59,10 @@ def read_images(  # noqa: PLR0913 - one for each option
     :param root: a folder with one subfolder per class (also below train, val, test), a flat folder, a folder that
         contains a table of labels, a table next to its images, one image, a list of images and folders, or
         ``SCHEME:...`` of an image source (:func:`headstart.data.sources.register_source`).
-    :param labels: a CSV, TSV or Parquet table, as a path or relative to ``root``. Only the images that it names are
-        read; one that does not exist becomes a row as well, so that it is reported by name. With None, a table
-        directly in ``root`` is used if its columns can be detected and its ids are images found there; with False or
-        "none" no table is looked for.
+    :param labels: a CSV, TSV, JSON lines or Parquet table, as a path or relative to ``root``. Only the images that it
+        names are read; one that does not exist becomes a row as well, so that it is reported by name. With None, a
+        table directly in ``root`` is used if its columns can be detected and its ids are images found there; with False
+        or "none" no table is looked for.
     :param folder_levels: what the folders below ``root`` are, from the top: ``split/class``, ``any/class``, ``class``
         ...; None: detected.
     :param split_folders: ``NAME=SPLIT,...``, for folders whose names do not say which split they are.

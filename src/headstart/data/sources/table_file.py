@@ -1,4 +1,4 @@
-"""Files of tables: CSV in the dialects that programs write, TSV and Parquet -> columns of strings."""
+"""Files of tables: CSV in the dialects that programs write, TSV, JSON lines and Parquet -> columns of strings."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import io
 import json
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,9 +20,9 @@ from headstart.data.formats import is_image_name
 from headstart.description import Guess
 from headstart.errors import DataError
 
-__all__ = ["SUFFIXES", "Columns", "TableFile", "columns_of", "read_table"]
+__all__ = ["SUFFIXES", "Columns", "TableFile", "columns_of", "read_table", "rows_of"]
 
-SUFFIXES = (".csv", ".tsv", ".parquet")
+SUFFIXES = (".csv", ".tsv", ".jsonl", ".parquet")
 
 Columns = dict[str, list[str | None]]
 
@@ -75,6 +75,8 @@ def read_table(path: Path, is_header: Callable[[Sequence[str]], bool] = _is_head
     try:
         if path.suffix.lower() == ".parquet":
             return _read_parquet(path)
+        if path.suffix.lower() == ".jsonl":
+            return _read_json_lines(path)
         return _read_csv(path, path.read_bytes(), is_header)
     except FileNotFoundError:
         raise DataError(f"{path}: no such table of labels") from None
@@ -113,6 +115,48 @@ def columns_of(path: Path, table: pa.Table) -> TableFile:
         only = iter(values)
         columns[name] = [next(only) if length else None for length in lengths] if is_list else values
     return TableFile(path, columns, tuple(lists), tuple(not_text))
+
+
+def _read_json_lines(path: Path) -> TableFile:
+    """Read one object per line, as Hugging Face's ``metadata.jsonl``."""
+    rows: list[Mapping[str, object]] = []
+    with path.open("rb") as file:
+        for number, line in enumerate(file, 1):
+            if not line.strip():
+                continue
+            try:
+                row = json.loads(line)
+            except (ValueError, RecursionError) as error:
+                raise DataError(f"{path}: line {number} is not JSON: {error}") from error
+            if not isinstance(row, dict):
+                raise DataError(f"{path}: line {number} must be an object with a value per column, got {str(row)[:80]}")
+            rows.append(row)
+    return rows_of(path, rows)
+
+
+def rows_of(path: Path, rows: Sequence[Mapping[str, object]]) -> TableFile:
+    """Convert objects as JSON has them to columns of strings.
+
+    >>> rows_of(Path("a.jsonl"), [{"file": "a.jpg", "label": 1.0}, {"file": "b.jpg"}]).columns
+    {'file': ['a.jpg', 'b.jpg'], 'label': ['1', None]}
+    """
+    columns: Columns = {}
+    lists: dict[str, None] = {}
+    for number, row in enumerate(rows):
+        for name, value in row.items():
+            if isinstance(value, list | dict):
+                lists[name] = None
+            else:
+                columns.setdefault(name, [None] * len(rows))[number] = _cell(_text_of(value))
+    return TableFile(path, {name: cells for name, cells in columns.items() if name not in lists}, tuple(lists))
+
+
+def _text_of(value: object) -> str | None:
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
 def _strings(cells: pa.ChunkedArray) -> list[str | None]:

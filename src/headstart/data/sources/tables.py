@@ -1,4 +1,4 @@
-"""Tables of labels: CSV, TSV or Parquet -> ids, labels and splits as strings."""
+"""Tables of labels: CSV, TSV, JSON lines or Parquet -> ids, labels and splits as strings."""
 
 from __future__ import annotations
 

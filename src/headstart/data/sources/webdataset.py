@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from headstart.data.formats import is_image_name
-from headstart.data.sources.table_file import Columns, TableFile
+from headstart.data.sources.table_file import TableFile, rows_of
 from headstart.errors import DataError
 
 __all__ = ["has_labels", "label_table", "samples"]
@@ -68,31 +68,20 @@ def label_table(
     :param keys: the archive of each image, and the names of the parts of its sample.
     :raises DataError: a part is not what its extension says.
     """
-    columns: Columns = {}
-    lists: set[str] = set()
-    for row, (archive, beside) in enumerate(keys):
-        cells: dict[str, object] = {}
-        if name := beside.get("json"):
-            cells |= _json(f"{archive}!{name}", read(archive, name))
-        if name := beside.get("cls"):
-            try:
-                cells["cls"] = read(archive, name).decode("utf-8").strip()
-            except UnicodeDecodeError as error:
-                raise DataError(f"{archive}!{name} is not text: {error}") from error
-        for field, value in cells.items():
-            if isinstance(value, list | dict):
-                lists.add(field)
-            elif value is not None and value != "":
-                columns.setdefault(field, [None] * len(keys))[row] = _cell(value)
-    for field in lists:
-        columns.pop(field, None)
-    return TableFile(Path(root), columns, tuple(sorted(lists)))
+    rows = [_fields(archive, beside, read) for archive, beside in keys]
+    return rows_of(Path(root), rows)
 
 
-def _cell(value: object) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+def _fields(archive: Path, beside: Mapping[str, str], read: Callable[[Path, str], bytes]) -> Mapping[str, object]:
+    fields: dict[str, object] = {}
+    if name := beside.get("json"):
+        fields |= _json(f"{archive}!{name}", read(archive, name))
+    if name := beside.get("cls"):
+        try:
+            fields["cls"] = read(archive, name).decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise DataError(f"{archive}!{name} is not text: {error}") from error
+    return fields
 
 
 def _json(name: str, data: bytes) -> Mapping[str, object]:
