@@ -10,7 +10,7 @@ from platformdirs import user_cache_path
 
 from headstart.errors import SettingsError
 
-__all__ = ["features", "imported", "inspections", "pixel_statistics", "prepared", "root", "weights"]
+__all__ = ["features", "imported", "inspections", "pixel_statistics", "prepared", "remote", "root", "weights"]
 
 
 def root(cache_dir: str | None = None) -> Path:
@@ -51,6 +51,11 @@ def weights() -> Path:
 def features(cache_dir: str | None = None) -> Path:
     """The folder of the feature store."""
     return root(cache_dir) / "features"
+
+
+def remote(cache_dir: str | None = None) -> Path:
+    """The folder of copies of files of other machines."""
+    return root(cache_dir) / "remote"
 
 
 def inspections(cache_dir: str | None = None) -> Path:

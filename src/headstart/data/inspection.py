@@ -10,6 +10,7 @@ from headstart.data.decode import MAX_PIXELS, Inspection, inspect
 from headstart.data.inspection_cache import InspectionCache
 from headstart.data.manifest import Manifest
 from headstart.data.sources.base import ImageReference
+from headstart.data.sources.prefetch import prefetched
 from headstart.data.value_range import ValueRange
 from headstart.errors import DataError, TooManyProblems
 from headstart.events import Events
@@ -101,7 +102,7 @@ def _inspect_rows(
         open_executor(len(rows), workers=workers, kind=kind) as executor,
     ):
         inspect_chunk = partial(_inspect_chunk, look=look)
-        for inspections in executor.map(inspect_chunk, chunks, ahead=8 * executor.workers):
+        for inspections in executor.map(inspect_chunk, prefetched(chunks, list), ahead=8 * executor.workers):
             found += inspections
             advance(len(inspections))
     return found

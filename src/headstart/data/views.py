@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from headstart.data.decode import content_hash, decoded
 from headstart.data.manifest import Manifest
 from headstart.data.sources.base import Content, ImageReference
+from headstart.data.sources.prefetch import prefetched
 from headstart.data.spec import InputSpec
 from headstart.data.transforms import make_view, min_source_side
 from headstart.errors import ImageProblem
@@ -112,11 +113,13 @@ class ViewItem(NamedTuple):
 def view_items(
     manifest: Manifest, rows: Sequence[int], wanted: Mapping[int, Sequence[int]], images: int
 ) -> Iterator[list[ViewItem]]:
-    """Divide the rows into tasks of some images each."""
+    """Divide the rows into tasks of some images each; those of other machines are fetched before."""
     hashes = manifest.hashes
-    for start in range(0, len(rows), images):
-        chunk = rows[start : start + images]
-        yield [ViewItem(row, manifest.source(row), tuple(wanted[row]), hashes[row]) for row in chunk]
+    tasks = (
+        [ViewItem(row, manifest.source(row), tuple(wanted[row]), hashes[row]) for row in rows[start : start + images]]
+        for start in range(0, len(rows), images)
+    )
+    return prefetched(tasks, lambda task: [item.image for item in task])
 
 
 def _make_views(items: Sequence[ViewItem], *, spec: InputSpec, max_pixels: int) -> Views:

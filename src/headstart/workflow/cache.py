@@ -81,7 +81,7 @@ def prune(cache_dir: str | None, *, model: str | None, everything: bool) -> str:
     clear_remains(paths.root(cache_dir), paths.prepared(cache_dir), paths.imported(cache_dir))
     _remove_incomplete(paths.prepared(cache_dir))
     if everything:
-        for folder in (paths.prepared(cache_dir), paths.imported(cache_dir)):
+        for folder in (paths.prepared(cache_dir), paths.imported(cache_dir), paths.remote(cache_dir)):
             with suppress(FileNotFoundError):
                 shutil.rmtree(folder)
         paths.inspections(cache_dir).unlink(missing_ok=True)
@@ -102,7 +102,10 @@ def _remove_incomplete(prepared: Path) -> None:
 
 def _size(cache_dir: str | None) -> int:
     """Bytes of everything that headstart writes into the cache folder, without weights that users provide."""
-    folders = (paths.features(cache_dir), paths.prepared(cache_dir), paths.imported(cache_dir))
+    folders = (
+        *(paths.features(cache_dir), paths.prepared(cache_dir)),
+        *(paths.imported(cache_dir), paths.remote(cache_dir)),
+    )
     written = (*folders, paths.inspections(cache_dir))
     total = 0
     for file in (file for path in written for file in ([path] if path.is_file() else path.rglob("*"))):

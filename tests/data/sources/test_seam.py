@@ -157,9 +157,9 @@ def test_references_are_small_and_picklable(photo: Photo) -> None:
 
 def test_an_unknown_scheme_is_named() -> None:
     with pytest.raises(DataError) as caught:
-        read_images("s3://bucket/photos")
+        read_images("ftp://host/photos")
     assert str(caught.value) == (
-        "s3://bucket/photos: no such folder or file, and no image source is registered for s3://"
+        "ftp://host/photos: no such folder or file, and no image source is registered for ftp://"
     )
 
 

@@ -285,9 +285,9 @@ def test_invalid_tables(tmp_path: Path, images: ImageLookup) -> None:
         "t.csv: the last row, row 3 below the header, has the id 'Total': remove the row if it is a total, or write "
         "the name of the image with its extension"
     )
-    assert _refused(path, "image,label\nhttps://example.org/1.jpg,a\n", images) == (
-        "t.csv: row 1 below the header has the address 'https://example.org/1.jpg' in the column 'image', but images "
-        "are read from this machine: download them, and write the names of the files into the table"
+    assert _refused(path, "image,label\nftp://example.org/1.jpg,a\n", images) == (
+        "t.csv: row 1 below the header has the address 'ftp://example.org/1.jpg' in the column 'image', but no "
+        "image source reads it: download them, and write the names of the files into the table"
     )
     with pytest.raises(DataError) as missing:
         read_labels(tmp_path / "none.csv")

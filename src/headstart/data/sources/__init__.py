@@ -1,4 +1,4 @@
-"""Image sources: files, archives, tables with images, arrays in memory, and those that :func:`register_source` adds."""
+"""Image sources: files here and elsewhere, archives, tables with images, arrays, and those that are registered."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from headstart.data.sources.base import (
 )
 from headstart.data.sources.image_columns import IMAGE_COLUMNS
 from headstart.data.sources.local import LocalFiles
+from headstart.data.sources.remote_files import REMOTE
 
 __all__ = [
     "FoundImage",
@@ -30,7 +31,9 @@ __all__ = [
 
 register_source(LocalFiles())
 register_source(ArraySource())
-for archives in ARCHIVES:
-    register_source(archives)
-for columns in IMAGE_COLUMNS:
-    register_source(columns)
+for _archives in ARCHIVES:
+    register_source(_archives)
+for _columns in IMAGE_COLUMNS:
+    register_source(_columns)
+for _remote in REMOTE:
+    register_source(_remote)

@@ -22,11 +22,12 @@ from headstart.data.formats import is_image_name
 from headstart.data.sources.base import Content, FoundImage, Stamp
 from headstart.data.sources.containers import container_names, files_of, split_files
 from headstart.data.sources.local import MAX_FILE_BYTES
+from headstart.data.sources.locations import local_path, location_stamp
 from headstart.data.sources.readings import ReadOptions, SourceReading, read_cells, read_members
 from headstart.data.sources.split_names import parse_split
 from headstart.data.sources.table_file import SUFFIXES as TABLES
 from headstart.data.sources.webdataset import has_labels, label_table, samples
-from headstart.data.uri import display_name, to_uri
+from headstart.data.uri import display_name
 from headstart.description import LeftOut
 from headstart.errors import DataError, ImageProblem
 
@@ -73,8 +74,11 @@ class Archives:
         place = root.removeprefix(f"{self.scheme}:")
         if "!" in place and not Path(place).exists():
             return SourceReading([FoundImage(root)], "images")
-        files = files_of(display_name(place), (f".{self.scheme}",))
-        indexes = {file: index_of(str(file)) for file in files}
+        return self.read_files(place, files_of(display_name(place), (f".{self.scheme}",)), options)
+
+    def read_files(self, place: str, files: Sequence[str], options: ReadOptions) -> SourceReading:
+        """Return the images in archives, of which ``files`` are the URIs; as :meth:`read`."""
+        indexes = {file: index_of(file) for file in files}
         if options.table and any(has_labels(index) for index in indexes.values()):
             return self._webdataset(place, files, options)
         names = container_names(files) if len(files) > 1 and options.levels != "none" else [""] * len(files)
@@ -97,23 +101,23 @@ class Archives:
         left = LeftOut(text, "tables of labels are read beside images in a folder: unpack the archive to use one")
         return SourceReading(found.images, found.source, found.folders, found.names, (), (left,), found.guesses)
 
-    def _webdataset(self, place: str, files: Sequence[Path], options: ReadOptions) -> SourceReading:
+    def _webdataset(self, place: str, files: Sequence[str], options: ReadOptions) -> SourceReading:
         split = split_files(place, files, options.split_folders)
         uris, splits, keys = [], [], []
         for file, of_file in zip(split.files, split.splits, strict=True):
-            for image, beside in samples(str(file), index_of(str(file))):
+            for image, beside in samples(file, index_of(file)):
                 uris.append(self._uri(file, image))
                 splits.append(of_file)
                 keys.append((file, beside))
-        table = label_table(place, keys, lambda file, name: read_member(str(file), index_of(str(file))[name], name))
+        table = label_table(place, keys, lambda file, name: read_member(file, index_of(file)[name], name))
         source = f"WebDataset in {len(files):,} {self.scheme} file{'s' * (len(files) != 1)}"
         found = read_cells(table, uris, splits, options, source=source)
         return SourceReading(
             found.images, source, (), split.names, found.columns, split.left_out, found.guesses, found.notes
         )
 
-    def _uri(self, file: Path, member: str) -> str:
-        return f"{self.scheme}:{to_uri(file)}!{member}"
+    def _uri(self, file: str, member: str) -> str:
+        return f"{self.scheme}:{file}!{member}"
 
     def open(self, uri: str) -> Content:
         """Return the bytes of a member.
@@ -131,16 +135,15 @@ class Archives:
             path, member = self._find(uri)
         except ImageProblem:
             return None
-        of_archive = Stamp.of_file(Path(path))
+        of_archive = location_stamp(path)
         return None if member is None or of_archive is None else of_archive._replace(size=member.size)
 
     def _find(self, uri: str) -> tuple[str, Member | None]:
         found = re.match(rf"{self.scheme}:(.*?\.{self.scheme})!(.*)", uri, re.IGNORECASE | re.DOTALL)
         if found is None:
             raise ImageProblem(uri, f"must be {self.scheme}:ARCHIVE.{self.scheme}!MEMBER")
-        path = display_name(found[1])
         try:
-            return path, index_of(path).get(found[2])
+            return found[1], index_of(found[1]).get(found[2])
         except DataError as error:
             raise ImageProblem(uri, str(error)) from error
 
@@ -151,11 +154,12 @@ _INDEXES: dict[str, tuple[Stamp, dict[str, Member]]] = {}
 _LOCK = threading.Lock()
 
 
-def index_of(path: str) -> dict[str, Member]:
+def index_of(location: str) -> dict[str, Member]:
     """Where the members of an archive lie, by name; read once, and again if the archive has changed.
 
     :raises DataError: it cannot be read.
     """
+    path = local_path(location)
     stamp = Stamp.of_file(Path(path))
     if stamp is None:
         raise DataError(f"{path}: no such file")
@@ -198,7 +202,7 @@ def _read_index(path: str) -> dict[str, Member]:
         raise DataError(f"{path} cannot be read as an archive ({error}){more}") from error
 
 
-def read_member(path: str, member: Member, uri: str) -> bytes:
+def read_member(location: str, member: Member, uri: str) -> bytes:
     """Read the bytes of a member.
 
     :raises ImageProblem: it is damaged, encrypted, packed in a way that is not read, or larger than 1 GiB.
@@ -207,7 +211,7 @@ def read_member(path: str, member: Member, uri: str) -> bytes:
         raise ImageProblem(uri, "encrypted: unpack the archive with its password")
     if member.size > MAX_FILE_BYTES:
         raise ImageProblem(uri, f"{member.size:,} bytes are more than the {MAX_FILE_BYTES:,} allowed for an image")
-    with open(path, "rb", buffering=0) as file:  # noqa: PTH123
+    with open(local_path(location), "rb", buffering=0) as file:  # noqa: PTH123
         start = member.offset
         if member.method >= 0:
             header = os.pread(file.fileno(), _LOCAL_HEADER.size, start)

@@ -24,7 +24,9 @@ __all__ = [
     "ImageSource",
     "Stamp",
     "StreamingSource",
+    "VersionedSource",
     "image_uri",
+    "is_elsewhere",
     "reference",
     "register_source",
     "source_of",
@@ -102,6 +104,14 @@ class StreamingSource(Protocol):
         """
 
 
+@runtime_checkable
+class VersionedSource(Protocol):
+    """An :class:`ImageSource` that knows versions of images, which other processes would have to ask for."""
+
+    def at(self, uri: str) -> ImageSource:
+        """Return a source of this image that knows its version."""
+
+
 @dataclass(frozen=True)
 class ImageReference:
     """One image of a source: small, and picklable for other processes."""
@@ -146,6 +156,15 @@ def source_of(uri: str) -> ImageSource:
     return _SOURCES.get(uri.partition(":")[0], _SOURCES["file"])
 
 
+def is_elsewhere(name: str) -> bool:
+    """Whether a name in a table is a URI of a registered source, ``SCHEME://...``, and not that of a local file.
+
+    >>> is_elsewhere("s3://bucket/a.jpg"), is_elsewhere("file:///a.jpg"), is_elsewhere("a.jpg")
+    (True, False, False)
+    """
+    return "://" in name and source_of(name).scheme != "file"
+
+
 def image_uri(image: str | Path) -> str:
     """Return the URI of an image that a person names: a path, or a URI of a registered source.
 
@@ -162,4 +181,5 @@ def reference(image: str | Path | ImageReference) -> ImageReference:
     if isinstance(image, ImageReference):
         return image
     uri = to_uri(image) if isinstance(image, Path) else image
-    return ImageReference(uri, source_of(uri))
+    source = source_of(uri)
+    return ImageReference(uri, source.at(uri) if isinstance(source, VersionedSource) else source)

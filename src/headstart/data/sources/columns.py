@@ -21,7 +21,20 @@ NO_SPLITS = "none"  # the value of --split-column that leaves all such columns a
 
 # Column names are compared in lower case, letters and digits only; earlier ones in these lists are preferred.
 _IDS = (
-    *("path", "filepath", "imagepath", "imgpath", "relativepath", "uri", "file", "filename", "imagefile", "image"),
+    *(
+        "path",
+        "filepath",
+        "imagepath",
+        "imgpath",
+        "relativepath",
+        "uri",
+        "url",
+        "imageurl",
+        "file",
+        "filename",
+        "imagefile",
+        "image",
+    ),
     *("img", "imagename", "imageid", "imgid", "id", "name"),
 )
 _LABELS = (

@@ -8,11 +8,12 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from headstart.data.formats import is_image_name
 from headstart.data.sources.folder_levels import parse_split_folders
 from headstart.data.sources.split_names import recognize_splits
+from headstart.data.uri import to_uri
 from headstart.description import LeftOut
 from headstart.errors import AmbiguousFolders, DataError
 
@@ -51,8 +52,8 @@ def expand(pattern: str) -> list[str]:
     return list(itertools.chain.from_iterable(expand(start + value + end) for value in values))
 
 
-def files_of(place: str, suffixes: Sequence[str]) -> list[Path]:
-    """The files that a path stands for: itself, those of a pattern, or those in a folder, sorted.
+def files_of(place: str, suffixes: Sequence[str]) -> list[str]:
+    """The URIs of the files that a path stands for: itself, those of a pattern, or those in a folder, sorted.
 
     :raises DataError: there are none.
     """
@@ -68,7 +69,7 @@ def files_of(place: str, suffixes: Sequence[str]) -> list[Path]:
         raise DataError(f"{missing[0]}: no such file")
     if not found:
         raise DataError(f"{place}: no file that ends in {' or '.join(suffixes)}")
-    return [Path(os.path.abspath(each)) for each in found]  # noqa: PTH100 - links are kept
+    return [to_uri(each) for each in found]
 
 
 def _matching(pattern: str) -> list[str]:
@@ -98,16 +99,16 @@ def _entries(folder: str | Path, deeper: int) -> Iterator[os.DirEntry[str]]:
             yield from _entries(entry.path, deeper - 1)
 
 
-def container_names(files: Sequence[Path]) -> list[str]:
+def container_names(files: Sequence[str]) -> list[str]:
     """The name of each file without its number, or that of its folder where only this says the split.
 
-    >>> container_names([Path("a/train-00000-of-00001.parquet"), Path("a/test-00000-of-00001.parquet")])
+    >>> container_names(["a/train-00000-of-00001.parquet", "a/test-00000-of-00001.parquet"])
     ['train', 'test']
-    >>> container_names([Path("train/0000.tar"), Path("test/0000.tar")]), container_names([Path("7.tar")])
+    >>> container_names(["train/0000.tar", "test/0000.tar"]), container_names(["7.tar"])
     (['train', 'test'], [''])
     """
-    names = [_NUMBERED.sub("", file.stem) for file in files]
-    folders = [file.parent.name for file in files]
+    names = [_NUMBERED.sub("", PurePosixPath(file).stem) for file in files]
+    folders = [PurePosixPath(file).parent.name for file in files]
     by_folder = set(recognize_splits(folders).splits) == set(folders)
     return folders if by_folder and set(recognize_splits(names).splits) != set(names) else names
 
@@ -116,13 +117,13 @@ def container_names(files: Sequence[Path]) -> list[str]:
 class FileSplits:
     """The split of each file, None for none, and the files that are left out."""
 
-    files: list[Path]
+    files: list[str]
     splits: list[str | None]
     names: dict[str, set[str]] = field(default_factory=dict)
     left_out: tuple[LeftOut, ...] = ()
 
 
-def split_files(root: str, files: Sequence[Path], split_folders: str | None) -> FileSplits:
+def split_files(root: str, files: Sequence[str], split_folders: str | None) -> FileSplits:
     """Tell the splits from the names of several files; a single file is in none.
 
     :param split_folders: ``NAME=SPLIT,...`` for names that do not say it.

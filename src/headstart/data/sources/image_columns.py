@@ -23,6 +23,7 @@ import pyarrow.parquet as pq
 from headstart.data.formats import begins_like_image
 from headstart.data.sources.base import Content, FoundImage, Stamp
 from headstart.data.sources.containers import files_of, split_files
+from headstart.data.sources.locations import local_path, location_stamp
 from headstart.data.sources.readings import ReadOptions, SourceReading, read_cells
 from headstart.data.sources.table_file import Columns, TableFile, columns_of
 from headstart.data.uri import display_name, to_uri
@@ -61,22 +62,26 @@ class ImageColumns:
         place = root.removeprefix(f"{self.scheme}:")
         if "!" in place and not Path(place).exists():
             return SourceReading([FoundImage(root)], "images")
-        split = split_files(place, files_of(display_name(place), SUFFIXES[self.scheme]), options.split_folders)
+        return self.read_files(place, files_of(display_name(place), SUFFIXES[self.scheme]), options)
+
+    def read_files(self, place: str, files: Sequence[str], options: ReadOptions) -> SourceReading:
+        """Return the images in files, of which ``files`` are the URIs; as :meth:`read`."""
+        split = split_files(place, files, options.split_folders)
         chosen = options.columns.get("id_column")
         uris, splits, parts, labels, notes = [], [], [], set(), []
         for file, of_file in zip(split.files, split.splits, strict=True):
-            table = _open(str(file))
+            table = _open(file)
             column = _image_column(table, chosen)
             suffix = f":{column}" if chosen else ""
-            uris += [f"{self.scheme}:{to_uri(file)}!{row}{suffix}" for row in range(table.rows)]
+            uris += [f"{self.scheme}:{file}!{row}{suffix}" for row in range(table.rows)]
             splits += [of_file] * table.rows
-            cells, names = _other_columns(table, column) if options.table else (TableFile(file, {}), [])
+            cells, names = _other_columns(table, column) if options.table else (TableFile(Path(file), {}), [])
             parts.append((table.rows, cells))
             labels |= set(names)
             if (size := table.largest_group(column)) > _LARGE_GROUP:
                 notes.append(
-                    f"{file.name} has row groups of {size / 1e9:.1f} GB of images, each of which is read as a whole: "
-                    "written with row_group_size=1000, it needs less memory"
+                    f"{Path(file).name} has row groups of {size / 1e9:.1f} GB of images, each of which is read as a "
+                    "whole: written with row_group_size=1000, it needs less memory"
                 )
         cells = _concatenated(Path(place), parts)
         options = _with_label_column(place, options, sorted(labels), cells)
@@ -107,13 +112,16 @@ class ImageColumns:
             table = _open(path)
         except (DataError, ImageProblem):
             return None
-        return table.stamp._replace(size=table.stamp.size // max(table.rows, 1)) if row < table.rows else None
+        of_file = location_stamp(path)
+        if of_file is None or row >= table.rows:
+            return None
+        return of_file._replace(size=of_file.size // max(table.rows, 1))
 
     def _parted(self, uri: str) -> tuple[str, int, str | None]:
         found = re.fullmatch(rf"{self.scheme}:(.*)!(\d+)(?::(.+))?", uri, re.DOTALL)
         if found is None:
             raise ImageProblem(uri, f"must be {self.scheme}:FILE!ROW")
-        return display_name(found[1]), int(found[2]), found[3]
+        return found[1], int(found[2]), found[3]
 
 
 IMAGE_COLUMNS = tuple(ImageColumns(scheme) for scheme in SUFFIXES)
@@ -122,7 +130,7 @@ IMAGE_COLUMNS = tuple(ImageColumns(scheme) for scheme in SUFFIXES)
 def has_images(path: Path) -> bool:
     """Whether a Parquet or Arrow file has a column of images; a table of labels has none."""
     try:
-        return bool(_candidates(_open(str(path))))
+        return bool(_candidates(_open(to_uri(path))))
     except (DataError, OSError):
         return False
 
@@ -208,7 +216,8 @@ _TABLES: dict[str, _Table] = {}
 _LOCK = threading.Lock()
 
 
-def _open(path: str) -> _Table:
+def _open(location: str) -> _Table:
+    path = local_path(location)
     stamp = Stamp.of_file(Path(path))
     if stamp is None:
         raise DataError(f"{path}: no such file")

@@ -13,6 +13,7 @@ from functools import cached_property
 from pathlib import Path
 
 from headstart.data.formats import is_image_name
+from headstart.data.sources.base import is_elsewhere
 from headstart.data.sources.folders import Tree, list_tree
 from headstart.data.sources.split_names import parse_split
 from headstart.data.uri import display_name
@@ -92,12 +93,16 @@ class ImageLookup:
         """The share of the values that name an image, by a sample of them; 0 without values."""
         distinct = list(dict.fromkeys(value for value in values if value is not None))
         sample = distinct[:: max(len(distinct) // _SAMPLE, 1)]
-        found = [bool(self._find(name).files or self._find_loosely(name).files) for name in sample]
+        found = [
+            is_elsewhere(name) or bool(self._find(name).files or self._find_loosely(name).files) for name in sample
+        ]
         if not any(found):
             found = [bool(each.files) for each in self._moved(sample)[0].values()]
         return sum(found) / max(len(sample), 1)
 
     def _find(self, name: str) -> _Found:
+        if is_elsewhere(name):  # not looked for here, which would list the folder
+            return _Found()
         path = os.path.join(self._root, display_name(name))  # noqa: PTH118 - called for every row; keeps absolute paths
         if os.path.isfile(path):  # noqa: PTH113
             return _Found((str(Path(path)),))
@@ -114,6 +119,8 @@ class ImageLookup:
 
     def _find_loosely(self, name: str) -> _Found:
         """The files of a name that differs from them in suffix, zeros, or the form of a number."""
+        if is_elsewhere(name):
+            return _Found()
         wanted = self._wanted(name)
         folder, _, last = wanted.rpartition("/")
         if _FLOAT.fullmatch(last):
@@ -137,6 +144,8 @@ class ImageLookup:
         found: dict[str, _Found] = {}
         dropped: list[str] = []  # the beginnings of paths that have the root in their place
         for name in names:
+            if is_elsewhere(name):
+                continue
             parts = name.replace("\\", "/").split("/")
             if not _ABSOLUTE.match(name.replace("\\", "/")):
                 continue

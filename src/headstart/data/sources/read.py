@@ -12,12 +12,13 @@ from typing import Literal
 from headstart.data.groups import group_by_pattern
 from headstart.data.label_checks import check_class_names
 from headstart.data.manifest import Manifest
-from headstart.data.sources.base import FoundImage, source_of
+from headstart.data.sources.base import FoundImage, is_elsewhere, source_of
 from headstart.data.sources.folders import FolderReading, Tree, read_folder
 from headstart.data.sources.lookup import ImageLookup
 from headstart.data.sources.other_tables import read_split_tables, split_tables
 from headstart.data.sources.places import source_place
 from headstart.data.sources.readings import ReadingSource, ReadOptions
+from headstart.data.sources.remote import learn_stamps
 from headstart.data.sources.split_names import SplitNames, recognize_splits
 from headstart.data.sources.table_choice import NO_TABLE, TableChoice, choose_table
 from headstart.data.sources.tables import SUFFIXES, Labels, read_labels
@@ -269,14 +270,20 @@ def _labeled(lookup: ImageLookup, table: Labels, choice: TableChoice, root: str)
     rows: dict[str, FoundImage] = {}
     splits, groups = table.splits or [None] * len(table.ids), table.groups or [None] * len(table.ids)
     paths = [
-        _only_match(lookup, name, files, table) or lookup.root / name
+        name if is_elsewhere(name) else _only_match(lookup, name, files, table) or lookup.root / name
         for name, files in zip(table.ids, matches.files, strict=True)
     ]
-    tops = [_top(str(lookup.root), str(path)) for path in paths]
+    learn_stamps(path for path in paths if isinstance(path, str))
+    tops = ["" if isinstance(path, str) else _top(str(lookup.root), str(path)) for path in paths]
     folders = _split_folders(tops)
     given = zip(table.ids, table.labels, splits, groups, paths, tops, strict=True)
     for name, label, split, group, path, top in given:
-        row = FoundImage(to_uri(path), label, split if table.splits else folders.splits.get(top), group)
+        row = FoundImage(
+            path if isinstance(path, str) else to_uri(path),
+            label,
+            split if table.splits else folders.splits.get(top),
+            group,
+        )
         before = rows.setdefault(row.uri, row)
         if before.label is None:
             rows[row.uri] = row
@@ -294,7 +301,8 @@ def _labeled(lookup: ImageLookup, table: Labels, choice: TableChoice, root: str)
             reading = ", ".join(f"{name}: {folders.splits[name]}" for name in sorted(folders.guessed))
             guesses = (*guesses, Guess(f"the folders are splits ({reading})", "--split-column"))
     below = f"{lookup.root}{os.sep}"
-    if others := len({below + image for image in lookup.tree.images}.difference(map(str, paths))):
+    here = not all(isinstance(path, str) for path in paths)  # else its folder is not listed
+    if here and (others := len({below + image for image in lookup.tree.images}.difference(map(str, paths)))):
         left_out = (*left_out, LeftOut(f"{others:,} image{'s' * (others != 1)}", f"not named by {table.path.name}"))
     return _manifest(list(rows.values()), root, "table", table=table, names=names, left_out=left_out, guesses=guesses)
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from headstart.data.formats import is_image_name
+from headstart.data.sources.base import is_elsewhere
 from headstart.data.sources.columns import choose_columns, has_known_names, is_label_column, normalize
 from headstart.data.sources.label_cells import class_names, classes_of_one_hot
 from headstart.data.sources.lookup import ImageLookup
@@ -160,10 +161,10 @@ def _ids(path: Path, values: list[str | None], column: str) -> list[str]:
     for number, value in enumerate(values, 1):
         if value is None:
             raise DataError(f"{path}: row {number} below the header has no value in the column {column!r}")
-        if _URL.match(value):
+        if _URL.match(value) and not is_elsewhere(value):
             raise DataError(
                 f"{path}: row {number} below the header has the address {value[:200]!r} in the column {column!r}, but "
-                "images are read from this machine: download them, and write the names of the files into the table"
+                "no image source reads it: download them, and write the names of the files into the table"
             )
     return [value for value in values if value is not None]
 

@@ -61,7 +61,7 @@ def samples(archive: str, names: Collection[str]) -> Iterator[tuple[str, Mapping
 
 
 def label_table(
-    root: str, keys: Sequence[tuple[Path, Mapping[str, str]]], read: Callable[[Path, str], bytes]
+    root: str, keys: Sequence[tuple[str, Mapping[str, str]]], read: Callable[[str, str], bytes]
 ) -> TableFile:
     """What stands beside the images, as a table with one row per image: "cls", and the fields of the JSON files.
 
@@ -72,7 +72,7 @@ def label_table(
     return rows_of(Path(root), rows)
 
 
-def _fields(archive: Path, beside: Mapping[str, str], read: Callable[[Path, str], bytes]) -> Mapping[str, object]:
+def _fields(archive: str, beside: Mapping[str, str], read: Callable[[str, str], bytes]) -> Mapping[str, object]:
     fields: dict[str, object] = {}
     if name := beside.get("json"):
         fields |= _json(f"{archive}!{name}", read(archive, name))
