@@ -87,12 +87,15 @@ class Archives:
         members, tables = [], 0
         for file, top in zip(files, names, strict=True):
             prefix = self._uri(file, "")
-            for name in sorted(indexes[file], key=lambda name: name.split("/")):
+            for name in indexes[file]:
                 if _is_hidden(name):
                     continue
                 if is_image_name(name):
                     members.append((f"{top}/{name}" if top else name, prefix + name))
                 tables += name.lower().endswith(TABLES)
+        members.sort(
+            key=lambda member: member[0].split("/")
+        )  # the order of a folder, however it is divided into shards
         count = f"{len(files):,} {self.scheme} archives" if len(files) > 1 else f"a {self.scheme} archive"
         found = read_members(place, members, options, source=count)
         if not tables:
