@@ -16,12 +16,12 @@ from PIL import Image
 from headstart.data.inspection import inspect_all
 from headstart.data.inspection_cache import InspectionCache
 from headstart.data.manifest import Manifest
-from headstart.data.sources import remote
+from headstart.data.sources import Stamp, remote
 from headstart.data.sources.file_cache import LIMIT, FileCache, cache_limit
 from headstart.data.sources.read import read_images
 from headstart.data.spec import InputSpec
 from headstart.data.views import read_views
-from headstart.errors import DataError, SettingsError
+from headstart.errors import DataError, ImageProblem, SettingsError
 
 
 def encoded(number: int) -> bytes:
@@ -239,3 +239,9 @@ def test_an_archive_larger_than_the_cache_is_refused(bucket: Bucket, monkeypatch
     monkeypatch.setenv(LIMIT, "0.00001")
     with pytest.raises(DataError, match="more than the cache of remote files may: set HEADSTART_REMOTE_CACHE"):
         read_images(root)
+
+
+def test_an_image_that_is_too_large_is_not_fetched() -> None:
+    source = remote.RemoteImage("s3", Stamp(2 << 30, 0, 1, 1))
+    with pytest.raises(ImageProblem, match="are more than the 1,073,741,824 allowed for an image"):
+        source.open("s3://bucket/large.tif")

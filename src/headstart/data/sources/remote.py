@@ -23,6 +23,7 @@ from typing import Any, TypeVar
 
 from headstart.data.sources.base import Content, Stamp
 from headstart.data.sources.file_cache import LIMIT, cache_limit, file_cache
+from headstart.data.sources.local import MAX_FILE_BYTES
 from headstart.errors import DataError, ImageProblem
 
 __all__ = [
@@ -187,9 +188,12 @@ class RemoteImage:
     def open(self, uri: str) -> Content:
         """Return the bytes of a file, from the cache if this version of it is there.
 
-        :raises ImageProblem: it cannot be read.
+        :raises ImageProblem: it cannot be read, or is larger than 1 GiB.
         """
-        key = _key(uri, self.stamp(uri))
+        stamp = self.stamp(uri)
+        if stamp is not None and stamp.size > MAX_FILE_BYTES:
+            raise ImageProblem(uri, f"{stamp.size:,} bytes are more than the {MAX_FILE_BYTES:,} allowed for an image")
+        key = _key(uri, stamp)
         if key is not None and (known := file_cache().get(key)) is not None:
             return known
         try:
@@ -224,7 +228,7 @@ def fetch(images: Sequence[tuple[str, Stamp | None]]) -> None:
     cache = file_cache()
     wanted = {}
     for uri, stamp in images:
-        key = _key(uri, stamp)
+        key = None if stamp is not None and stamp.size > MAX_FILE_BYTES else _key(uri, stamp)
         if key is not None and not cache.path(key).exists():
             wanted[uri] = key
     if not wanted:
