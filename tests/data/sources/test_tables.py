@@ -90,12 +90,26 @@ def test_what_was_skipped_is_said(tmp_path: Path) -> None:
 
 
 CELLS = st.text(st.characters(codec="utf-8", exclude_categories=("C", "Z")), min_size=1, max_size=8)
+TOTALS = (
+    "sum",
+    "count",
+    "total",
+    "totals",
+    "gesamt",
+    "summe",
+    "итого",
+    "합계",
+    "合計",
+)  # a last row of that name is refused
 
 
 @settings(max_examples=60, deadline=None)
 @given(
     rows=st.dictionaries(
-        CELLS, st.sampled_from(["pug", "a, b", 'say "x"', "c;d\te", "강아지"]), min_size=2, max_size=6
+        CELLS.filter(lambda cell: cell.rstrip(":").casefold() not in TOTALS),
+        st.sampled_from(["pug", "a, b", 'say "x"', "c;d\te", "강아지"]),
+        min_size=2,
+        max_size=6,
     ),
     separator=st.sampled_from(",;\t|"),
     end=st.sampled_from(["\n", "\r\n", "\r"]),
