@@ -237,6 +237,12 @@ class FitSettings(FineTuningSettings, InputSettings, EngineSettings):
         choices=("group", "ignore"),
         group="Split",
     )
+    strict: bool = option(
+        False,
+        "Train nothing where an image cannot be used, or the images, labels or splits give cause for a warning: "
+        "missing or conflicting labels, images or near-duplicates in two splits, divided groups.",
+        group="Data",
+    )
     class_order: str = option(
         "sorted",
         "Order of the classes: sorted by name, or by first appearance in the table.",

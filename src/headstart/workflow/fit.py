@@ -29,6 +29,7 @@ from headstart.workflow.model_choice import choose_model
 from headstart.workflow.near_duplicates import group_near_duplicates
 from headstart.workflow.search import search_trials
 from headstart.workflow.stopwatch import Stopwatch
+from headstart.workflow.strict import DataWarnings
 from headstart.workflow.trials import refit
 
 __all__ = ["FitResult", "fit", "prepare"]
@@ -65,6 +66,9 @@ def fit(
     """
     settings.check()
     events, watch = events or Events(), Stopwatch()
+    warned = DataWarnings()
+    if settings.strict:
+        events = Events(events.emit, warned)
     settings = choose_model(settings, len(manifest), events=events)
     with retain_heap():
         dataset, extractor = prepare(manifest, settings, events, watch, class_order=class_order)
@@ -72,6 +76,8 @@ def fit(
             dataset = extract(extractor, dataset, SPLITS, events=events)
             # Found by their features, and so after these; what the split was is of no matter to them.
             dataset = group_near_duplicates(extractor, dataset, events=events)
+            if settings.strict:
+                warned.stop(dataset)
             extractor.release()
         with watch.stage("training"):
             search = search_trials(extractor, dataset, start=watch.start, events=events)
