@@ -118,15 +118,15 @@ def test_check_tells_the_range_and_warns_of_two(tmp_path: Path, told: Any, photo
     folder, listener = shades(tmp_path / "deep", white=4095), told()
     plain = np.random.default_rng(5).integers(0, 256, (24, 30), np.uint8)
     Image.fromarray(plain).save(folder / "medium" / "plain.png")  # which has no range
-    check(read(folder), FitSettings.of(cache_dir=str(tmp_path / "store")), events=listener)
+    check(read(folder), FitSettings.of(cache_dir=str(tmp_path / "store")), features=False, events=listener)
     assert listener.lines == ["pixel values: uint16, 0 to 4095 is black to white (guessed; --value-range settles it)"]
     for number, path in enumerate(sorted(shades(tmp_path / "other", white=65535).rglob("*.png"))):
         path.rename(folder / path.parent.name / f"other {number}.png")
     listener = told()
-    check(read(folder), FitSettings.of(cache_dir=str(tmp_path / "store")), events=listener)
+    check(read(folder), FitSettings.of(cache_dir=str(tmp_path / "store")), features=False, events=listener)
     assert listener.lines[0] == "pixel values: uint16, 0 to 65535 is black to white"
     listener = told()
-    check(read(photos(red=2)), FitSettings.of(cache_dir=str(tmp_path / "store")), events=listener)
+    check(read(photos(red=2)), FitSettings.of(cache_dir=str(tmp_path / "store")), features=False, events=listener)
     assert listener.lines == []
 
 

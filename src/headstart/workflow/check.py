@@ -87,8 +87,9 @@ def check(
     if features and len(usable):
         network = open_network(usable, settings, value_ranges=ranges, events=events)
         vectors = np.asarray(network.features(usable, events=events), np.float32)
-        out_of_fold = predict_out_of_fold(usable, vectors, network, settings, events=events)
         near = near_duplicates(network.extractor, usable, events=events)
+        alike = None if near is None else near.numbers()
+        out_of_fold = predict_out_of_fold(usable, vectors, network, settings, alike=alike, events=events)
         checked = replace(checked, vectors=vectors, out_of_fold=out_of_fold, near_duplicates=near)
     drift = (
         None

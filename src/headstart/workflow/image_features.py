@@ -34,14 +34,22 @@ def open_network(
 
 
 def predict_out_of_fold(
-    images: Manifest, vectors: NDArray[np.floating], network: Candidate, settings: FitSettings, *, events: Events
+    images: Manifest,
+    vectors: NDArray[np.floating],
+    network: Candidate,
+    settings: FitSettings,
+    *,
+    alike: NDArray[np.int64] | None = None,
+    events: Events,
 ) -> OutOfFold | None:
     """Class probabilities of labeled images, each by a head that was solved on the other folds of five.
 
-    The head is drawn to the pretrained one where the names of classes match, and no fold divides a group.
+    The head is drawn to the pretrained one where the names of classes match, and no fold divides a group: a head that
+    saw a near-duplicate with the same wrong label would confirm it.
 
     :param images: usable ones; those without a label are left out.
     :param vectors: their features, (N, D).
+    :param alike: numbers of sets of near-duplicates, (N,), which no fold divides either.
     :returns: None with fewer than two classes, or if no class has two images.
     """
     rows = np.flatnonzero([label is not None for label in images.labels])
@@ -63,7 +71,7 @@ def predict_out_of_fold(
         pretrained=pretrained,
         discriminant=False,
         seed=settings.seed,
-        groups=group_numbers(labeled),
+        groups=group_numbers(labeled, None if alike is None else alike[rows]),
     )
     try:
         fit = head_solver("lbfgs").fit((features, labels), None, problem)
