@@ -130,11 +130,14 @@ class Console:
 @pytest.fixture
 def _own_registries(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a page registers is forgotten after it."""
+    from headstart.data import issues
     from headstart.data.sources import base as sources
     from headstart.execution import base as execution
     from headstart.report.sections import base as sections
     from headstart.train.heads import registry as heads
 
+    monkeypatch.setattr(issues, "_DETECTORS", list(issues._DETECTORS))
+    monkeypatch.setattr(issues, "DESCRIPTIONS", dict(issues.DESCRIPTIONS))
     monkeypatch.setattr(sources, "_SOURCES", dict(sources._SOURCES))
     monkeypatch.setattr(execution, "_FACTORIES", dict(execution._FACTORIES))
     monkeypatch.setattr(sections, "_SECTIONS", list(sections._SECTIONS))

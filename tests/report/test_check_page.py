@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from headstart.data.issues import KINDS, Issue
+from headstart.data.issues import DESCRIPTIONS, Issue
 from headstart.data.manifest import Manifest
 from headstart.report.check_page import MAX_IMAGES, MOST, RELATED, render_check, write_check
 from headstart.report.thumbnails import Thumbnails
@@ -66,12 +66,12 @@ def test_the_page_stays_small_with_many_issues(tmp_path, parse):
     manifest = Manifest.from_rows(paths, labels=["cat"] * len(paths))
     issues = [
         Issue(kind, uri, 0.5, "an odd image", "look", None, tuple(manifest.uris[:RELATED]))
-        for kind in (*KINDS, "of another engineer")
+        for kind in (*DESCRIPTIONS, "of another engineer")
         for uri in manifest.uris
     ]
     path = write_check(manifest, issues, tmp_path / "issues.html", root="photos")
     page = parse(path.read_text(encoding="utf-8"))
-    assert len(page.all("article")) <= MOST * (len(KINDS) + 1)
+    assert len(page.all("article")) <= MOST * (len(DESCRIPTIONS) + 1)
     assert len(page.all("img")) <= MAX_IMAGES
     assert path.stat().st_size < 5e6
     assert "of another engineer" in page.text

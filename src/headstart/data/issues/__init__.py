@@ -1,4 +1,5 @@
-"""What may be wrong with images and labels, one file per detector. A new one is a function and a line in this file."""
+"""What may be wrong with images and labels, one file per detector. A new one is a function and a line
+in this file, or outside of headstart a call of :func:`register_detector`."""
 
 from __future__ import annotations
 
@@ -14,7 +15,7 @@ from headstart.data.issues.shortcuts import find_shortcuts
 from headstart.data.issues.unreadable import find_unreadable
 from headstart.data.issues.wrong_labels import find_wrong_labels
 
-__all__ = ["DESCRIPTIONS", "DETECTORS", "KINDS", "CheckedImages", "Detector", "Issue", "OutOfFold", "find_issues"]
+__all__ = ["DESCRIPTIONS", "CheckedImages", "Detector", "Issue", "OutOfFold", "find_issues", "register_detector"]
 
 DESCRIPTIONS = {
     "drift": ("Drift", "The images differ from those that the classifier was evaluated on."),
@@ -61,9 +62,7 @@ DESCRIPTIONS = {
 }
 """Title and meaning of each kind of issue, in the order in which they are told."""
 
-KINDS = tuple(DESCRIPTIONS)
-
-DETECTORS: tuple[Detector, ...] = (
+_DETECTORS: list[Detector] = [
     find_conflicting_labels,
     find_conflicting_near_duplicates,
     find_leaks,
@@ -84,9 +83,20 @@ DETECTORS: tuple[Detector, ...] = (
     find_imbalance,
     find_borders,
     find_shortcuts,
-)
+]
+
+
+def register_detector(detector: Detector, kind: str, title: str, text: str) -> None:
+    """Add a detector of a kind of its own, which is told after the others.
+
+    A detector of a kind that is registered already is added to those that find issues of this kind.
+
+    :param title: the heading on the page of a check, with ``text`` below it: what the kind means.
+    """
+    DESCRIPTIONS.setdefault(kind, (title, text))
+    _DETECTORS.append(detector)
 
 
 def find_issues(checked: CheckedImages) -> list[Issue]:
     """Run every detector; the issues of a kind stand together, the surest first."""
-    return ranked([issue for detector in DETECTORS for issue in detector(checked)], KINDS)
+    return ranked([issue for detector in _DETECTORS for issue in detector(checked)], tuple(DESCRIPTIONS))
