@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from benchmarks.harness import Figures
-from benchmarks.pages.markdown import Section, figure, heading, image, number, percent, table
+from benchmarks.pages.markdown import Section, figure, heading, image, machine_of, number, percent, table
 from benchmarks.pages.plots import draw_bars
 
 SECOND_FITS = {
@@ -249,9 +249,10 @@ def exports(result: Figures) -> list[str]:
             ),
         ]
         columns = [*head, "one image when warm, ms", "start-up with one image, s"]
-        cores, load = result["machine"]["cores"], each["load_average"]
+        cores, load = each["machine"]["cores"], each["load_average"]
         busy = f"; the machine was busy with other work (load {load} on {cores} cores), so speeds are too low"
-        lines += [f"**{titles[name]}**{busy if load > 2 * cores else ''}", "", *table(columns, rows)]
+        where = f"{machine_of(each)}{busy if load > 2 * cores else ''}"
+        lines += [f"**{titles[name]}**, on {where}", "", *table(columns, rows)]
     return lines
 
 

@@ -18,7 +18,19 @@ import time
 from pathlib import Path
 
 import numpy as np
-from benchmarks.harness import ROOT, SHARED, Figures, empty_folder, read_json, result_path, run, save, spread, times_of
+from benchmarks.harness import (
+    ROOT,
+    SHARED,
+    Figures,
+    empty_folder,
+    machine,
+    read_json,
+    result_path,
+    run,
+    save,
+    spread,
+    times_of,
+)
 
 from headstart.artifacts.classifier import Classifier
 from headstart.config import EngineSettings, ReadSettings
@@ -127,9 +139,8 @@ def main() -> None:
             classifier, images = MODEL, read(SHARED / CLASSIFIERS[name], ReadSettings())
         else:
             classifier, images = fitted(CLASSIFIERS[name], folder, 400 if given.quick else IMAGES)
-        found[name] = measure(
-            classifier, CLASSIFIERS[name], spread_over(images, min(limit, len(images))), given.formats, folder
-        )
+        images = spread_over(images, min(limit, len(images)))
+        found[name] = {"machine": machine(), **measure(classifier, CLASSIFIERS[name], images, given.formats, folder)}
         save("speed/exports", {"classifiers": found}, quick=given.quick, show=False)  # should the next one fail
 
 
