@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from urllib.parse import quote, unquote_to_bytes
 
-__all__ = ["display_name", "to_path", "to_uri"]
+__all__ = ["display_name", "printable", "to_path", "to_uri"]
 
 _PREFIX = "file://"
 
@@ -48,3 +48,12 @@ def display_name(uri: str) -> str:
     ('/photos/a.jpg', 'array:7')
     """
     return os.fsdecode(unquote_to_bytes(uri[len(_PREFIX) :])) if uri.startswith(_PREFIX) else uri
+
+
+def printable(text: str) -> str:
+    """Return a text that any table or page can have: bytes of a file name that are not UTF-8 are written as escapes.
+
+    >>> print(printable(display_name("file:///photos/caf%E9.jpg")))
+    /photos/caf\\xe9.jpg
+    """
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

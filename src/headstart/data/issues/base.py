@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from headstart.data.manifest import Manifest
 from headstart.data.near_duplicates import NearDuplicates
+from headstart.data.uri import printable
 
 __all__ = ["DROP", "GROUP", "LOOK", "RELABEL", "CheckedImages", "Detector", "Issue", "OutOfFold", "ranked"]
 
@@ -30,6 +31,10 @@ class Issue:
     suggestion: str  # DROP, RELABEL, GROUP or LOOK
     label: str | None = None  # with RELABEL: the likelier label
     related: tuple[str, ...] = ()  # URIs of the images that it is about besides this one, the most telling first
+
+    def __post_init__(self) -> None:
+        """Make the evidence, which may name files, a text that every table and page can have."""
+        object.__setattr__(self, "evidence", printable(self.evidence))
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ from headstart.data.sources.readings import ReadOptions, SourceReading, read_cel
 from headstart.data.sources.split_names import parse_split
 from headstart.data.sources.table_file import SUFFIXES as TABLES
 from headstart.data.sources.webdataset import has_labels, label_table, samples
-from headstart.data.uri import display_name
+from headstart.data.uri import display_name, printable
 from headstart.description import LeftOut
 from headstart.errors import DataError, ImageProblem
 
@@ -180,7 +180,7 @@ def _read_index(path: str) -> dict[str, Member]:
         if path.lower().endswith(".zip"):
             with zipfile.ZipFile(path) as archive:
                 return {
-                    _text(each.filename): Member(
+                    printable(each.filename): Member(
                         each.header_offset,
                         each.compress_size,
                         each.file_size,
@@ -194,7 +194,7 @@ def _read_index(path: str) -> dict[str, Member]:
         with tarfile.open(path, "r:") as shards:
             # A later member of the same name replaces the earlier one, as where a tar file is unpacked.
             return {
-                _text(each.name.removeprefix("./")): Member(each.offset_data, each.size, each.size)
+                printable(each.name.removeprefix("./")): Member(each.offset_data, each.size, each.size)
                 for each in shards
                 if each.isreg() and not each.issparse()
             }
@@ -240,11 +240,6 @@ def _unpacked(data: bytes, member: Member, uri: str) -> bytes:
     if len(data) != member.size or zlib.crc32(data) != member.checksum:
         raise ImageProblem(uri, "damaged in its archive: it differs from its checksum")
     return data
-
-
-def _text(name: str) -> str:
-    """A name that a table of texts can have, whatever bytes it is made of."""
-    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def _is_hidden(name: str) -> bool:

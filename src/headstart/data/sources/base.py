@@ -104,9 +104,11 @@ class StreamingSource(Protocol):
         """
 
 
-@runtime_checkable
 class VersionedSource(Protocol):
-    """An :class:`ImageSource` that knows versions of images, which other processes would have to ask for."""
+    """An :class:`ImageSource` that knows versions of images, which other processes would have to ask for.
+
+    It is told by its method: an isinstance check of a protocol would take longer than all else done for an image here.
+    """
 
     def at(self, uri: str) -> ImageSource:
         """Return a source of this image that knows its version."""
@@ -182,4 +184,4 @@ def reference(image: str | Path | ImageReference) -> ImageReference:
         return image
     uri = to_uri(image) if isinstance(image, Path) else image
     source = source_of(uri)
-    return ImageReference(uri, source.at(uri) if isinstance(source, VersionedSource) else source)
+    return ImageReference(uri, source.at(uri) if hasattr(source, "at") else source)  # a VersionedSource
