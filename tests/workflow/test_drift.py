@@ -16,7 +16,8 @@ from headstart.config import FitSettings
 from headstart.data.manifest import Manifest
 from headstart.errors import DataError, RunError, SettingsError
 from headstart.workflow.check import check
-from headstart.workflow.drift import measure_drift
+from headstart.workflow.drift import Drift, measure_drift
+from headstart.workflow.predict import predict
 from headstart.workflow.reading import inspect_images, read
 
 PHOTOGRAPHS = {"cat": data.chelsea(), "cup": data.coffee()}
@@ -52,8 +53,13 @@ def manifest_of(folder: Path, run: Path) -> Manifest:
     return inspect_images(read(folder), settings_of(run), events=hs.Events())
 
 
+def measured(run: Path, manifest: Manifest) -> Drift:
+    classifier = hs.load(run)
+    return measure_drift(run, classifier, predict(classifier, manifest))
+
+
 def test_more_of_the_same_is_no_drift(run: Path, tmp_path: Path) -> None:
-    found = measure_drift(run, hs.load(run), manifest_of(crops(tmp_path / "new", 25, 1), run))
+    found = measured(run, manifest_of(crops(tmp_path / "new", 25, 1), run))
     assert not found.found
     assert found.lines()[0].startswith(
         "drift: these images do not differ detectably from the held-out images of run (p = "
@@ -65,7 +71,7 @@ def test_blurred_and_gray_images_drift(run: Path, tmp_path: Path) -> None:
     def worse(image: Image.Image) -> Image.Image:
         return image.convert("L").filter(ImageFilter.GaussianBlur(3)).convert("RGB")
 
-    found = measure_drift(run, hs.load(run), manifest_of(crops(tmp_path / "new", 25, 1, worse), run))
+    found = measured(run, manifest_of(crops(tmp_path / "new", 25, 1, worse), run))
     assert found.found
     assert found.issues()[0].uri is None
     assert len(found.foreign) > 5
@@ -96,6 +102,6 @@ def test_the_line_of_predict(run: Path, tmp_path: Path, capsys: pytest.CaptureFi
 def test_what_cannot_be_compared(run: Path, tmp_path: Path) -> None:
     few = manifest_of(crops(tmp_path / "few", 4, 1), run)
     with pytest.raises(DataError, match="10 images or more, got 8"):
-        measure_drift(run, hs.load(run), few)
+        measured(run, few)
     with pytest.raises(RunError, match="no such manifest"):
-        measure_drift(run / "classifier", hs.load(run), manifest_of(crops(tmp_path / "new", 6, 1), run))
+        measured(run / "classifier", manifest_of(crops(tmp_path / "new", 6, 1), run))

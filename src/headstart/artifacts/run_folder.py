@@ -75,12 +75,12 @@ __all__ = [
 PACKAGES = ("torch", "torchvision", "timm", "openvino", "numpy", "scipy", "scikit-learn", "pillow")
 # The files of a run that are read back, other than those that have checksums of their own fields.
 FILES = ("classifier/model.json", "history.jsonl", "manifest.parquet", "predictions.parquet", "saliency.parquet")
+CORRECTIONS = "corrections.csv"
 # Every file of an evaluation, and of a run beside its classifier.
 DOCUMENTS = (
     *("settings.json", "evaluation.json", "history.jsonl", "manifest.parquet", "problems.csv", "predictions.parquet"),
-    *("saliency.parquet", "classes.csv", "events.jsonl", "report.html", "corrections.csv"),
+    *("saliency.parquet", "classes.csv", "events.jsonl", "report.html", CORRECTIONS),
 )
-CORRECTIONS = "corrections.csv"
 CARD = "README.md"
 CARD_MARKER = "<!-- Written by headstart, and anew by headstart report. Remove this line to keep your own changes. -->"
 _REMEDY = "Run `headstart evaluate` or `headstart fit` again to write it anew."

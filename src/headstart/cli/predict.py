@@ -97,7 +97,7 @@ def predict(  # noqa: PLR0913, PLR0917 - one for each option
     if drift:
         from headstart.workflow.drift import measure_drift
 
-        found = measure_drift(Path(run), classifier, predictions.manifest, settings, events=events)
+        found = measure_drift(Path(run), classifier, predictions, settings, events=events)
         click.echo("\n".join(found.lines()), err=True)
     if not len(predictions.probabilities):
         raise DataError(f"none of the {len(predictions.manifest):,} images can be read")

@@ -22,7 +22,7 @@ from headstart.config import EngineSettings
 from headstart.data.manifest import Manifest
 from headstart.data.readers import choose_decoder, view_reader
 from headstart.data.spec import InputSpec
-from headstart.data.views import Views
+from headstart.data.views import Views, read_views
 from headstart.errors import SettingsError
 from headstart.evaluate import OODDetector
 from headstart.events import Events
@@ -158,7 +158,7 @@ class InferencePipeline:
         spec = self.spec.with_value_range(settings.value_range)
         embedder = Embedder(self.network, self.parts, spec)
         engine = self._engine(self.parts.prefix, settings, precision=self.precision, calibration=None)
-        batches = view_reader("pillow")(
+        batches = read_views(
             manifest,
             range(len(manifest)),
             spec,

@@ -20,7 +20,7 @@ from headstart.report.check_page import write_check
 from headstart.workflow.drift import Drift, measure_drift
 from headstart.workflow.image_features import open_network, predict_out_of_fold
 from headstart.workflow.near_duplicates import near_duplicates
-from headstart.workflow.predict import open_classifier
+from headstart.workflow.predict import open_classifier, predict
 from headstart.workflow.reading import inspect_without_limit
 from headstart.workflow.value_ranges import tell
 
@@ -91,10 +91,10 @@ def check(
         alike = None if near is None else near.numbers()
         out_of_fold = predict_out_of_fold(usable, vectors, network, settings, alike=alike, events=events)
         checked = replace(checked, vectors=vectors, out_of_fold=out_of_fold, near_duplicates=near)
-    drift = (
-        None
-        if against is None
-        else measure_drift(against, open_classifier(str(against)), usable, settings, events=events)
-    )
+    drift = None
+    if against is not None:
+        classifier = open_classifier(str(against))
+        predictions = predict(classifier, usable, settings, events=events)
+        drift = measure_drift(against, classifier, predictions, settings, events=events)
     issues = tuple(find_issues(checked)) if drift is None else (*drift.issues(), *find_issues(checked))
     return CheckResult(inspected, issues, ranges, drift)

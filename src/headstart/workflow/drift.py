@@ -15,7 +15,7 @@ from headstart.errors import DataError, RunError
 from headstart.evaluate.two_sample import TwoSampleTest, mmd_test
 from headstart.events import Events
 from headstart.workflow.neighbors import StoredImages, read_stored_images
-from headstart.workflow.predict import Predictor
+from headstart.workflow.predict import Predictions, Predictor
 
 __all__ = ["SIGNIFICANT", "Drift", "measure_drift"]
 
@@ -69,7 +69,7 @@ class Drift:
 def measure_drift(
     run: Path,
     classifier: Predictor,
-    manifest: Manifest,
+    predictions: Predictions,
     settings: EngineSettings | None = None,
     *,
     events: Events | None = None,
@@ -80,30 +80,27 @@ def measure_drift(
     fine-tuned on images sees these differently from new ones.
 
     :param classifier: that of the run.
-    :param manifest: the new images; those with a problem are left out.
+    :param predictions: its predictions for the new images.
     :raises RunError: the features of the run's images are not stored any more.
-    :raises DataError: fewer than ten images can be read.
+    :raises DataError: fewer than ten images could be read.
     """
     if not isinstance(classifier, Classifier):
         raise RunError(f"{run}: drift is measured with the classifier of a run, not with an exported file")
-    images = manifest.usable
-    result = classifier.infer(images, settings=settings, events=events)
-    readable = np.setdiff1d(np.arange(len(images)), [row for row, _ in result.problems])
-    if len(readable) < _MIN_IMAGES:
-        raise DataError(f"drift can be measured with {_MIN_IMAGES} images or more, got {len(readable)}")
+    images = predictions.manifest.usable
+    if len(images) < _MIN_IMAGES:
+        raise DataError(f"drift can be measured with {_MIN_IMAGES} images or more, got {len(images)}")
     reference, splits = _reference(run, classifier)
-    vectors = classifier.pipeline.embed(images.select(readable), settings=settings, events=events)
+    vectors = classifier.pipeline.embed(images, settings=settings, events=events)
     if vectors is None:
         raise RunError(f"{run}: the head of {classifier.model} is not given one vector per image")
     foreign: list[tuple[str, float]] = []
-    if result.out_of_distribution is not None and result.ood_score is not None:
-        uris, scores = images.uris, result.ood_score
-        order = [row for row in np.argsort(-scores, kind="stable") if result.out_of_distribution[row]]
-        ranks = {row: 1 - place / (len(order) + 1) for place, row in enumerate(order)}
-        foreign = [(uris[readable[row]], ranks[row]) for row in order]
+    if predictions.out_of_distribution is not None and predictions.ood_score is not None:
+        uris, order = images.uris, np.argsort(-predictions.ood_score, kind="stable")
+        order = order[predictions.out_of_distribution[order]]
+        foreign = [(uris[row], 1 - place / (len(order) + 1)) for place, row in enumerate(order.tolist())]
     detector = classifier.ood_detector
     expected = None if detector is None else 1 - detector.inlier_rate
-    return Drift(run.name, splits, mmd_test(reference.vectors, vectors), len(readable), tuple(foreign), expected)
+    return Drift(run.name, splits, mmd_test(reference.vectors, vectors), len(images), tuple(foreign), expected)
 
 
 def _reference(run: Path, classifier: Classifier) -> tuple[StoredImages, str]:

@@ -92,6 +92,7 @@ class Predictions:
     prediction_sets: NDArray[np.bool_] | None = None  # (N, C); None unless the classifier was made by a fit
     coverage: float | None = None  # probability that a prediction set contains the true class
     out_of_distribution: NDArray[np.bool_] | None = None  # (N,), images that look like none of the classes
+    ood_score: NDArray[np.float64] | None = None  # (N,), by which these are found
 
     def top(self, k: int) -> list[list[tuple[str, float]]]:
         """The ``k`` most probable classes of each usable image with their probabilities, most probable first."""
@@ -196,6 +197,7 @@ def predict(
         prediction_sets=result.prediction_sets,
         coverage=None if classifier.sets is None else classifier.sets.coverage,
         out_of_distribution=result.out_of_distribution,
+        ood_score=result.ood_score,
     )
 
 

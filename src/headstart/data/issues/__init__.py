@@ -1,5 +1,7 @@
-"""What may be wrong with images and labels, one file per detector. A new one is a function and a line
-in this file, or outside of headstart a call of :func:`register_detector`."""
+"""What may be wrong with images and labels, one file per detector.
+
+A new one is a function and a line in this file, or outside of headstart a call of :func:`register_detector`.
+"""
 
 from __future__ import annotations
 
