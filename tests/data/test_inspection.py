@@ -47,9 +47,9 @@ def test_processes_find_the_same(photo: Callable[..., Path], monkeypatch: pytest
     manifest = Manifest.from_rows([photo(f"{i:03}.jpg", i, (i + 1, 9)) for i in range(70)])
     expected = inspect_all(manifest)
     kinds = []
-    monkeypatch.setattr("headstart.data.inspection.default_kind", lambda *_: kinds.append("processes") or kinds[-1])
+    monkeypatch.setattr("headstart.data.image_map.default_kind", lambda *_: kinds.append("processes") or kinds[-1])
     assert inspect_all(manifest, workers=2).table == expected.table
-    monkeypatch.setattr("headstart.data.inspection._LARGE", 100)
+    monkeypatch.setattr("headstart.data.image_map._LARGE", 100)
     assert inspect_all(manifest, workers=2).table == expected.table
     assert kinds == ["processes"]  # files that count as large are not theirs
 

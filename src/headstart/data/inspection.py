@@ -7,20 +7,14 @@ from dataclasses import asdict
 from functools import partial
 
 from headstart.data.decode import MAX_PIXELS, Inspection, inspect
+from headstart.data.image_map import map_images
 from headstart.data.inspection_cache import InspectionCache
 from headstart.data.manifest import Manifest
-from headstart.data.sources.base import ImageReference
-from headstart.data.sources.prefetch import prefetched
 from headstart.data.value_range import ValueRange
 from headstart.errors import DataError, TooManyProblems
 from headstart.events import Events
-from headstart.execution import available_cores, default_kind, open_executor
 
-__all__ = ["are_large", "check_problem_share", "inspect_all"]
-
-_CHUNK = 16  # images per task: handing over single images costs as much as reading a small one
-_LARGE = 1_000_000  # bytes of a file; decoding it takes far longer than the Python code around it
-_LOOKED_AT = 32  # files whose sizes are representative
+__all__ = ["check_problem_share", "inspect_all"]
 
 
 def inspect_all(
@@ -40,7 +34,7 @@ def inspect_all(
     :param cache: images that it knows and that have not changed since are not read; the others are added to it.
     """
     look = partial(inspect, max_pixels=max_pixels, value_ranges=value_ranges)
-    inspect_rows = partial(_inspect_rows, manifest, look, workers, events or Events())
+    inspect_rows = partial(map_images, look, manifest, stage="checking", workers=workers, events=events)
     if cache is None:
         found = inspect_rows(range(len(manifest)))
     else:
@@ -84,41 +78,6 @@ def _inspect_with_cache(
     cache.add([uris[row] for row in rows], [stamps[row] for row in rows], new)
     by_row = dict(zip(rows, new, strict=True))
     return [by_row[row] if known is None else known for row, known in enumerate(found)]
-
-
-def _inspect_rows(
-    manifest: Manifest,
-    look: Callable[[ImageReference], Inspection],
-    workers: int | None,
-    events: Events,
-    rows: Sequence[int],
-) -> list[Inspection]:
-    chunks = ([manifest.source(row) for row in rows[start : start + _CHUNK]] for start in range(0, len(rows), _CHUNK))
-    found: list[Inspection] = []
-    kind = "threads" if are_large(manifest, rows) else default_kind(len(rows), workers or available_cores())
-    workers = workers or available_cores() * (2 if kind == "threads" else 1)
-    with (
-        events.stage("checking", total=len(rows), unit="image") as advance,
-        open_executor(len(rows), workers=workers, kind=kind) as executor,
-    ):
-        inspect_chunk = partial(_inspect_chunk, look=look)
-        for inspections in executor.map(inspect_chunk, prefetched(chunks, list), ahead=8 * executor.workers):
-            found += inspections
-            advance(len(inspections))
-    return found
-
-
-def are_large(manifest: Manifest, rows: Sequence[int]) -> bool:
-    """Whether the files are so large that threads do as well as processes, which share no budget of memory."""
-    stamps = [manifest.source(row).stamp() for row in rows[:: -(-len(rows) // _LOOKED_AT) or 1]]
-    sizes = [stamp.size for stamp in stamps if stamp is not None]
-    return not sizes or sum(sizes) > _LARGE * len(sizes)
-
-
-def _inspect_chunk(
-    images: Sequence[ImageReference], *, look: Callable[[ImageReference], Inspection]
-) -> list[Inspection]:
-    return [look(image) for image in images]
 
 
 def _listing(bad: Manifest, first: int = 20) -> str:

@@ -37,7 +37,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from headstart.data.decode import MAX_PIXELS, decode, read_content
-from headstart.data.inspection import are_large
+from headstart.data.image_map import map_images
 from headstart.data.manifest import Manifest
 from headstart.data.parquet import read_parquet, write_parquet
 from headstart.data.pixels import exif_orientation
@@ -45,7 +45,6 @@ from headstart.data.sources.base import ImageReference
 from headstart.data.value_range import ValueRange
 from headstart.errors import ImageProblem, RunError
 from headstart.events import Events
-from headstart.execution import available_cores, default_kind, open_executor
 
 __all__ = ["STATISTICS", "PixelStatistics", "compute_statistics", "measure"]
 
@@ -66,7 +65,6 @@ _BORDER = 0.05
 _ONE_COLOR = 3  # standard deviation, of 255, below which the pixels of a row are of one color
 _SMALLEST = 3  # pixels that a Laplacian needs
 _LEVELS = np.arange(256) / 255
-_CHUNK = 32
 
 
 @dataclass(frozen=True)
@@ -134,7 +132,7 @@ def compute_statistics(
     missing = {key: row for row, key in enumerate(keys) if not places or places[row] is None}
     if missing:
         look = partial(_look, max_pixels=max_pixels, value_ranges=value_ranges)
-        rows = _measured(manifest, list(missing.values()), look, workers, events or Events())
+        rows = map_images(look, manifest, list(missing.values()), stage="measuring", workers=workers, events=events)
         new = pa.table(
             [
                 pa.array(list(missing), pa.string()),
@@ -169,27 +167,7 @@ def _read(cache: Path | None) -> pa.Table:
     return _SCHEMA.empty_table()
 
 
-def _measured(
-    manifest: Manifest, rows: Sequence[int], look: partial[_Measured], workers: int | None, events: Events
-) -> list[_Measured]:
-    chunks = ([manifest.source(row) for row in rows[start : start + _CHUNK]] for start in range(0, len(rows), _CHUNK))
-    kind = "threads" if are_large(manifest, rows) else default_kind(len(rows), workers or available_cores())
-    found: list[_Measured] = []
-    with (
-        events.stage("measuring", total=len(rows), unit="image") as advance,
-        open_executor(len(rows), workers=workers or available_cores(), kind=kind) as executor,
-    ):
-        for measured in executor.map(partial(_look_at_all, look=look), chunks, ahead=8 * executor.workers):
-            found += measured
-            advance(len(measured))
-    return found
-
-
 _Measured = tuple[str | None, list[float]]
-
-
-def _look_at_all(images: Sequence[ImageReference], *, look: partial[_Measured]) -> list[_Measured]:
-    return [look(image) for image in images]
 
 
 def _look(image: ImageReference, *, max_pixels: int, value_ranges: Sequence[ValueRange]) -> _Measured:

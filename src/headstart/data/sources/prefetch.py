@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+from itertools import groupby
 from typing import TypeVar
 
 from headstart.data.sources.base import ImageReference
 from headstart.data.sources.remote import RemoteImage, fetch
+from headstart.execution import open_executor
 
 __all__ = ["prefetched"]
 
@@ -22,36 +23,22 @@ def prefetched(tasks: Iterable[T], images: Callable[[T], Sequence[ImageReference
 
     :param images: the images that a task reads.
     """
-    waiting: deque[tuple[T, Future[None] | None]] = deque()
-    pool: ThreadPoolExecutor | None = None
-    try:
-        for task in tasks:
-            wanted = _remote(images(task))
-            if wanted and pool is None:
-                pool = ThreadPoolExecutor(_TASKS, "prefetch")
-            waiting.append((task, pool.submit(_fetch, wanted) if pool is not None and wanted else None))
-            while waiting and (waiting[0][1] is None or len(waiting) > _TASKS):
-                yield _ready(*waiting.popleft())
-        while waiting:
-            yield _ready(*waiting.popleft())
-    finally:
-        if pool is not None:
-            pool.shutdown(cancel_futures=True)
+    for is_remote, some in groupby(tasks, lambda task: any(map(_is_remote, images(task)))):
+        if not is_remote:
+            yield from some
+            continue
+        with open_executor(_TASKS, workers=_TASKS, kind="threads") as executor:
+            yield from executor.map(partial(_fetched, images=images), some, ahead=_TASKS + 1)
 
 
-def _ready(task: T, future: Future[None] | None) -> T:
-    if future is not None:
-        future.result()
-    return task
+def _is_remote(image: ImageReference) -> bool:
+    return isinstance(image.source, RemoteImage)
 
 
-def _remote(images: Sequence[ImageReference]) -> list[ImageReference]:
-    return [image for image in images if isinstance(image.source, RemoteImage)]
-
-
-def _fetch(images: Sequence[ImageReference]) -> None:
+def _fetched(task: T, *, images: Callable[[T], Sequence[ImageReference]]) -> T:
     by_scheme: dict[str, list[ImageReference]] = {}
-    for image in images:
+    for image in filter(_is_remote, images(task)):
         by_scheme.setdefault(image.source.scheme, []).append(image)
     for same in by_scheme.values():
         fetch([(image.uri, image.stamp()) for image in same])
+    return task

@@ -16,9 +16,9 @@ from headstart.data.sources.base import FoundImage, is_elsewhere, source_of
 from headstart.data.sources.folders import FolderReading, Tree, read_folder
 from headstart.data.sources.lookup import ImageLookup
 from headstart.data.sources.other_tables import read_split_tables, split_tables
-from headstart.data.sources.places import source_place
 from headstart.data.sources.readings import ReadingSource, ReadOptions
 from headstart.data.sources.remote import learn_stamps
+from headstart.data.sources.source_choice import source_place
 from headstart.data.sources.split_names import SplitNames, recognize_splits
 from headstart.data.sources.table_choice import NO_TABLE, TableChoice, choose_table
 from headstart.data.sources.tables import SUFFIXES, Labels, read_labels

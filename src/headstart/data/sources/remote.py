@@ -12,7 +12,6 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -25,6 +24,7 @@ from headstart.data.sources.base import Content, Stamp
 from headstart.data.sources.file_cache import LIMIT, cache_limit, file_cache
 from headstart.data.sources.local import MAX_FILE_BYTES
 from headstart.errors import DataError, ImageProblem
+from headstart.execution import open_executor
 
 __all__ = [
     "SCHEMES",
@@ -167,8 +167,8 @@ def learn_stamps(uris: Iterable[str]) -> None:
                     know(system.unstrip_protocol(each["name"]), each)
         single += [uri for uri in inside if uri not in _STAMPS]
     if single:
-        with ThreadPoolExecutor(_AT_ONCE) as pool:
-            list(pool.map(remote_stamp, single))
+        with open_executor(len(single), workers=_AT_ONCE, kind="threads") as executor:
+            list(executor.map(remote_stamp, single))
 
 
 @dataclass(frozen=True)
