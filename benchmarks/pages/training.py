@@ -27,6 +27,17 @@ def memory_format(result: Figures) -> list[str]:
     return [*heading("Memory format of a fine-tuning step", result), *table(head, rows)]
 
 
+def busy_machine(result: Figures) -> list[str]:
+    """Seconds of a solved head beside other work."""
+    rows = [
+        [beside, figure(result[beside]["headstart"], " s"), figure(result[beside]["openmp"], " s")]
+        for beside in ("0", "1", "2")
+        if beside in result
+    ]
+    titles = ["processes that only count", "headstart", "with OpenMP's own waiting"]
+    return [*heading("A solved head beside other work", result), *table(titles, rows)]
+
+
 def heap_reuse(result: Figures) -> list[str]:
     """Steps with retained memory, and with fresh memory."""
     rows = [
@@ -139,6 +150,7 @@ def draw_gpu(result: Figures, folder: Path) -> None:
 SECTIONS = {
     "memory_format": Section(memory_format),
     "heap_reuse": Section(heap_reuse),
+    "busy_machine": Section(busy_machine),
     "tail_profile": Section(tail_profile),
     "roofline": Section(roofline),
     "gpu": Section(gpu, draw_gpu),

@@ -29,6 +29,7 @@ from headstart.cli.report import report
 from headstart.cli.serve import serve
 from headstart.cli.similar import similar
 from headstart.errors import HeadstartError, SettingsError
+from headstart.execution.waiting import spin_briefly
 from headstart.files import reason_of
 
 __all__ = ["cli", "main"]
@@ -40,6 +41,7 @@ def main() -> None:
     Ctrl-C, SIGTERM and SIGHUP end it in the same way: the work stops in order, and the exit code is 128 plus the number
     of the signal.
     """
+    spin_briefly()
     with safe_streams(), _interrupting_signals():
         _run()
 
