@@ -47,6 +47,7 @@ class Completed:
     peak_gb: float  # peak resident memory of the largest process: the command itself, or a child it waited for
     stdout: str
     stderr: list[tuple[float, str]] = field(default_factory=list)  # lines, with the seconds since the start
+    anonymous_gb: float = 0.0  # peak of what the command itself has allocated, without pages of mapped files; sampled
 
     def report(self) -> Figures:
         """The JSON object in the last line of standard output: how a peer's script returns its figures."""
@@ -76,16 +77,35 @@ def run(*words: object, cwd: Path | None = None, **environment: str) -> Complete
             lines.append((round(time.monotonic() - start, 2), line.rstrip()))
             sys.stderr.write(line)
 
-    listener = threading.Thread(target=listen)
-    listener.start()
+    ended, allocated = threading.Event(), [0]
+
+    def sample() -> None:
+        while not ended.wait(0.05):
+            allocated.append(_anonymous_bytes(process.pid))
+
+    threads = [threading.Thread(target=listen), threading.Thread(target=sample)]
+    for thread in threads:
+        thread.start()
     assert process.stdout is not None
     stdout = process.stdout.read()
-    listener.join()
+    ended.set()
+    for thread in threads:
+        thread.join()
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         raise SystemExit(f"{shlex.join(map(str, words))} failed with exit status {process.returncode}")
-    return Completed(round(time.monotonic() - start, 2), round(usage.ru_maxrss / 1e6, 2), stdout, lines)
+    peak, anonymous = usage.ru_maxrss * 1024 / 1e9, max(allocated) / 1e9
+    return Completed(round(time.monotonic() - start, 2), round(peak, 2), stdout, lines, round(anonymous, 2))
+
+
+def _anonymous_bytes(process: int) -> int:
+    """The anonymous memory of a process, which Linux reports; 0 elsewhere."""
+    with suppress(OSError):
+        for line in Path(f"/proc/{process}/status").read_text().splitlines():
+            if line.startswith("RssAnon:"):
+                return int(line.split()[1]) * 1024
+    return 0
 
 
 def module(name: str, *words: object) -> tuple[object, ...]:

@@ -16,15 +16,15 @@ STORE = {
     "prune_s": "prune, s",
     "peak_gb": "peak memory, GB",
 }
-FIT = ("from_nothing_s", "store_warm_s", "peak_gb")
+FIT = ("from_nothing_s", "store_warm_s", "peak_gb", "anonymous_gb")
 
 
 def fit_rows(result: Figures) -> list[list[str]]:
     """Seconds and memory of a fit, by number of images."""
-    return [[f"{each['images']:,}", *(number(each[name]) for name in FIT)] for each in result["fit"]]
+    return [[f"{each['images']:,}", *(number(each[name]) for name in FIT if name in each)] for each in result["fit"]]
 
 
-FIT_HEAD = ["images", "fit, store empty, s", "store warm, s", "peak memory, GB"]
+FIT_HEAD = ["images", "fit, store empty, s", "store warm, s", "peak memory, GB", "of it allocated, GB"]
 
 
 def growth(result: Figures) -> list[str]:
@@ -36,6 +36,8 @@ def growth(result: Figures) -> list[str]:
         "With a million rows, the memory is that of their keys and, once all are read, of their 128 MB of features.",
         "",
         *table(FIT_HEAD, fit_rows(result)),
+        "What is not allocated are pages of mapped files: libraries and the store.",
+        "",
         *image("Time and memory over size", "growth.png"),
     ]
 

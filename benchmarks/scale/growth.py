@@ -142,6 +142,7 @@ def measure_fits(max_images: int) -> list[Figures]:
                 "from_nothing_s": cold.seconds,
                 "store_warm_s": warm.seconds,
                 "peak_gb": max(cold.peak_gb, warm.peak_gb),
+                "anonymous_gb": max(cold.anonymous_gb, warm.anonymous_gb),
                 "stages_s_when_warm": summary["seconds"],
             }
         )

@@ -36,6 +36,7 @@ __all__ = [
     "comparable_rows",
     "find_near_duplicates",
     "nearest_pairs",
+    "normalized",
 ]
 
 MAX_IMAGES = 100_000
@@ -44,7 +45,7 @@ MAX_IMAGES = 100_000
 MIN_SIDE = 32
 """Pixels: smaller images, as those of single digits, show too little to tell copies from images of the same thing."""
 
-_BLOCK = 1024  # rows: the cosines of a block take 40 MB with 10,000 images
+_BLOCK = 2048  # rows: as float32, and their cosines, a block takes tens of megabytes
 _MIN_PAIRS = 1000
 _PREPARED = 1024  # thumbnails; each takes 80 kB
 _MISSED = 0.02  # share of the copies that a threshold may leave out
@@ -146,7 +147,7 @@ def _may_join(one: Sequence[int], other: Sequence[int], found: set[tuple[int, in
 
 def find_near_duplicates(
     manifest: Manifest,
-    vectors: NDArray[np.float32],
+    vectors: NDArray[np.floating],
     thresholds: Thresholds,
     *,
     max_pixels: int,
@@ -168,7 +169,8 @@ def find_near_duplicates(
         return NearDuplicates(count, (), thresholds, complete=False)
     distinct = comparable_rows(manifest)
     limit = max(_MIN_PAIRS, len(distinct))
-    nearest, cosines, complete = nearest_pairs(vectors[distinct], thresholds.cosine, limit=limit)
+    compared = vectors if len(distinct) == count else vectors[distinct]
+    nearest, cosines, complete = nearest_pairs(compared, thresholds.cosine, limit=limit)
     rows = distinct[nearest]
     gray = _thumbnails(manifest, np.unique(rows).tolist(), max_pixels, value_ranges, workers)
 
@@ -208,7 +210,7 @@ def comparable_rows(manifest: Manifest) -> NDArray[np.int64]:
 
 
 def nearest_pairs(
-    vectors: NDArray[np.float32], cosine: float, *, limit: int
+    vectors: NDArray[np.floating], cosine: float, *, limit: int
 ) -> tuple[NDArray[np.int64], NDArray[np.float32], bool]:
     """The pairs of vectors whose cosine is at least ``cosine``, by exact search.
 
@@ -219,22 +221,34 @@ def nearest_pairs(
     >>> pairs.tolist(), cosines.tolist(), complete
     ([[0, 2]], [1.0], True)
     """
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    directions = np.asarray(vectors / np.maximum(lengths, np.finfo(np.float32).tiny), np.float32)
     pairs, values, complete = np.empty((0, 2), np.int64), np.empty(0, np.float32), True
-    for start in range(0, len(directions), _BLOCK):
-        block = directions[start : start + _BLOCK] @ directions[start:].T
-        hits = np.flatnonzero(block.ravel() >= cosine)
-        rows, columns = np.divmod(hits, block.shape[1])
-        above = columns > rows
-        new = np.stack([rows[above], columns[above]], axis=1) + start
-        pairs, values = np.concatenate([pairs, new]), np.concatenate([values, block.ravel()[hits[above]]])
+    starts = range(0, len(vectors), _BLOCK)
+    for top, left in ((top, left) for top in starts for left in starts if left >= top):
+        if left == top:
+            rows = normalized(vectors[top : top + _BLOCK])
+        block = rows @ (rows if left == top else normalized(vectors[left : left + _BLOCK])).T
+        one, other = np.nonzero(block >= cosine)
+        above = other + left > one + top
+        new = np.stack([one[above] + top, other[above] + left], axis=1)
+        pairs, values = np.concatenate([pairs, new]), np.concatenate([values, block[one[above], other[above]]])
         if len(pairs) > limit:
             kept = np.argpartition(-values, limit)[:limit]
             pairs, values, complete = pairs[kept], values[kept], False
             cosine = float(values.min())
     order = np.lexsort((pairs[:, 1], pairs[:, 0]))
     return pairs[order], np.minimum(values[order], 1), complete
+
+
+def normalized(vectors: NDArray[np.floating]) -> NDArray[np.float32]:
+    """Vectors (N, D) divided by their lengths, as float32; a vector of zeros stays one.
+
+    >>> normalized(np.array([[3, 4], [0, 0]], np.float16)).tolist()
+    [[0.6000000238418579, 0.800000011920929], [0.0, 0.0]]
+    """
+    values = np.array(vectors, np.float32)
+    lengths = np.sqrt(np.einsum("nd,nd->n", values, values))[:, None]
+    values /= np.maximum(lengths, np.finfo(np.float32).tiny)
+    return values
 
 
 def are_frames(first: str, second: str) -> bool:

@@ -15,7 +15,7 @@ from headstart.config import FitSettings
 from headstart.data.manifest import Manifest
 from headstart.evaluate.schema import EpochRecord, Evaluation, SeedSpread
 from headstart.events import Events
-from headstart.execution.memory import retain_heap
+from headstart.execution.memory import retain_heap, trim_heap
 from headstart.inference.engine import check_int8, choose_device
 from headstart.inference.quantization import choose_calibration
 from headstart.inference.warm_up import warm_up
@@ -81,8 +81,10 @@ def fit(
             extractor.release()
         with watch.stage("training"):
             search = search_trials(extractor, dataset, start=watch.start, events=events)
+            trim_heap()
         with watch.stage("evaluating"):
             trial = refit(search.chosen)
+            trim_heap()
             found = assess(trial, calibrate(trial), search, events=events)
     result = FitResult(
         found.classifier,

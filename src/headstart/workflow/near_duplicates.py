@@ -20,6 +20,7 @@ from headstart.data.near_duplicates import (
     Thresholds,
     comparable_rows,
     find_near_duplicates,
+    normalized,
 )
 from headstart.data.pixel_agreement import Thumbnail, compare, gray_thumbnail
 from headstart.data.sources.base import ImageReference
@@ -72,14 +73,14 @@ def near_duplicates(extractor: FeatureExtractor, images: Manifest, *, events: Ev
     )
 
 
-def stored_vectors(extractor: FeatureExtractor, images: Manifest) -> NDArray[np.float32]:
+def stored_vectors(extractor: FeatureExtractor, images: Manifest) -> NDArray[np.floating]:
     """The last features of each image as they are stored, (N, D), without the pooled stages."""
     rows = extractor.table.rows([str(each) for each in images.hashes])
     width, step = extractor.cut.feature_shape[0], 4096
-    parts = [
-        rows.take(np.arange(start, min(start + step, len(rows))))[:, :width] for start in range(0, len(rows), step)
-    ]
-    return np.concatenate(parts).astype(np.float32)
+    vectors = np.empty((len(rows), width), rows.table.space.dtype)
+    for start in range(0, len(rows), step):  # with all stages at once they would take twice as much
+        vectors[start : start + step] = rows.take(np.arange(start, min(start + step, len(rows))))[:, :width]
+    return vectors
 
 
 def group_near_duplicates(extractor: FeatureExtractor, dataset: Dataset, *, events: Events) -> Dataset:
@@ -151,7 +152,7 @@ def _calibrated(extractor: FeatureExtractor, images: Manifest, *, events: Events
     files = [file for each in made for file in each.files]
     copies = inspect_all(Manifest.from_arrays(files), max_pixels=limit)
     extractor.compute(copies, views=(0,), events=Events())
-    first, second = (_directions(stored_vectors(extractor, each)) for each in (images.select(originals), copies))
+    first, second = (normalized(stored_vectors(extractor, each)) for each in (images.select(originals), copies))
     agreements = np.array([agreement for each in made for agreement in each.agreements], np.float32)
     thresholds = Thresholds.from_copies(np.einsum("nd,nd->n", first, second), agreements)
     thumbnails = [each.original for each in made if each.original is not None]
@@ -184,8 +185,3 @@ def _copies(image: ImageReference, *, side: int, max_pixels: int, extractor: Fea
         return _Copies()
     found = (compare(Thumbnail(gray_thumbnail(file, max_pixels=max_pixels)), original) for file in files)
     return _Copies(original, tuple(files), tuple(each.correlation for each in found))
-
-
-def _directions(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return np.asarray(vectors / np.maximum(lengths, np.finfo(np.float32).tiny), np.float32)

@@ -19,6 +19,7 @@ from headstart.data.spec import InputSpec
 from headstart.data.transforms import evaluation_view, min_source_side
 from headstart.errors import ImageProblem
 from headstart.execution import open_executor
+from headstart.execution.memory import trim_heap
 from headstart.inference.saliency import SaliencyMapper, highlight
 from headstart.report.collect import example_rows
 from headstart.workflow.predict import Predictor
@@ -51,7 +52,9 @@ def explain_examples(
         return ()
     numbers = [int(predictions.predicted[row]) for row, _ in read]
     mapper = SaliencyMapper(classifier.network, classifier.spec)
+    trim_heap()  # of tracing the network
     explained = mapper.explain_all(np.stack([view for _, view in read]), numbers)
+    trim_heap()
     return tuple(
         ExampleSaliency(
             uri=predictions.uris[row],

@@ -12,6 +12,7 @@ from headstart.config import FitSettings, parse_duration
 from headstart.errors import CutError
 from headstart.evaluate.schema import EpochRecord, TrialRecord
 from headstart.events import Events, TrialEnded
+from headstart.execution.memory import trim_heap
 from headstart.train.cross_fitting import cross_fitted_choice, random_folds
 from headstart.train.metrics import paired_difference
 from headstart.train.unfreezing import DEEPER, improves, select_best
@@ -94,6 +95,7 @@ def search_trials(extractor: FeatureExtractor, dataset: Dataset, *, start: float
         trials = [fine_tune(extractor, dataset, events)]
     for trial in trials:
         _announce(trial, events)
+    trim_heap()  # of the vectors and of what was solved on them
     heads, head = len(trials), trials[-1]
     for train in DEEPER if settings.train == "auto" else ():
         deeper = _cut_deeper(extractor, train, trials, deadline, events)

@@ -283,13 +283,14 @@ def _train(
 
 def _trained(extractor: FeatureExtractor, dataset: Dataset, start: float, history: tuple[EpochRecord, ...]) -> Trial:
     """The trial of the network as it is now."""
+    trim_heap()  # of training
     outputs = extractor.outputs(dataset.split(dataset.selection_split))
     module = extractor.backbone.module
     state = trainable_state(module)
     if (of_stages := stage_head(module)) is not None:  # as it was solved
         state[f"{STAGE_HEAD}.weight"] = of_stages.weight.detach().cpu().clone()
     small = outputs.embeddings is not None and outputs.embeddings.nbytes <= MAX_FOR_ONE_PASS
-    trim_heap()  # of training
+    trim_heap()
     return Trial(
         extractor.train,
         extractor,

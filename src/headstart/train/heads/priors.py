@@ -188,12 +188,12 @@ class _ClassStatistics:
         weights = stages.column_weights(features.scaling.blocks).to(features.scaling.mean.device)
         if len(weights) > _MAX_DIMENSION:
             return None
-        total: tuple[Tensor, Tensor, Tensor] | None = None
+        total: tuple[Tensor, ...] | None = None
         for every, y in features:
             x = every[:, : len(weights)].float() * weights
             indicators = F.one_hot(y, classes).to(x.dtype)  # (n, C)
             batch = indicators.sum(0), indicators.T @ x, x.T @ x
-            total = batch if total is None else (total[0] + batch[0], total[1] + batch[1], total[2] + batch[2])
+            total = batch if total is None else tuple(each.add_(more) for each, more in zip(total, batch, strict=True))
         assert total is not None
         counts, sums, scatter = total
         means = sums / counts.clamp_min(1)[:, None]
@@ -206,9 +206,10 @@ class _ClassStatistics:
 
     def head(self, shrinkage: float) -> LinearHead:
         """The discriminant functions, without the logarithms of the class frequencies."""
-        within, means = self.within.cpu(), self.means.cpu()
-        identity = float(within.diagonal().mean()) * torch.eye(len(within))
-        triangle = torch.linalg.cholesky((1 - shrinkage) * within + shrinkage * identity)
+        means = self.means.cpu()
+        shrunk = (1 - shrinkage) * self.within.cpu()
+        shrunk.diagonal().add_(shrinkage * float(self.within.diagonal().mean()))
+        triangle = torch.linalg.cholesky(shrunk)
         weight = torch.cholesky_solve(means.T, triangle).T
         bias = -0.5 * (weight * means).sum(1)
         return LinearHead(weight.to(self.means.device) * self.weights, bias.to(self.means.device))
