@@ -34,11 +34,12 @@ class Access:
 
     token: str | None = None  # None: only programs of this machine reach the server
     hosts: tuple[str, ...] | None = None  # names by which the server may be asked for; None: any
+    name: str = COOKIE  # of the cookie: browsers send it to all ports of a host, so two servers there need two names
 
     @property
     def cookie(self) -> str:
         """What a browser keeps after it was given the token; the token cannot be computed from it."""
-        return hmac.new((self.token or "").encode(), b"headstart serve: cookie", hashlib.sha256).hexdigest()
+        return hmac.new((self.token or "").encode(), f"{self.name} serve: cookie".encode(), hashlib.sha256).hexdigest()
 
     def is_token(self, text: str) -> bool:
         """Whether a text is the token; takes as long for any text of its length."""
@@ -75,7 +76,7 @@ class Access:
         scheme, _, given = headers.get("authorization", "").partition(" ")
         if scheme.lower() == "bearer" and self.is_token(given.strip()):
             return
-        cookie = cookie_parser(headers.get("cookie", "")).get(COOKIE, "")
+        cookie = cookie_parser(headers.get("cookie", "")).get(self.name, "")
         if hmac.compare_digest(cookie.encode(), self.cookie.encode()):
             return
         raise Refusal(

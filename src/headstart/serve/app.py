@@ -12,27 +12,27 @@ from pathlib import Path
 from typing import Annotated
 
 from fastapi import FastAPI, Header, Query
-from fastapi.exceptions import RequestValidationError
-from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect, Request
-from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, RedirectResponse, Response
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 from starlette.types import ASGIApp
 from uvicorn.config import STARTUP_FAILURE
 
 from headstart import __version__
-from headstart.serve.access import COOKIE, Access
+from headstart.serve.access import Access
 from headstart.serve.guard import REPORT_POLICY, Guard
 from headstart.serve.openapi import PAGE, PREDICT_BODY, PROMETHEUS, complete, predictions, refusals
 from headstart.serve.pages import Pages
-from headstart.serve.problems import Refusal, problem_response
+from headstart.serve.problems import Refusal, handle_errors, problem_response
 from headstart.serve.schemas import Health, ImagePrediction, Info, Limits, PredictResponse
 from headstart.serve.service import Service
+from headstart.serve.sign_in import SignIn, wants_html
 from headstart.serve.uploads import PathReader, read_uploads
 
 __all__ = ["create_app"]
 
-_COOKIE_SECONDS = 30 * 24 * 3600
 _STATIC = {"report.css": "text/css", "page.css": "text/css", "page.js": "text/javascript"}
+_OPEN = frozenset({"/healthz", "/readyz", "/login", *(f"/static/{name}" for name in _STATIC)})
+"""Routes that need no token: they tell nothing of the classifier."""
 
 
 def create_app(service: Service, access: Access, *, paths: Path | None = None, run: Path | None = None) -> ASGIApp:
@@ -63,9 +63,9 @@ def create_app(service: Service, access: Access, *, paths: Path | None = None, r
     _add_status(app, service)
     _add_pages(app, pages, access, info, run)
     _add_predict(app, service, pages, paths)
-    _handle_errors(app, pages)
+    handle_errors(app, _answer_to(pages))
     app.openapi = partial(complete, app.openapi)  # type: ignore[method-assign]
-    return Guard(app, access, service.settings, service.metrics)
+    return Guard(app, access, service.settings, _OPEN.__contains__, service.metrics.observe_request)
 
 
 def _end_if_failed(warming: asyncio.Future[None]) -> None:
@@ -121,6 +121,8 @@ def _add_status(app: FastAPI, service: Service) -> None:
 
 
 def _add_pages(app: FastAPI, pages: Pages, access: Access, info: Info, run: Path | None) -> None:
+    sign_in = SignIn(access, "headstart serve")
+
     @app.get(
         "/",
         summary="The page; its facts as JSON unless HTML is asked for",
@@ -128,25 +130,13 @@ def _add_pages(app: FastAPI, pages: Pages, access: Access, info: Info, run: Path
         response_class=Response,
     )
     async def index(request: Request) -> Response:
-        given = request.query_params.get("token")
-        if given is not None and access.is_token(given):
-            return _signed_in(request, access)
-        try:
-            access.check_token(request.headers)
-        except Refusal as refusal:
-            if not wants_html(request):
-                raise
-            return HTMLResponse(pages.sign_in(wrong=given is not None), refusal.status)
+        if (answer := sign_in.needed(request)) is not None:
+            return answer
         if wants_html(request):
             return HTMLResponse(pages.index(), headers={"Vary": "Accept"})
         return JSONResponse(info.model_dump(mode="json"), headers={"Vary": "Accept"})
 
-    @app.post("/login", include_in_schema=False)
-    async def login(request: Request) -> Response:
-        async with request.form(max_files=0, max_fields=4, max_part_size=4096) as form:
-            if access.is_token(str(form.get("token", "")).strip()):
-                return _signed_in(request, access)
-        return HTMLResponse(pages.sign_in(wrong=True), HTTPStatus.UNAUTHORIZED)
+    sign_in.add_login(app)
 
     @app.get("/report", include_in_schema=False)
     async def report() -> Response:
@@ -176,13 +166,6 @@ def _returning(response: Response) -> Callable[[], Response]:
         return response
 
     return give
-
-
-def _signed_in(request: Request, access: Access) -> Response:
-    response = RedirectResponse("/", HTTPStatus.SEE_OTHER)
-    secure = request.url.scheme == "https"
-    response.set_cookie(COOKIE, access.cookie, max_age=_COOKIE_SECONDS, httponly=True, samesite="strict", secure=secure)
-    return response
 
 
 def _add_predict(app: FastAPI, service: Service, pages: Pages, paths: Path | None) -> None:
@@ -227,33 +210,10 @@ def _nothing_readable(images: Sequence[ImagePrediction], *, too_large: bool) -> 
     return Refusal(status, f"{prefix}{images[0].name}: {images[0].problem}")
 
 
-def wants_html(request: Request) -> bool:
-    """Whether a browser asks for a page, and not a program for JSON."""
-    return "text/html" in request.headers.get("accept", "")
-
-
-def _handle_errors(app: FastAPI, pages: Pages) -> None:
+def _answer_to(pages: Pages) -> Callable[[Request, Refusal], Response]:
     def answer(request: Request, refusal: Refusal) -> Response:
         if wants_html(request) and request.url.path in ("/", "/predict"):
             return HTMLResponse(pages.index(problem=refusal.detail), refusal.status, headers=refusal.headers)
         return problem_response(refusal)
 
-    @app.exception_handler(Refusal)
-    async def refuse(request: Request, refusal: Refusal) -> Response:
-        return answer(request, refusal)
-
-    @app.exception_handler(RequestValidationError)
-    async def invalid(request: Request, error: RequestValidationError) -> Response:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        return answer(request, Refusal(HTTPStatus.UNPROCESSABLE_ENTITY, f"{where}: {first['msg']}"))
-
-    @app.exception_handler(HTTPException)
-    async def http(request: Request, error: HTTPException) -> Response:
-        response = answer(request, Refusal(error.status_code, error.detail))
-        response.headers.update(error.headers or {})
-        return response
-
-    @app.exception_handler(ClientDisconnect)
-    async def gone(request: Request, _: ClientDisconnect) -> Response:
-        return answer(request, Refusal(HTTPStatus.BAD_REQUEST, "the connection ended before the request did"))
+    return answer

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from http import HTTPStatus
+from typing import Protocol
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from headstart.config import ServeSettings
 from headstart.report.page import script_hash
 from headstart.serve.access import Access
-from headstart.serve.metrics import Metrics
 from headstart.serve.problems import Refusal, problem_response
 
-__all__ = ["PAGE_POLICY", "REPORT_POLICY", "Guard"]
+__all__ = ["PAGE_POLICY", "REPORT_POLICY", "BodyLimits", "Guard"]
 
 PAGE_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; "
@@ -28,10 +28,6 @@ REPORT_POLICY = (
 )
 """The report has its styles and its script in the page; no other script runs, whoever has written the run."""
 
-OPEN = ("/healthz", "/readyz", "/login", "/static/report.css", "/static/page.css", "/static/page.js")
-"""Routes that need no token: they tell nothing of the classifier."""
-
-_ROUTES = ("/", "/predict", "/report", "/metrics", "/openapi.json", *OPEN)
 _HELD_REQUESTS = 8  # bodies of the largest size that may be in memory or in temporary files at once
 _SMALL_BODY = 1_000_000  # bytes; for such bodies a quarter of that is kept free
 _HEADERS = {
@@ -41,6 +37,17 @@ _HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
+
+
+class BodyLimits(Protocol):
+    """The settings of a server that limit the body of a request."""
+
+    max_megabytes: int
+    timeout: float  # seconds within which it must arrive
+
+
+Observe = Callable[[str, int, float], object]
+"""Is told of each request: path, status and seconds."""
 
 
 @dataclass
@@ -56,7 +63,7 @@ class _Body:
     """The body of one request, counted and timed while it arrives."""
 
     receive: Receive
-    settings: ServeSettings
+    limits: BodyLimits
     held: _Held
     deadline: float
     bytes: int = 0
@@ -69,13 +76,13 @@ class _Body:
             message = await asyncio.wait_for(self.receive(), max(0.0, self.deadline - time.monotonic()))
         except (asyncio.TimeoutError, TimeoutError):
             raise Refusal(
-                HTTPStatus.REQUEST_TIMEOUT, f"the request did not arrive within {self.settings.timeout:g} seconds"
+                HTTPStatus.REQUEST_TIMEOUT, f"the request did not arrive within {self.limits.timeout:g} seconds"
             ) from None
         size = len(message.get("body", b""))
         self.bytes += size
         self.held.bytes += size
         self.complete = not message.get("more_body", False)
-        _check_size(self.bytes, self.settings)
+        _check_size(self.bytes, self.limits)
         limit = self.held.limit if self.bytes <= _SMALL_BODY else self.held.limit * 3 // 4
         if self.held.bytes > limit:
             raise Refusal(
@@ -86,16 +93,22 @@ class _Body:
 
 @dataclass
 class Guard:
-    """An ASGI application around another."""
+    """An ASGI application around another.
+
+    :param is_open: whether a path needs no token, since it tells nothing; the page at / signs in by itself.
+    :param policy: the Content-Security-Policy of answers that have none.
+    """
 
     app: ASGIApp
     access: Access
-    settings: ServeSettings
-    metrics: Metrics
+    limits: BodyLimits
+    is_open: Callable[[str], bool]
+    observe: Observe | None = None
+    policy: str = PAGE_POLICY
     _held: _Held = field(init=False)
 
     def __post_init__(self) -> None:
-        self._held = _Held(_HELD_REQUESTS * _max_bytes(self.settings))
+        self._held = _Held(_HELD_REQUESTS * _max_bytes(self.limits))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
@@ -104,14 +117,14 @@ class Guard:
                 await self.app(scope, receive, send)
             return  # no websockets
         began, status, path = time.monotonic(), 500, scope["path"]
-        body = _Body(receive, self.settings, self._held, began + self.settings.timeout)
+        body = _Body(receive, self.limits, self._held, began + self.limits.timeout)
 
         async def send_counted(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
                 headers = MutableHeaders(scope=message)
-                for name, value in {**_HEADERS, "Content-Security-Policy": PAGE_POLICY}.items():
+                for name, value in {**_HEADERS, "Content-Security-Policy": self.policy}.items():
                     headers.setdefault(name, value)
             await send(message)
 
@@ -119,9 +132,8 @@ class Guard:
             await self._answer(scope, body, send_counted)
         finally:
             self._held.bytes -= body.bytes
-            route = path if path in _ROUTES else "other"
-            self.metrics.requests.labels(route, str(status)).inc()
-            self.metrics.seconds.labels(route).observe(time.monotonic() - began)
+            if self.observe is not None:
+                self.observe(path, status, time.monotonic() - began)
 
     async def _answer(self, scope: Scope, body: _Body, send: Send) -> None:
         headers = Headers(scope=scope)
@@ -129,9 +141,9 @@ class Guard:
             self.access.check_host(headers)
             if scope["method"] not in ("GET", "HEAD"):
                 self.access.check_origin(headers)
-                _check_size(_stated_size(headers), self.settings)
+                _check_size(_stated_size(headers), self.limits)
             # The page signs in by itself.
-            if scope["path"] not in OPEN and (scope["path"], scope["method"]) != ("/", "GET"):
+            if not self.is_open(scope["path"]) and (scope["path"], scope["method"]) != ("/", "GET"):
                 self.access.check_token(headers)
         except Refusal as refusal:
             await problem_response(refusal)(scope, body, send)
@@ -139,15 +151,15 @@ class Guard:
         await self.app(scope, body, send)
 
 
-def _max_bytes(settings: ServeSettings) -> int:
-    return settings.max_megabytes * 1_000_000
+def _max_bytes(limits: BodyLimits) -> int:
+    return limits.max_megabytes * 1_000_000
 
 
-def _check_size(size: int, settings: ServeSettings) -> None:
-    if size > _max_bytes(settings):
+def _check_size(size: int, limits: BodyLimits) -> None:
+    if size > _max_bytes(limits):
         raise Refusal(
             HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-            f"the request is larger than the {settings.max_megabytes} megabytes that this server accepts",
+            f"the request is larger than the {limits.max_megabytes} megabytes that this server accepts",
         )
 
 

@@ -13,6 +13,8 @@ __all__ = ["MULTIPROCESS_FOLDER", "Metrics"]
 MULTIPROCESS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 """The environment variable by which prometheus_client knows the common folder; set before it is imported."""
 
+_ROUTES = frozenset({"/", "/predict", "/report", "/metrics", "/openapi.json", "/healthz", "/readyz", "/login"})
+_STATIC = frozenset({"/static/report.css", "/static/page.css", "/static/page.js"})
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 _IMAGES = (1, 2, 4, 8, 16, 32)
 
@@ -53,6 +55,12 @@ class Metrics:
         }
         for name, metric in made.items():
             object.__setattr__(self, name, metric)
+
+    def observe_request(self, path: str, status: int, seconds: float) -> None:
+        """Count a request. Paths that are no routes are counted together: anybody may ask for any number of them."""
+        route = path if path in _ROUTES or path in _STATIC else "other"
+        self.requests.labels(route, str(status)).inc()
+        self.seconds.labels(route).observe(seconds)
 
     def text(self) -> bytes:
         """All counts in Prometheus's text format, of all worker processes."""

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from http import HTTPStatus
 from typing import Any, TypeAlias
+
+from pydantic import BaseModel
 
 from headstart.serve.problems import PROBLEM_JSON
 from headstart.serve.schemas import Info, PredictRequest, PredictResponse, Problem
 
-__all__ = ["PAGE", "PREDICT_BODY", "PROMETHEUS", "complete", "predictions", "refusals"]
+__all__ = ["PAGE", "PREDICT_BODY", "PROMETHEUS", "Responses", "complete", "predictions", "refusals"]
 
 Responses: TypeAlias = "dict[int | str, dict[str, Any]]"
 
@@ -53,11 +55,13 @@ def refusals(*statuses: int) -> Responses:
     return {status: {"description": HTTPStatus(status).phrase, "content": content} for status in statuses}
 
 
-def complete(make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """FastAPI's document with the models that only the parts above name."""
+def complete(
+    make: Callable[[], dict[str, Any]], models: Sequence[type[BaseModel]] = (PredictRequest, Problem, Info)
+) -> dict[str, Any]:
+    """FastAPI's document with the models that only parts like those above name."""
     document = make()
     schemas = document.setdefault("components", {}).setdefault("schemas", {})
-    for model in (PredictRequest, Problem, Info):
+    for model in models:
         schema = model.model_json_schema(ref_template=_REFERENCE)
         schemas.update(schema.pop("$defs", {}))
         schemas[model.__name__] = schema

@@ -18,15 +18,10 @@ class Pages:
         environment = template_environment("headstart.serve")
         environment.globals.update(info=info)
         self._index = environment.get_template("page.html.jinja")
-        self._sign_in = environment.get_template("sign_in.html.jinja")
 
     def index(self, answer: PredictResponse | None = None, problem: str | None = None) -> str:
         """The page, with predictions or the reason why there are none."""
         return self._index.render(answer=answer, problem=problem)
-
-    def sign_in(self, *, wrong: bool) -> str:
-        """The page that asks for the token."""
-        return self._sign_in.render(wrong=wrong)
 
     @staticmethod
     def static(name: str) -> bytes:

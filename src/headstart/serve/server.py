@@ -20,17 +20,14 @@ from uvicorn.supervisors import Multiprocess
 from headstart.config import EngineSettings, InputSettings, ServeSettings
 from headstart.errors import HeadstartError, RunError, SettingsError
 from headstart.execution import available_cores
-from headstart.files import reason_of
 from headstart.serve.access import Access, allowed_hosts, choose_token, is_loopback
+from headstart.serve.listening import address_of, listen, uvicorn_config
 from headstart.serve.metrics import MULTIPROCESS_FOLDER
 
 __all__ = ["Server", "open_server"]
 
 _CORES_PER_WORKER = 8
 """The network and the decoders of one process use all cores; only Python's own part of a request is on one of them."""
-
-_BACKLOG = 1024  # connections that the system holds while all are busy
-_CONNECTIONS = 1000  # at once per process; further ones are answered with status 503
 
 
 @dataclass(frozen=True)
@@ -49,8 +46,7 @@ class Server:
     @property
     def url(self) -> str:
         """The address of the page."""
-        host, port = self.socket.getsockname()[:2]
-        return f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
+        return address_of(self.socket)
 
     @property
     def workers(self) -> int:
@@ -84,20 +80,7 @@ class Server:
                     raise RunError(f"{self.run}: cannot be served; the reason is above")
 
     def _config(self, app: ASGIApp | Callable[[], ASGIApp], *, factory: bool = False) -> uvicorn.Config:
-        return uvicorn.Config(
-            app,
-            factory=factory,
-            workers=self.workers,
-            access_log=False,
-            log_level="error",  # not of each request that is no HTTP
-            server_header=False,
-            ws="none",
-            lifespan="on",
-            backlog=_BACKLOG,
-            limit_concurrency=_CONNECTIONS,
-            timeout_graceful_shutdown=int(2 * self.settings.timeout) + 5,
-            timeout_worker_healthcheck=30,
-        )
+        return uvicorn_config(app, self.settings.timeout, factory=factory, workers=self.workers)
 
 
 def open_server(
@@ -128,28 +111,8 @@ def open_server(
         settings = replace(settings, neighbors=loopback)
     token, is_new = choose_token(token_file, needed=not loopback)
     access = Access(token, allowed_hosts(settings.host, tuple(name.lower() for name in hosts)))
-    listening = _listen(settings.host, settings.port)
+    listening = listen(settings.host, settings.port)
     return Server(run, settings, engine, input_settings, access, paths, token if is_new else None, listening)
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        listening = socket.socket(family, kind, protocol)
-    except OSError as failure:
-        raise SettingsError(f"--host {host}: no such address ({reason_of(failure)})") from failure
-    try:
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind(address)
-        listening.listen(_BACKLOG)  # otherwise a second server would bind as well, and fail only when it listens
-    except OSError as failure:
-        listening.close()
-        raise SettingsError(
-            f"cannot listen on {host}, port {port} ({reason_of(failure)}): choose another one with --port, "
-            "or any free one with --port 0"
-        ) from failure
-    listening.set_inheritable(True)
-    return listening
 
 
 def _open_app(
