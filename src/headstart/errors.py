@@ -12,6 +12,7 @@ HeadstartError
 │   └── CutError           it cannot be cut where the requested training starts
 ├── OutputError            a result cannot be written to its place; the message says where it is instead
 ├── StoreError             the feature store is damaged or cannot be used
+├── ProjectError           a labelling project is missing, damaged or in use, or a change to it is not possible
 └── RunError               a run folder or a saved classifier is missing or damaged
 """
 
@@ -29,6 +30,7 @@ __all__ = [
     "ImageProblem",
     "ModelError",
     "OutputError",
+    "ProjectError",
     "RunError",
     "SettingsError",
     "StoreError",
@@ -96,6 +98,10 @@ class OutputError(HeadstartError):
 
 class StoreError(HeadstartError):
     """The feature store is damaged or cannot be used."""
+
+
+class ProjectError(HeadstartError):
+    """A labelling project is missing, damaged or in use, or a change to it is not possible."""
 
 
 class RunError(HeadstartError):

@@ -24,6 +24,7 @@ __all__ = [
     "clear_remains",
     "finish_replacing",
     "is_stream",
+    "lock_file",
     "prepare_folder",
     "reason_of",
     "replace_together",
@@ -338,20 +339,31 @@ def _create_temporary_folder(parent: Path) -> tuple[Path, int | None]:
             return work, None
 
 
+def lock_file(path: Path) -> int:
+    """Make a file if it is missing, and lock it until the returned handle is closed or the process ends.
+
+    :raises BlockingIOError: another process, or another handle of this one, has locked it.
+    :raises OSError: it cannot be made, or the file system has no locks.
+    """
+    handle = os.open(path, os.O_CREAT | os.O_RDWR | getattr(os, "O_NOFOLLOW", 0), 0o666)
+    try:
+        _flock(handle)
+    except OSError:
+        os.close(handle)
+        raise
+    return handle
+
+
 def _lock(work: Path) -> int:
     """Lock a temporary folder until the returned handle is closed, at the latest by the end of the process.
 
     :raises BlockingIOError: it is in use.
     :raises OSError: there is no such folder, or no locks.
     """
-    handle = os.open(work / _LOCK, os.O_CREAT | os.O_RDWR | getattr(os, "O_NOFOLLOW", 0))
-    try:
-        _flock(handle)
-        if not os.fstat(handle).st_nlink:
-            raise BlockingIOError(errno.EAGAIN, "just being removed", str(work))
-    except OSError:
+    handle = lock_file(work / _LOCK)
+    if not os.fstat(handle).st_nlink:
         os.close(handle)
-        raise
+        raise BlockingIOError(errno.EAGAIN, "just being removed", str(work))
     return handle
 
 
