@@ -28,6 +28,7 @@ from headstart.cli.push import push
 from headstart.cli.report import report
 from headstart.cli.serve import serve
 from headstart.cli.similar import similar
+from headstart.cli.studio import studio
 from headstart.errors import HeadstartError, SettingsError
 from headstart.execution.waiting import spin_briefly
 from headstart.files import reason_of
@@ -119,6 +120,7 @@ for _command in (
     report,
     compare,
     serve,
+    studio,
     export,
     push,
     models,

@@ -18,6 +18,7 @@ from headstart.config import (
     ReadSettings,
     ServeSettings,
     Settings,
+    StudioSettings,
     options_of,
 )
 from headstart.errors import DataError
@@ -59,7 +60,7 @@ MANY_RUNS = click.argument("runs", nargs=-1, required=True)
 
 Command = Callable[..., Any]
 _Settings = TypeVar("_Settings", bound=Settings)
-_KINDS = (ReadSettings, ImageNetV2Settings, EngineSettings, InputSettings, FitSettings, ServeSettings)
+_KINDS = (ReadSettings, ImageNetV2Settings, EngineSettings, InputSettings, FitSettings, ServeSettings, StudioSettings)
 
 
 class GroupedCommand(click.Command):

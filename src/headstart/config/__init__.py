@@ -6,6 +6,7 @@ from headstart.config.reading import ReadSettings
 from headstart.config.recipes import QUALITIES, RECIPES
 from headstart.config.serving import ServeSettings
 from headstart.config.settings import EngineSettings, FitSettings, ImageNetV2Settings, InputSettings
+from headstart.config.studio import StudioSettings
 
 __all__ = [
     "GROUPS",
@@ -20,6 +21,7 @@ __all__ = [
     "ReadSettings",
     "ServeSettings",
     "Settings",
+    "StudioSettings",
     "options_of",
     "parse_duration",
 ]

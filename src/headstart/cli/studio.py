@@ -1,0 +1,77 @@
+"""``headstart studio``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from headstart.cli.options import GroupedCommand, parse, settings_options
+from headstart.config import StudioSettings
+from headstart.extras import require_extra
+
+__all__ = ["studio"]
+
+_PACKAGES = ("fastapi", "uvicorn", "python_multipart", "prometheus_client", "httptools")
+
+
+@click.command(cls=GroupedCommand)
+@click.argument("place", metavar="[PHOTOS|PROJECT]", required=False, type=Path)
+@click.option(
+    "--project",
+    metavar="FOLDER",
+    type=Path,
+    help="Folder of the project, which is made if it is missing.  [default: projects/NAME, as PHOTOS is named]",
+)
+@settings_options(StudioSettings)
+@click.option(
+    "--allow-paths",
+    "folders",
+    metavar="FOLDER",
+    multiple=True,
+    type=Path,
+    help="Further folder of this machine whose images may be added by naming it or one below it. Links that lead out "
+    "of such folders are not followed. Can be repeated.",
+)
+@click.option(
+    "--token-file",
+    metavar="FILE",
+    type=Path,
+    help="File with the token that requests need.  [default: HEADSTART_TOKEN; else, where one is needed, a new one is "
+    "printed]",
+)
+@click.option(
+    "--allow-host",
+    "hosts",
+    metavar="NAME",
+    multiple=True,
+    help="Further name by which the server may be asked for, for example that of a proxy before it. Can be repeated.",
+)
+def studio(
+    place: Path | None,
+    project: Path | None,
+    folders: tuple[Path, ...],
+    token_file: Path | None,
+    hosts: tuple[str, ...],
+    **given: Any,
+) -> None:
+    """Label, train and try images in the browser.
+
+    Opens a page on this machine; nothing leaves it. PHOTOS is a folder of images, which stay where they are. PROJECT is
+    the folder of a project that was opened before.
+    """
+    require_extra("studio", _PACKAGES, what="headstart studio")
+    settings = parse(given, StudioSettings)
+    from headstart.studio.server import open_studio
+
+    server = open_studio(place, settings, project=project, folders=folders, token_file=token_file, hosts=hosts)
+
+    def announce() -> None:
+        if server.new_token is not None:
+            click.echo(f"token: {server.new_token}", err=True)
+            click.echo(f"sign in at {server.url}?token={server.new_token}", err=True)
+        click.echo(f"project {server.studio.project.folder} at {server.url} (stop with Ctrl-C)", err=True)
+
+    server.serve(announce)
+    click.echo("stopped; every label is kept in the project", err=True)

@@ -1,0 +1,1 @@
+"""The routes of the studio, one file per topic."""
