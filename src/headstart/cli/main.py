@@ -22,6 +22,7 @@ from headstart.cli.console import printable, safe_streams
 from headstart.cli.data import check, data, info, show
 from headstart.cli.export import export
 from headstart.cli.fit import fit
+from headstart.cli.labels import labels
 from headstart.cli.models import models, rank, summary
 from headstart.cli.predict import evaluate, predict, verify_input
 from headstart.cli.push import push
@@ -121,6 +122,7 @@ for _command in (
     compare,
     serve,
     studio,
+    labels,
     export,
     push,
     models,

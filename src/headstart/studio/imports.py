@@ -9,6 +9,7 @@ from pathlib import Path
 
 from headstart.data.projects import Project
 from headstart.data.projects.ingest import Ingested, LabelsFrom, add_folder
+from headstart.data.uri import printable
 from headstart.errors import HeadstartError
 
 __all__ = ["FolderImports"]
@@ -28,6 +29,7 @@ class FolderImports:
         self._project, self._tell = project, tell
         self._allowed, self._max_pixels = allowed, max_pixels
         self._stopped = threading.Event()
+        self.last: dict[str, object] | None = None  # the last event, for pages that are opened later
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="headstart-folder")
 
     def start(self, folder: Path, labels: LabelsFrom) -> None:
@@ -40,8 +42,9 @@ class FolderImports:
         self._thread.shutdown(wait=True, cancel_futures=True)
 
     def _add(self, folder: Path, labels: LabelsFrom) -> None:
-        def advance(done: int, total: int) -> None:
-            self._tell("images", {"folder": str(folder), "state": "running", "done": done, "total": total})
+        def tell(state: str, **facts: object) -> None:
+            self.last = {"folder": printable(str(folder)), "state": state, **facts}
+            self._tell("images", self.last)
 
         try:
             found = add_folder(
@@ -49,15 +52,14 @@ class FolderImports:
                 folder,
                 labels=labels,
                 allowed=self._allowed,
-                advance=advance,
+                advance=lambda done, total: tell("running", done=done, total=total),
                 stopped=self._stopped.is_set,
                 max_pixels=self._max_pixels,
             )
         except (HeadstartError, OSError) as failure:
-            self._tell("images", {"folder": str(folder), "state": "failed", "message": str(failure)})
+            tell("failed", message=printable(str(failure)))
             return
-        state = "stopped" if self._stopped.is_set() else "done"
-        self._tell("images", {"folder": str(folder), "state": state, **summary(found)})
+        tell("stopped" if self._stopped.is_set() else "done", **summary(found))
 
 
 def summary(found: Ingested) -> dict[str, object]:

@@ -76,6 +76,9 @@ class ProjectView(_Model):
     can_redo: bool
     limits: LimitsView
     folders: Annotated[list[str], Field(description="folders of this machine that a request may name")]
+    importing: Annotated[
+        dict[str, object] | None, Field(description="the last event of kind images: how far a folder has been read")
+    ]
 
 
 class ImageRow(_Model):

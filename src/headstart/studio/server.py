@@ -108,7 +108,7 @@ def open_studio(
         token, is_new = choose_token(token_file, needed=not loopback)
         names = allowed_hosts(settings.host, tuple(name.lower() for name in hosts))
         access = Access(token, names, "headstart-studio")
-        allowed = [each.absolute() for each in (*([photos] if photos else []), *folders)]
+        allowed = [each.absolute() for each in (photos, *folders) if each is not None and each.is_dir()]
         listening = listen(settings.host, settings.port)
     except BaseException:
         opened.close()
@@ -124,11 +124,11 @@ def _places(place: Path | None, project: Path | None) -> tuple[Path, Path | None
         if project is not None:
             raise SettingsError(f"--project {project} is given, but {place} is a project already: name one of both")
         return place, None
-    if not place.is_dir():
+    if not place.exists():
         raise SettingsError(
-            f"{place}: no such folder; for a new project without images: headstart studio --project {place}"
+            f"{place}: no such folder or file; for a new project without images: headstart studio --project {place}"
         )
-    return project or _PROJECTS / (place.resolve().name or "photos"), place.absolute()
+    return project or _PROJECTS / (_name_of(place)), place.absolute()
 
 
 def _check_photos(project: Project, photos: Path) -> None:
@@ -146,3 +146,8 @@ def _check_photos(project: Project, photos: Path) -> None:
 def _show(url: str) -> None:
     with suppress(webbrowser.Error):
         webbrowser.open(url)
+
+
+def _name_of(place: Path) -> str:
+    resolved = place.resolve()
+    return (resolved.name if place.is_dir() else resolved.stem) or "photos"

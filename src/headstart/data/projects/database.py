@@ -14,7 +14,7 @@ from headstart.errors import OutputError, ProjectError
 
 __all__ = ["Database"]
 
-_FULL = ("database or disk is full", "disk I/O error")
+_DISK = {"database or disk is full": "the disk is full", "disk I/O error": "the disk reports an error"}
 
 
 class Database:
@@ -88,9 +88,9 @@ class Database:
             yield
         except sqlite3.OperationalError as error:
             text = str(error)
-            if any(sign in text for sign in _FULL):
+            if reason := next((reason for sign, reason in _DISK.items() if sign in text), None):
                 raise OutputError(
-                    f"{self.path}: cannot be written (the disk is full): free some space and repeat the last change; "
+                    f"{self.path}: cannot be written ({reason}): free some space and repeat the last change; "
                     "everything before it is kept"
                 ) from error
             if "readonly" in text or "unable to open" in text:

@@ -29,6 +29,7 @@ __all__ = [
     "ids_of",
     "known_hashes",
     "known_uris",
+    "label_times",
     "present_labels",
     "rejected",
     "require_images",
@@ -52,8 +53,9 @@ def ids_of(connection: sqlite3.Connection, query: ImageQuery) -> list[int]:
     if query.class_id is not None:
         condition, given = "problem IS NULL AND class_id = ?", [query.class_id]
     limit = -1 if query.limit is None else query.limit
+    index = "INDEXED BY images_name" if query.order == "name" else ""  # SQLite would sort by name what it has found
     found = connection.execute(
-        f"SELECT id FROM images WHERE {condition} ORDER BY {_ORDERS[query.order]} LIMIT ? OFFSET ?",
+        f"SELECT id FROM images {index} WHERE {condition} ORDER BY {_ORDERS[query.order]} LIMIT ? OFFSET ?",
         (*given, limit, query.offset),
     )
     return [number for (number,) in found]
@@ -94,6 +96,12 @@ def count(connection: sqlite3.Connection) -> Counts:
 def present_labels(connection: sqlite3.Connection) -> dict[int, int]:
     """The class of each image that has one, by id."""
     return dict(connection.execute(f"SELECT id, class_id FROM images WHERE {_CONDITIONS['labeled']}").fetchall())
+
+
+def label_times(connection: sqlite3.Connection) -> dict[int, float]:
+    """When each labeled image got its label, by id."""
+    query = "SELECT images.id, changes.at FROM images JOIN changes ON changes.id = change_id WHERE class_id IS NOT NULL"
+    return dict(connection.execute(query).fetchall())
 
 
 def rejected(connection: sqlite3.Connection) -> set[tuple[int, int]]:

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import islice
 from pathlib import Path
 from typing import BinaryIO, Literal, TypeVar
 
@@ -19,7 +18,6 @@ from headstart.data.manifest import Manifest
 from headstart.data.projects.project import Project
 from headstart.data.projects.records import Added, Duplicate, NewImage, Source
 from headstart.data.projects.uris import IMAGES
-from headstart.data.sources.local import MAX_FILE_BYTES
 from headstart.data.sources.read import read_images
 from headstart.data.sources.split_names import parse_split
 from headstart.data.unpack import Limits, escapes_root
@@ -36,7 +34,8 @@ LabelsFrom = Literal["subfolders", "table", "none"]
 """Where labels are read: the names of folders, a table beside the images, or nowhere."""
 
 _MAX_NAME = 1024  # characters
-_CHUNK = 64  # images that are added in one transaction
+_CHUNK, _CHUNK_BYTES = 64, 128_000_000  # images that are added in one transaction
+_MAX_MEMBER = 256_000_000  # bytes of an image in an archive, which is in memory at once
 _SYSTEM = frozenset({"__macosx", "@eadir"})
 _ZIP = b"PK\x03\x04"
 
@@ -86,7 +85,7 @@ def add_uploads(
     done = Ingested(revision=project.revision)
     inspect_one = partial(_inspected, labels=labels, max_pixels=max_pixels)
     with ThreadPoolExecutor(available_cores()) as pool:
-        for part in _chunks(_expanded(files, done), _CHUNK):
+        for part in _chunks(_expanded(files, done), lambda item: len(item[1])):
             found = list(pool.map(inspect_one, part))
             known = project.known_hashes([new.hash for new, _ in found if new.hash is not None])
             for new, content in found:
@@ -122,7 +121,7 @@ def add_folder(
     roots = [os.path.realpath(each) for each in allowed]
     with ThreadPoolExecutor(2 * available_cores()) as pool:
         look = partial(_inspected_at, folder=folder, roots=roots, max_pixels=max_pixels)
-        for part in _chunks(iter(rows), _CHUNK):
+        for part in _chunks(iter(rows)):
             if stopped():
                 break
             looked = list(pool.map(look, [uris[row] for row in part], [names[row] for row in part]))
@@ -180,42 +179,42 @@ def _members(file: UploadedFile, done: Ingested) -> Iterator[tuple[str, bytes | 
                 done.problems.append((file.name, f"contains more than {limits.members:,} files"))
                 return
             for member in members:
-                name = printable(member.filename)
+                name = member.filename
                 if not _is_image(name, b"") or escapes_root(name):
                     done.ignored += 1
                     continue
-                content = _unpacked(archive, member, min(MAX_FILE_BYTES, most - total))
-                if content is None:
+                content = _unpacked(archive, member)
+                total += len(content)
+                if total > most:
                     reason = f"unpacks to more than {most / 1e6:,.0f} MB: the rest of the archive is left out"
                     done.problems.append((file.name, reason))
                     return
-                total += len(content)
                 yield name, content
     except (zipfile.BadZipFile, OSError, ValueError, EOFError, NotImplementedError) as error:
         done.problems.append((file.name, f"the archive is damaged ({error})"))
 
 
-def _unpacked(archive: zipfile.ZipFile, member: zipfile.ZipInfo, most: int) -> bytes | str | None:
-    """The content of a member, or its problem; None if it is larger than ``most`` bytes."""
+def _unpacked(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes | str:
+    """The content of a member, or its problem."""
     try:
         with archive.open(member) as source:
-            content = source.read(most + 1)
+            content = source.read(_MAX_MEMBER + 1)
     except Exception as error:  # the errors of zipfile and of the decompressors have no common type
         encrypted = "password" in str(error)
         return "encrypted: unpack the archive with its password" if encrypted else f"damaged in its archive ({error})"
-    return None if len(content) > most else content
+    return content if len(content) <= _MAX_MEMBER else f"unpacks to more than {_MAX_MEMBER / 1e6:,.0f} MB"
 
 
 def _is_image(name: str, start: bytes) -> bool:
     parts = name.replace("\\", "/").split("/")
-    if any(part.startswith(".") or part.lower() in _SYSTEM for part in parts if part != "."):
+    if any(part.startswith(".") or part.lower() in _SYSTEM for part in parts if part not in (".", "..")):
         return False
     return is_image_name(parts[-1]) or begins_like_image(start)
 
 
 def _inspected(item: tuple[str, bytes | str], *, labels: LabelsFrom, max_pixels: int) -> tuple[NewImage, bytes]:
     """One uploaded image."""
-    name, content = _clean(item[0]), item[1]
+    name, content = _clean(item[0].replace("\\", "/")), item[1]
     if isinstance(content, str):
         return NewImage(f"problem:{name}", name, None, None, None, None, content), b""
     found = inspect(content, max_pixels=max_pixels)
@@ -230,7 +229,7 @@ def _inspected(item: tuple[str, bytes | str], *, labels: LabelsFrom, max_pixels:
 
 def _clean(name: str) -> str:
     """A name to show: parts with slashes between, without those that lead elsewhere."""
-    text = printable(unicodedata.normalize("NFC", name)).replace("\\", "/")
+    text = printable(unicodedata.normalize("NFC", name))
     text = "".join(sign if sign.isprintable() else "�" for sign in text)
     return "/".join(part for part in text.split("/") if part not in ("", ".", ".."))[-_MAX_NAME:] or "image"
 
@@ -282,6 +281,15 @@ def _relative(uri: str, folder: Path) -> str:
     return os.path.relpath(path, folder) if path.startswith(f"{os.path.abspath(folder)}{os.sep}") else path  # noqa: PTH100
 
 
-def _chunks(items: Iterator[T], size: int) -> Iterator[list[T]]:
-    while part := list(islice(items, size)):
+def _chunks(items: Iterator[T], size: Callable[[T], int] = lambda _: 0) -> Iterator[list[T]]:
+    """Parts of at most 64 items, or fewer that are large together."""
+    part: list[T] = []
+    total = 0
+    for item in items:
+        part.append(item)
+        total += size(item)
+        if len(part) == _CHUNK or total > _CHUNK_BYTES:
+            yield part
+            part, total = [], 0
+    if part:
         yield part

@@ -85,6 +85,11 @@ class ProjectReader:
         with self._database.read() as connection:
             return images.present_labels(connection)
 
+    def label_times(self) -> dict[int, float]:
+        """When each image got its present label, by id, in seconds since 1970."""
+        with self._database.read() as connection:
+            return images.label_times(connection)
+
     def rejections(self) -> set[tuple[int, int]]:
         """The suggestions that were rejected, as (image id, class id)."""
         with self._database.read() as connection:

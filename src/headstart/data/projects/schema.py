@@ -16,11 +16,12 @@ import os
 import sqlite3
 from pathlib import Path
 
+from headstart.data.sources.projects import PROJECT_FILE
 from headstart.errors import ProjectError
 
 __all__ = ["FILE_NAME", "FORMAT", "connect", "connect_to_read", "is_project", "prepare"]
 
-FILE_NAME = "project.sqlite"
+FILE_NAME = PROJECT_FILE
 FORMAT = 1
 
 _BUSY_SECONDS = 30.0

@@ -16,6 +16,7 @@ from headstart.data.sources.base import (
 )
 from headstart.data.sources.image_columns import IMAGE_COLUMNS
 from headstart.data.sources.local import LocalFiles
+from headstart.data.sources.projects import Projects
 from headstart.data.sources.remote_files import REMOTE
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
 
 register_source(LocalFiles())
 register_source(ArraySource())
+register_source(Projects())
 for _archives in ARCHIVES:
     register_source(_archives)
 for _columns in IMAGE_COLUMNS:

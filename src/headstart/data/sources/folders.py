@@ -27,7 +27,7 @@ _OWN_FOLDERS = (
     frozenset({"settings.json", "evaluation.json"}),  # a run
     frozenset({"model.json", "model.safetensors"}),  # a classifier
     frozenset({"manifest.parquet", "issues.csv"}),  # a check
-    frozenset({"project.sqlite"}),  # a labelling project
+    frozenset({"project.sqlite"}),  # a project of headstart studio
 )
 _SYSTEM_FOLDERS = frozenset({"__macosx", "@eadir", "$recycle.bin", "system volume information", "lost+found"})
 

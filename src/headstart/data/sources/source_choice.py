@@ -8,6 +8,7 @@ from pathlib import Path
 from headstart.data.sources.base import source_of
 from headstart.data.sources.containers import has_pattern, within
 from headstart.data.sources.image_columns import SUFFIXES, has_images
+from headstart.data.sources.projects import PROJECT_FILE, Projects
 from headstart.data.uri import to_uri
 from headstart.errors import DataError
 
@@ -50,6 +51,8 @@ def _is_container(path: Path) -> bool:
 
 
 def _of_folder(folder: Path) -> str | None:
+    if (folder / PROJECT_FILE).is_file():
+        return Projects.scheme
     found = [path for path in within(folder, tuple(_SCHEMES)) if _is_container(path)]
     schemes = {_SCHEMES[path.suffix.lower()] for path in found}
     if len(schemes) > 1:

@@ -129,7 +129,7 @@ def _add_files(app: FastAPI, studio: Studio) -> None:
         number: ImageId,
         v: Annotated[str | None, Query(max_length=64, description="hash of the content: cached for ever")] = None,
     ) -> Response:
-        image = project.image(number)
+        image = _readable(project.image(number))
         headers = _cached(image, for_ever=v is not None and v == image.hash)
         if _is_known(request, headers):
             return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
@@ -142,7 +142,7 @@ def _add_files(app: FastAPI, studio: Studio) -> None:
         responses=_IMAGE | refusals(401, 404, 421, 422),
     )
     def file(request: Request, number: ImageId) -> Response:
-        image = project.image(number)
+        image = _readable(project.image(number))
         headers = _cached(image, for_ever=False)
         if _is_known(request, headers):
             return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
@@ -194,6 +194,12 @@ def _add_uploads(app: FastAPI, studio: Studio) -> None:
         found = check_allowed(Path(asked.path), studio.folders)
         studio.imports.start(found, asked.labels)
         return FolderAnswer(folder=str(found))
+
+
+def _readable(image: ProjectImage) -> ProjectImage:
+    if image.problem is not None:
+        raise Refusal(HTTPStatus.NOT_FOUND, f"the image cannot be read: {image.problem}")
+    return image
 
 
 def _row(image: ProjectImage) -> ImageRow:

@@ -9,6 +9,7 @@ from typing import Annotated
 from fastapi import FastAPI, Query
 from starlette.responses import Response, StreamingResponse
 
+from headstart.data.uri import printable
 from headstart.serve.openapi import Responses, refusals
 from headstart.studio.context import Studio
 from headstart.studio.schemas import (
@@ -33,15 +34,16 @@ def add_project(app: FastAPI, studio: Studio) -> None:
     def describe() -> ProjectView:
         can_undo, can_redo = project.can_undo()
         return ProjectView(
-            name=project.folder.name,
-            folder=str(project.folder),
+            name=printable(project.folder.name),
+            folder=printable(str(project.folder)),
             revision=project.revision,
             classes=[ClassView(**asdict(each)) for each in project.classes()],
             counts=CountsView(**asdict(project.counts())),
             can_undo=can_undo,
             can_redo=can_redo,
             limits=LimitsView(megabytes=settings.max_megabytes, pixels=settings.max_pixels, files=settings.max_files),
-            folders=[str(folder) for folder in studio.folders],
+            folders=[printable(str(folder)) for folder in studio.folders],
+            importing=studio.imports.last,
         )
 
     @app.get("/api/history", summary="The last changes, newest first", responses=refusals(401, 421, 422))

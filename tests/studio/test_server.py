@@ -1,0 +1,114 @@
+"""``headstart studio`` as a process: its project, its lock, its end."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from headstart.config import StudioSettings
+from headstart.errors import SettingsError
+from headstart.studio.server import open_studio
+
+SETTINGS = StudioSettings(port=0, browser=False)
+
+
+@contextmanager
+def studio(folder: Path, *arguments: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """The running command and its address."""
+    command = [sys.executable, "-m", "headstart.cli", "studio", *arguments, "--port", "0", "--no-browser"]
+    with subprocess.Popen(command, cwd=folder, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        line = process.stderr.readline()
+        assert line.startswith("project "), line + process.stderr.read()
+        try:
+            yield process, line.split(" at ")[1].split(" ")[0]
+        finally:
+            process.kill()
+
+
+def test_a_folder_of_images_becomes_a_project_beside(tmp_path: Path, make_jpeg: Callable[..., bytes]) -> None:
+    (tmp_path / "photos" / "cat").mkdir(parents=True)
+    (tmp_path / "photos" / "cat" / "1.jpg").write_bytes(make_jpeg("cat", 1))
+    with studio(tmp_path, "photos") as (process, address):
+        # A page that is open does not hold up the end.
+        with httpx2.stream("GET", f"{address}api/events", timeout=30) as events:
+            lines = events.iter_lines()
+            heard = ""
+            while '"state":"done"' not in heard:
+                heard = next(lines)
+            state = httpx2.get(f"{address}api/project").json()
+            assert (state["name"], state["counts"]["labeled"]) == ("photos", 1)
+            page = httpx2.get(address, headers={"Accept": "text/html"})
+            assert "photos" in page.text
+            # A second one is told where the first is.
+            command = [
+                sys.executable,
+                "-m",
+                "headstart.cli",
+                "studio",
+                "projects/photos",
+                "--no-browser",
+                "--port",
+                "0",
+            ]
+            second = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+            assert second.returncode == 1
+            assert f"open already at {address}" in second.stderr
+            command = [sys.executable, "-m", "headstart.cli", "labels", "projects/photos"]
+            labels = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+            assert labels.stdout.splitlines()[1].startswith(f"{tmp_path / 'photos' / 'cat' / '1.jpg'},cat,folder,")
+            process.send_signal(signal.SIGTERM)
+            for _ in lines:
+                pass
+        assert process.wait(20) in (0, -signal.SIGTERM, 128 + signal.SIGTERM)
+
+
+def test_the_project_is_found_by_the_name_of_the_folder_but_not_of_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for place in ("a/photos", "b/photos"):
+        Path(place).mkdir(parents=True)
+    for _ in range(2):
+        server = open_studio(Path("a/photos"), SETTINGS)
+        assert server.studio.project.folder == tmp_path / "projects" / "photos"
+        close(server)
+    with pytest.raises(SettingsError, match="choose another one with --project"):
+        open_studio(Path("b/photos"), SETTINGS)
+    close(open_studio(Path("b/photos"), SETTINGS, project=Path("other")))
+    assert (tmp_path / "other" / "project.sqlite").is_file()
+
+
+def test_mistakes_are_named(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"no such folder or file; for a new project"):
+        open_studio(tmp_path / "missing", SETTINGS)
+    with pytest.raises(SettingsError, match="--allow-paths"):
+        open_studio(None, SETTINGS, project=tmp_path / "p", folders=[tmp_path / "missing"])
+    server = open_studio(None, SETTINGS, project=tmp_path / "p")
+    port = server.socket.getsockname()[1]
+    with pytest.raises(SettingsError, match="choose another one with --port"):
+        open_studio(None, StudioSettings(port=port, browser=False), project=tmp_path / "q")
+    close(server)
+    close(open_studio(tmp_path / "q", SETTINGS))  # it is not locked by the one that failed
+    with pytest.raises(SettingsError, match="name one of both"):
+        open_studio(tmp_path / "p", SETTINGS, project=tmp_path / "q")
+
+
+def test_a_token_is_made_where_others_reach_the_address(tmp_path: Path) -> None:
+    server = open_studio(None, StudioSettings(port=0, host="0.0.0.0", browser=False), project=tmp_path / "p")
+    assert server.new_token is not None
+    assert server.access.token == server.new_token
+    close(server)
+
+
+def close(server: object) -> None:
+    server.socket.close()  # type: ignore[attr-defined]
+    server.studio.close()  # type: ignore[attr-defined]
+    server.studio.project.close()  # type: ignore[attr-defined]
