@@ -11,7 +11,7 @@ from headstart.export.onnx_file import OnnxFormat
 from headstart.export.openvino_files import OpenVINOFormat
 from headstart.export.torch_file import TorchFormat
 
-__all__ = ["export_format", "format_of_file", "register_export_format"]
+__all__ = ["export_format", "format_names", "format_of_file", "register_export_format"]
 
 _FORMATS: dict[str, ExportFormat] = {}
 
@@ -19,6 +19,15 @@ _FORMATS: dict[str, ExportFormat] = {}
 def register_export_format(made: ExportFormat) -> None:
     """Make a format available by its name; one of the same name is replaced."""
     _FORMATS[made.name] = made
+
+
+def format_names() -> tuple[str, ...]:
+    """The names of the formats, in the order of their registration.
+
+    >>> format_names()[:2]
+    ('onnx', 'openvino')
+    """
+    return tuple(_FORMATS)
 
 
 def export_format(name: str) -> ExportFormat:
