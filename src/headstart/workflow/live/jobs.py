@@ -202,7 +202,7 @@ class Jobs:
 
         :raises DataError: it says why it failed; or it ended without a word.
         """
-        self._change(replace(self.get(number), state="running"))
+        self._change(replace(self.get(number), state="running", stage="starting"))
         began, told = time.monotonic(), 0.0
         for event in process.events():
             job, seconds = self.get(number), time.monotonic() - began
