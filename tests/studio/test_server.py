@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -40,10 +41,12 @@ def test_a_folder_of_images_becomes_a_project_beside(tmp_path: Path, make_jpeg: 
         # A page that is open does not hold up the end.
         with httpx2.stream("GET", f"{address}api/events", timeout=30) as events:
             lines = events.iter_lines()
-            heard = ""
-            while '"state":"done"' not in heard:
-                heard = next(lines)
-            state = httpx2.get(f"{address}api/project").json()
+            assert next(lines).startswith("retry")
+            end, state = time.monotonic() + 30, httpx2.get(f"{address}api/project").json()
+            while (state["importing"] or {}).get("state") != "done":
+                assert time.monotonic() < end
+                time.sleep(0.05)
+                state = httpx2.get(f"{address}api/project").json()
             assert (state["name"], state["counts"]["labeled"]) == ("photos", 1)
             page = httpx2.get(address, headers={"Accept": "text/html"})
             assert "photos" in page.text

@@ -79,7 +79,7 @@ def add_images(app: FastAPI, studio: Studio) -> None:
 def _add_lists(app: FastAPI, studio: Studio) -> None:
     project = studio.project
 
-    @app.get("/api/images", summary="Images in an order", responses=refusals(401, 404, 421, 422))
+    @app.get("/api/images", summary="Images in an order", responses=refusals(400, 401, 404, 421, 422))
     def images(
         show: Annotated[
             str, Query(max_length=100, description="all, unlabeled, labeled, problems or class:ID")
@@ -122,7 +122,7 @@ def _add_files(app: FastAPI, studio: Studio) -> None:
         "/api/images/{number}/thumbnail",
         summary="The image with a long side of 256 pixels, as a JPEG",
         response_class=Response,
-        responses=_IMAGE | refusals(401, 404, 421, 422),
+        responses=_IMAGE | refusals(400, 401, 404, 421, 422),
     )
     def thumbnail(
         request: Request,
@@ -139,7 +139,7 @@ def _add_files(app: FastAPI, studio: Studio) -> None:
         "/api/images/{number}/file",
         summary="The image itself; formats that browsers do not show, as a JPEG",
         response_class=Response,
-        responses=_IMAGE | refusals(401, 404, 421, 422),
+        responses=_IMAGE | refusals(400, 401, 404, 421, 422),
     )
     def file(request: Request, number: ImageId) -> Response:
         image = _readable(project.image(number))
