@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from PIL import Image
 from skimage import data
 from starlette.testclient import TestClient
 
-from headstart.config import StudioSettings
+from headstart.config import FitSettings, StudioSettings
 from headstart.data.projects import Project
 from headstart.serve.access import Access, allowed_hosts
 from headstart.studio.app import create_app
@@ -44,27 +45,37 @@ def make_jpeg() -> Callable[..., bytes]:
 
 
 def make_studio(folder: Path, folders: tuple[Path, ...] = (), **given: Any) -> Studio:
-    settings = replace(StudioSettings(browser=False, timeout=20.0), **given)
-    return Studio(Project.open(folder, create=True), settings, folders)
+    settings = replace(StudioSettings(browser=False, learn=False, timeout=20.0), **given)
+    fit = FitSettings(model="test_resnet.r160_in1k", weights="random", device="cpu", cache_dir=str(folder / "cache"))
+    return Studio(Project.open(folder, create=True), settings, folders, fit)
 
 
 Open = Callable[..., TestClient]
 
 
+def entered(
+    stack: ExitStack, folder: Path, *, token: str | None = None, folders: tuple[Path, ...] = (), **given: Any
+) -> TestClient:
+    """A project behind a client until the stack ends."""
+    studio = make_studio(folder, folders, **given)
+    app = create_app(studio, Access(token, allowed_hosts("127.0.0.1", ()), "headstart-studio"))
+    stack.callback(studio.project.close)
+    client = stack.enter_context(TestClient(app, base_url=HOST))
+    client.app_state["studio"] = studio
+    return client
+
+
+@pytest.fixture(scope="session")
+def open_studio() -> Open:
+    """open_studio(stack, folder, learn=True): a project behind a client until the stack ends."""
+    return entered
+
+
 @pytest.fixture
 def open_client(tmp_path: Path) -> Iterator[Open]:
-    """open_client(max_files=2): an empty project behind a client."""
+    """open_client(max_files=2): an empty project behind a client, which learns nothing."""
     with ExitStack() as stack:
-
-        def open_it(*, token: str | None = None, folders: tuple[Path, ...] = (), **given: Any) -> TestClient:
-            studio = make_studio(tmp_path / "project", folders, **given)
-            app = create_app(studio, Access(token, allowed_hosts("127.0.0.1", ()), "headstart-studio"))
-            stack.callback(studio.project.close)
-            client = stack.enter_context(TestClient(app, base_url=HOST))
-            client.app_state["studio"] = studio
-            return client
-
-        yield open_it
+        yield partial(entered, stack, tmp_path / "project")
 
 
 @pytest.fixture

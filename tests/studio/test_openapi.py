@@ -24,7 +24,7 @@ def test_answers_are_those_of_the_document(live: str, mode: GenerationMode) -> N
         for method in methods
         if path != _STREAMS
     ]
-    assert len(routes) >= 17
+    assert len(routes) >= 30
     for path, method in routes:
         operation = document[path][method]
         if mode is GenerationMode.NEGATIVE and not (operation.body or operation.query or operation.path_parameters):
@@ -33,6 +33,8 @@ def test_answers_are_those_of_the_document(live: str, mode: GenerationMode) -> N
         @given(case=operation.as_strategy(generation_mode=mode))
         @settings(max_examples=_EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
         def check(case: schemathesis.Case) -> None:
+            if len(case.as_transport_kwargs(base_url=live)["url"]) + len(str(case.query)) > 4000:
+                return  # uvicorn answers longer lines itself
             case.call_and_validate(excluded_checks=[positive_data_acceptance])  # not all numbers are those of an image
 
         check()

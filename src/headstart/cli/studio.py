@@ -8,11 +8,12 @@ from typing import Any
 import click
 
 from headstart.cli.options import GroupedCommand, parse, settings_options
-from headstart.config import StudioSettings
+from headstart.config import FitSettings, StudioSettings
 from headstart.extras import require_extra
 
 __all__ = ["studio"]
 
+_LEARNING = ("model", "weights", "cache_dir", "device", "seed")
 _PACKAGES = ("fastapi", "uvicorn", "python_multipart", "prometheus_client", "httptools")
 
 
@@ -25,6 +26,7 @@ _PACKAGES = ("fastapi", "uvicorn", "python_multipart", "prometheus_client", "htt
     help="Folder of the project, which is made if it is missing.  [default: projects/NAME, as PHOTOS is named]",
 )
 @settings_options(StudioSettings)
+@settings_options(FitSettings, only=_LEARNING)
 @click.option(
     "--allow-paths",
     "folders",
@@ -62,10 +64,19 @@ def studio(
     the folder of a project that was opened before.
     """
     require_extra("studio", _PACKAGES, what="headstart studio")
-    settings = parse(given, StudioSettings)
+    settings, fit = parse(given, StudioSettings), parse(given, FitSettings)
     from headstart.studio.server import open_studio
 
-    server = open_studio(place, settings, project=project, folders=folders, token_file=token_file, hosts=hosts)
+    server = open_studio(
+        place,
+        settings,
+        fit,
+        keep_model=given["model"] is None,
+        project=project,
+        folders=folders,
+        token_file=token_file,
+        hosts=hosts,
+    )
 
     def announce() -> None:
         if server.new_token is not None:

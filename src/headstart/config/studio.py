@@ -34,4 +34,5 @@ class StudioSettings(Settings):
     timeout: float = option(
         120.0, "Seconds within which an upload must arrive (else status 408).", metavar="SECONDS", low=0.1, high=3600
     )
+    learn: bool = option(True, "Learn while images are labeled: accuracy, suggestions, training.")
     browser: bool = option(True, "Open the page in the browser of this machine.")

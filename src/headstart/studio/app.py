@@ -15,7 +15,7 @@ from starlette.types import ASGIApp
 
 from headstart import __version__
 from headstart.data.projects import ChangeRefused, NotInProject
-from headstart.errors import HeadstartError, OutputError
+from headstart.errors import HeadstartError, OutputError, RunError
 from headstart.serve.access import Access
 from headstart.serve.guard import Guard
 from headstart.serve.openapi import complete
@@ -23,8 +23,11 @@ from headstart.serve.problems import Refusal, handle_errors, problem_response
 from headstart.serve.schemas import Problem
 from headstart.serve.sign_in import SignIn
 from headstart.studio.context import Studio
+from headstart.studio.routes.downloads import add_downloads
 from headstart.studio.routes.images import add_images
+from headstart.studio.routes.jobs import add_jobs
 from headstart.studio.routes.labels import add_labels
+from headstart.studio.routes.learning import add_learning
 from headstart.studio.routes.page import add_page
 from headstart.studio.routes.project import add_project
 
@@ -33,6 +36,7 @@ __all__ = ["create_app"]
 _STATUS: tuple[tuple[type[HeadstartError], HTTPStatus], ...] = (
     (NotInProject, HTTPStatus.NOT_FOUND),
     (ChangeRefused, HTTPStatus.CONFLICT),
+    (RunError, HTTPStatus.NOT_FOUND),
     (OutputError, HTTPStatus.INSUFFICIENT_STORAGE),
     (HeadstartError, HTTPStatus.UNPROCESSABLE_ENTITY),
 )
@@ -43,6 +47,7 @@ def create_app(studio: Studio, access: Access) -> ASGIApp:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        studio.learning.start(learn=studio.settings.learn)
         yield
         await asyncio.to_thread(studio.close)
 
@@ -58,6 +63,9 @@ def create_app(studio: Studio, access: Access) -> ASGIApp:
     add_project(app, studio)
     add_images(app, studio)
     add_labels(app, studio)
+    add_learning(app, studio)
+    add_jobs(app, studio)
+    add_downloads(app, studio)
     handle_errors(app, _answer)
 
     @app.exception_handler(HeadstartError)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import threading
 from collections.abc import AsyncIterator, Mapping
 from http import HTTPStatus
+
+from pydantic_core import to_json
 
 from headstart.serve.problems import Refusal
 
@@ -95,4 +96,5 @@ class _Page:
 
 
 def _event(revision: int, event: str, data: Mapping[str, object]) -> str:
-    return f"id: {revision}\nevent: {event}\ndata: {json.dumps(data, separators=(',', ':'))}\n\n"
+    text = to_json(data, inf_nan_mode="null").decode()  # JavaScript reads neither NaN nor infinity
+    return f"id: {revision}\nevent: {event}\ndata: {text}\n\n"

@@ -6,6 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from headstart.studio.learning_schemas import ExportView, LearningView, RunView
+
 __all__ = [
     "Changed",
     "ClassInto",
@@ -70,15 +72,46 @@ class ProjectView(_Model):
     name: str
     folder: str
     revision: int
+    model: str
     classes: list[ClassView]
     counts: CountsView
     can_undo: bool
     can_redo: bool
     limits: LimitsView
     folders: Annotated[list[str], Field(description="folders of this machine that a request may name")]
+    learning: LearningView
+    runs: Annotated[list[RunView], Field(description="newest first")]
+    exports: list[ExportView]
+    formats: Annotated[list[str], Field(description="to which a run can be exported")]
     importing: Annotated[
         dict[str, object] | None, Field(description="the last event of kind images: how far a folder has been read")
     ]
+
+
+class SuggestionView(_Model):
+    """The class that the live classifier predicts."""
+
+    class_: Annotated[int, Field(alias="class")]
+    probability: float
+
+    model_config = ConfigDict(extra="forbid", populate_by_name=True)
+
+
+class GuessView(SuggestionView):
+    """A class with its name."""
+
+    name: str
+
+
+class NeighborView(_Model):
+    """An image with similar features."""
+
+    id: int
+    hash: str | None
+    cosine: float
+    class_: Annotated[int | None, Field(alias="class")]
+
+    model_config = ConfigDict(extra="forbid", populate_by_name=True)
 
 
 class ImageRow(_Model):
@@ -91,7 +124,7 @@ class ImageRow(_Model):
     height: int | None
     class_: Annotated[int | None, Field(alias="class")]
     source: str | None
-    suggestion: None = None
+    suggestion: SuggestionView | None = None
     problem: str | None
 
     model_config = ConfigDict(extra="forbid", populate_by_name=True)
@@ -121,6 +154,8 @@ class ImageDetails(ImageRow):
 
     uri: str
     history: list[NumberedStep]
+    probabilities: Annotated[list[GuessView], Field(description="most probable first; empty before they are known")]
+    neighbors: list[NeighborView]
 
 
 class DuplicateView(_Model):

@@ -13,13 +13,14 @@ from types import FrameType
 
 import uvicorn
 
-from headstart.config import StudioSettings
+from headstart.config import FitSettings, StudioSettings
 from headstart.data.projects import Project, is_project
 from headstart.errors import SettingsError
 from headstart.serve.access import Access, allowed_hosts, choose_token, is_loopback
 from headstart.serve.listening import address_of, listen, uvicorn_config
 from headstart.studio.app import create_app
 from headstart.studio.context import Studio
+from headstart.studio.learning import settings_of
 
 __all__ = ["StudioServer", "open_studio"]
 
@@ -80,7 +81,9 @@ class _Server(uvicorn.Server):
 def open_studio(
     place: Path | None,
     settings: StudioSettings,
+    fit: FitSettings | None = None,
     *,
+    keep_model: bool = True,
     project: Path | None = None,
     folders: Sequence[Path] = (),
     token_file: Path | None = None,
@@ -89,6 +92,8 @@ def open_studio(
     """Check the settings, open the project and listen; requests wait until :meth:`StudioServer.serve`.
 
     :param place: a folder of images, or the folder of a project; None: an empty project.
+    :param fit: the network, and what fits do.
+    :param keep_model: whether the network that the project had before is taken instead.
     :param project: where the project is; None: ``place`` if it is one, else ``projects/NAME``, as ``place`` is named.
     :param folders: further folders of this machine that requests may name.
     :param hosts: further names by which the server may be asked for.
@@ -104,6 +109,7 @@ def open_studio(
     try:
         if photos is not None:
             _check_photos(opened, photos)
+        network = settings_of(opened, fit or FitSettings(), keep_model=keep_model)
         loopback = is_loopback(settings.host)
         token, is_new = choose_token(token_file, needed=not loopback)
         names = allowed_hosts(settings.host, tuple(name.lower() for name in hosts))
@@ -113,7 +119,9 @@ def open_studio(
     except BaseException:
         opened.close()
         raise
-    return StudioServer(Studio(opened, settings, allowed), access, photos, token if is_new else None, listening)
+    return StudioServer(
+        Studio(opened, settings, allowed, network), access, photos, token if is_new else None, listening
+    )
 
 
 def _places(place: Path | None, project: Path | None) -> tuple[Path, Path | None]:

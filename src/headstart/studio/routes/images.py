@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable
-from dataclasses import asdict
 from http import HTTPStatus
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar, cast
@@ -17,23 +16,21 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from headstart.data.projects import ImageQuery, ProjectImage
+from headstart.data.projects import ProjectImage
 from headstart.data.projects.ingest import Ingested, LabelsFrom, UploadedFile, add_uploads, check_allowed
-from headstart.data.projects.records import Show
 from headstart.errors import ImageProblem
 from headstart.serve.openapi import Responses, refusals
 from headstart.serve.problems import Refusal
 from headstart.studio.context import Studio
+from headstart.studio.lists import SHOWN, ImageLists
 from headstart.studio.originals import original
 from headstart.studio.schemas import (
     DuplicateView,
     FolderAnswer,
     FolderRequest,
     ImageDetails,
-    ImageRow,
     ImagesAdded,
     ImagesPage,
-    NumberedStep,
     ProblemView,
 )
 
@@ -41,7 +38,6 @@ __all__ = ["add_images"]
 
 _MOST = 500  # images per page
 _MAX_FIELDS = 16
-_SHOW = re.compile(r"(all|unlabeled|labeled|problems)|class:([1-9][0-9]{0,15})")
 _IDS = re.compile(r"[1-9][0-9]{0,15}(,[1-9][0-9]{0,15}){0,499}")
 _IMAGE: Responses = {
     200: {"description": "the image", "content": {"image/*": {}}},
@@ -77,14 +73,12 @@ def add_images(app: FastAPI, studio: Studio) -> None:
 
 
 def _add_lists(app: FastAPI, studio: Studio) -> None:
-    project = studio.project
+    project, lists = studio.project, ImageLists(studio)
 
-    @app.get("/api/images", summary="Images in an order", responses=refusals(400, 401, 404, 421, 422))
+    @app.get("/api/images", summary="Images in an order", responses=refusals(401, 404, 421, 422, 503))
     def images(
-        show: Annotated[
-            str, Query(max_length=100, description="all, unlabeled, labeled, problems or class:ID")
-        ] = "all",
-        order: Literal["added", "name"] = "added",
+        show: Annotated[str, Query(max_length=100, description=SHOWN)] = "all",
+        order: Literal["added", "name", "suggested", "uncertainty"] = "added",
         offset: Annotated[int, Query(ge=0, le=2**53 - 1)] = 0,
         limit: Annotated[int, Query(ge=1, le=_MOST)] = 200,
         ids: Annotated[
@@ -94,25 +88,12 @@ def _add_lists(app: FastAPI, studio: Studio) -> None:
         if ids is not None:
             if not _IDS.fullmatch(ids):
                 raise Refusal(HTTPStatus.UNPROCESSABLE_ENTITY, f"ids: up to {_MOST} numbers with commas between")
-            found = project.by_id([int(each) for each in ids.split(",")])
-            return ImagesPage(total=len(found), revision=project.revision, images=[_row(each) for each in found])
-        chosen = _SHOW.fullmatch(show)
-        if chosen is None:
-            raise Refusal(
-                HTTPStatus.UNPROCESSABLE_ENTITY,
-                f"show: {show!r} is none of all, unlabeled, labeled, problems, class:ID",
-            )
-        query = ImageQuery(
-            cast(Show, chosen[1] or "all"), None if chosen[2] is None else int(chosen[2]), order, offset, limit
-        )
-        page = project.images(query)
-        return ImagesPage(total=page.total, revision=page.revision, images=[_row(each) for each in page.images])
+            return lists.of_ids([int(each) for each in ids.split(",")], show)
+        return lists.page(show, order, offset, limit)
 
     @app.get("/api/images/{number}", summary="What is known of an image", responses=refusals(401, 404, 421, 422))
     def details(number: ImageId) -> ImageDetails:
-        image = project.image(number)
-        steps = [NumberedStep(**asdict(step)) for step in project.label_history(number)]
-        return ImageDetails(**_row(image).model_dump(by_alias=True), uri=image.uri, history=steps)
+        return lists.details(project.image(number))
 
 
 def _add_files(app: FastAPI, studio: Studio) -> None:
@@ -200,19 +181,6 @@ def _readable(image: ProjectImage) -> ProjectImage:
     if image.problem is not None:
         raise Refusal(HTTPStatus.NOT_FOUND, f"the image cannot be read: {image.problem}")
     return image
-
-
-def _row(image: ProjectImage) -> ImageRow:
-    return ImageRow(
-        id=image.id,
-        name=image.name,
-        hash=image.hash,
-        width=image.width,
-        height=image.height,
-        class_=image.class_id,
-        source=image.source,
-        problem=image.problem,
-    )
 
 
 def _added(found: Ingested) -> ImagesAdded:

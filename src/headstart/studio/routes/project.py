@@ -12,6 +12,8 @@ from starlette.responses import Response, StreamingResponse
 from headstart.data.uri import printable
 from headstart.serve.openapi import Responses, refusals
 from headstart.studio.context import Studio
+from headstart.studio.learning_schemas import ExportView, RunView
+from headstart.studio.routes.learning import learning_view
 from headstart.studio.schemas import (
     ClassView,
     CountsView,
@@ -33,16 +35,22 @@ def add_project(app: FastAPI, studio: Studio) -> None:
     @app.get("/api/project", summary="The project, its classes and counts", responses=refusals(401, 421))
     def describe() -> ProjectView:
         can_undo, can_redo = project.can_undo()
+        runs, exports, formats = _results(studio)
         return ProjectView(
             name=printable(project.folder.name),
             folder=printable(str(project.folder)),
             revision=project.revision,
+            model=studio.learning.settings.model,
             classes=[ClassView(**asdict(each)) for each in project.classes()],
             counts=CountsView(**asdict(project.counts())),
             can_undo=can_undo,
             can_redo=can_redo,
             limits=LimitsView(megabytes=settings.max_megabytes, pixels=settings.max_pixels, files=settings.max_files),
             folders=[printable(str(folder)) for folder in studio.folders],
+            learning=learning_view(studio),
+            runs=runs,
+            exports=exports,
+            formats=formats,
             importing=studio.imports.last,
         )
 
@@ -73,3 +81,17 @@ def add_project(app: FastAPI, studio: Studio) -> None:
                 yield text
 
         return StreamingResponse(all_events(), media_type="text/event-stream")
+
+
+def _results(studio: Studio) -> tuple[list[RunView], list[ExportView], list[str]]:
+    """Runs, exports and the names of formats; nothing while what lists them is being loaded."""
+    if studio.learning.state() is None:
+        return [], [], []
+    from headstart.workflow.live.results import export_formats, list_exports, list_runs
+
+    folder = studio.project.folder
+    return (
+        [RunView.model_validate(each) for each in list_runs(folder)],
+        [ExportView.model_validate(each) for each in list_exports(folder)],
+        list(export_formats()),
+    )
