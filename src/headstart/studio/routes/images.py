@@ -169,7 +169,7 @@ def _add_uploads(app: FastAPI, studio: Studio) -> None:
         "/api/folder",
         summary="Add the images of a folder of this machine, which stay there",
         status_code=HTTPStatus.ACCEPTED,
-        responses=refusals(401, 403, 408, 413, 421, 422, 503),
+        responses=refusals(400, 401, 403, 408, 413, 421, 422, 503),
     )
     def folder(asked: FolderRequest) -> FolderAnswer:
         found = check_allowed(Path(asked.path), studio.folders)

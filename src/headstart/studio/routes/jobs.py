@@ -14,7 +14,7 @@ from headstart.studio.learning_schemas import ExportRequest, FitRequest, JobsVie
 
 __all__ = ["add_jobs"]
 
-_REFUSALS = refusals(401, 403, 404, 408, 413, 421, 422, 503)
+_REFUSALS = refusals(400, 401, 403, 404, 408, 413, 421, 422, 503)
 
 JobId = Annotated[int, InPath(ge=1, le=2**53 - 1)]
 

@@ -25,7 +25,7 @@ from headstart.studio.schemas import (
 
 __all__ = ["add_labels"]
 
-_REFUSALS = refusals(401, 403, 404, 408, 409, 413, 421, 422, 503, 507)
+_REFUSALS = refusals(400, 401, 403, 404, 408, 409, 413, 421, 422, 503, 507)
 
 ClassId = Annotated[int, InPath(ge=1, le=2**53 - 1)]
 
