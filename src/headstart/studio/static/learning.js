@@ -1,0 +1,143 @@
+// The classifier learns: its accuracy with interval over the number of labels, and training with a budget.
+
+import { get, post } from "./api.js";
+import { byId, counted, element, grouped, percent, seconds } from "./dom.js";
+import { attempt, complain, say } from "./messages.js";
+import { project } from "./project.js";
+
+const WIDTH = 260;
+const HEIGHT = 132;
+const LEFT = 30;
+const BOTTOM = 18;
+const ENDED = new Set(["done", "failed", "stopped"]);
+
+export class Learning {
+  constructor() {
+    this.job = null;
+    project.on("learning", (state) => this.draw(state));
+    project.on("features", (data) => this.#features(data));
+    project.on("job", (job) => this.heard(job));
+    byId("fit").addEventListener("submit", (event) => {
+      event.preventDefault();
+      this.#start("/api/fit", { budget: byId("fit").elements.budget.value });
+    });
+  }
+
+  /** What runs already when the page opens. */
+  async begin() {
+    const { jobs } = await get("/api/jobs").then((answer) => (Array.isArray(answer) ? { jobs: answer } : answer));
+    const running = jobs.find((job) => !ENDED.has(job.state));
+    if (running) this.heard(running);
+  }
+
+  async #start(path, settings) {
+    const job = await attempt(() => post(path, settings));
+    if (job) this.heard(job);
+  }
+
+  #features(data) {
+    if (!data || !project.facts?.learning) return;
+    Object.assign(project.facts.learning, data);
+    this.draw(project.facts.learning);
+  }
+
+  draw(state) {
+    if (!state) return;
+    const now = byId("learning-now");
+    const accuracy = state.accuracy;
+    const doing = this.#doing(state);
+    now.replaceChildren(...(accuracy ? [element("b", {}, percent(accuracy.value)), " accuracy"] : [doing || "no classifier yet"]));
+    now.classList.toggle("busy", Boolean(doing));
+    const box = byId("accuracy");
+    if (accuracy) {
+      box.replaceChildren(
+        element("p", { class: "numeral" }, (100 * accuracy.value).toFixed(1), element("small", {}, "\u202f%")),
+        element("p", { class: "quiet" }, `${percent(accuracy.low)} to ${percent(accuracy.high)} (95 % interval), ${counted(state.labels, "label")}`),
+        element("p", { class: "quiet doing" }, doing || (state.seconds ? `learned in ${state.seconds.toFixed(1)} s` : "")));
+    } else {
+      box.replaceChildren(element("p", { class: "quiet" }, state.message || "Label some images of two classes."), element("p", { class: "quiet doing" }, doing));
+    }
+    this.#curve(state.curve ?? []);
+    byId("fit").querySelector("button").disabled = (this.job !== null && !ENDED.has(this.job.state));
+  }
+
+  #doing(state) {
+    if (state.phase === "features") return `computing features, ${grouped(state.images_with_features ?? 0)} of ${grouped(state.images_total ?? 0)}`;
+    return state.phase === "solving" ? "learning …" : "";
+  }
+
+  #curve(curve) {
+    const box = byId("curve");
+    const state = JSON.stringify(curve);
+    if (state === this.drawn) return;
+    this.drawn = state;
+    if (curve.length < 2) return box.replaceChildren();
+    const points = [...curve].sort((one, other) => one[0] - other[0]);
+    const most = points[points.length - 1][0];
+    const least = points[0][0];
+    const floor = Math.max(0, Math.floor(10 * Math.min(...points.map((each) => each[2]))) / 10);
+    const x = (labels) => LEFT + ((WIDTH - LEFT - 8) * (labels - least)) / Math.max(1, most - least);
+    const y = (share) => 8 + ((HEIGHT - BOTTOM - 8) * (1 - share)) / Math.max(0.1, 1 - floor);
+    const line = (at) => points.map((each) => `${x(each[0]).toFixed(1)},${y(each[at]).toFixed(1)}`);
+    const svg = element("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", "aria-label": this.#said(points) });
+    for (const share of [floor, (1 + floor) / 2, 1]) {
+      svg.append(element("line", { class: "rule", x1: LEFT, x2: WIDTH - 8, y1: y(share), y2: y(share) }),
+        element("text", { x: LEFT - 5, y: y(share) + 3.5, "text-anchor": "end" }, `${Math.round(100 * share)}`));
+    }
+    svg.append(
+      element("path", { class: "band", d: `M${line(3).join("L")}L${line(2).reverse().join("L")}Z` }),
+      element("path", { class: "line", d: `M${line(1).join("L")}` }),
+      element("circle", { class: "end", cx: x(most), cy: y(points[points.length - 1][1]), r: 3 }),
+      element("text", { x: LEFT, y: HEIGHT - 4 }, grouped(least)),
+      element("text", { x: (LEFT + WIDTH - 8) / 2, y: HEIGHT - 4, "text-anchor": "middle" }, "labels"),
+      element("text", { x: WIDTH - 8, y: HEIGHT - 4, "text-anchor": "end" }, grouped(most)));
+    return box.replaceChildren(svg);
+  }
+
+  #said(points) {
+    const last = points[points.length - 1];
+    return `Accuracy over the number of labels: ${percent(points[0][1])} with ${points[0][0]}, ${percent(last[1])} with ${last[0]} labels`;
+  }
+
+  /** Training or an export, as it goes on. */
+  heard(job) {
+    if (!job) return;
+    const ended = ENDED.has(job.state);
+    const before = this.job;
+    this.job = job;
+    byId("fit").querySelector("button").disabled = !ended;
+    project.tell("job-shown", job);
+    const news = ended && before?.id === job.id && !ENDED.has(before.state);
+    if (news && job.state === "failed") complain(job.message || "the work failed, and the studio does not say why");
+    if (news && job.state === "done") say(job.kind === "fit" ? "Training is complete" : "The export is written", { text: "Show", act: () => { location.hash = "hand-over"; } });
+    if (news && job.state === "stopped") say("Stopped");
+    if (ended) project.refresh().catch(complain);
+    const box = byId("job");
+    box.hidden = false;
+    box.replaceChildren(...jobLines(job));
+  }
+}
+
+/** A job as elements: what it does, how far it is, and a button to stop it. */
+export function jobLines(job) {
+  if (ENDED.has(job.state)) {
+    const words = { done: job.kind === "fit" ? "Trained" : "Exported", failed: "Failed", stopped: "Stopped" };
+    const accuracy = job.result?.accuracy;
+    const value = typeof accuracy === "number" ? accuracy : accuracy?.value;
+    const made = [element("p", { class: job.state === "failed" ? "note" : "" }, words[job.state], value !== undefined ? `: ${percent(value)} accuracy on held-out images` : "", job.state === "failed" && job.message ? `: ${job.message}` : "")];
+    if (job.result?.run && job.kind === "fit" && job.state === "done") {
+      const at = `/api/runs/${encodeURIComponent(job.result.run)}`;
+      made.push(element("p", {}, element("a", { href: `${at}/report`, target: "_blank" }, "Report"), " · ", element("a", { href: "#hand-over" }, "Hand over")));
+    }
+    return made;
+  }
+  const facts = [job.stage || (job.state === "queued" ? "waiting" : "starting"), job.message].filter(Boolean);
+  if (job.epoch) facts.push(`epoch ${job.epoch}${job.epochs ? ` of ${job.epochs}` : ""}`);
+  if (typeof job.seconds_left === "number") facts.push(`${seconds(job.seconds_left)} left`);
+  return [
+    element("p", {}, element("b", {}, job.kind === "fit" ? "Training" : "Exporting")),
+    element("p", { class: "quiet" }, facts.join(" · ")),
+    element("progress", { max: 1, value: typeof job.progress === "number" ? job.progress : null, "aria-label": "Progress of the work" }),
+    element("button", { type: "button", click: () => attempt(() => post(`/api/jobs/${job.id}/stop`)) }, "Stop"),
+  ];
+}
