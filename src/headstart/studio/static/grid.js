@@ -14,6 +14,11 @@ const MOST_SELECTED = 20_000;
 
 let grids = 0;
 
+/** Change the text of an element that has one text node, if it is another. */
+function write(made, text) {
+  if (made.firstChild.data !== text) made.firstChild.data = text;
+}
+
 /** A focusable grid over an ImageList. Tells "select", "open" (with an image) and "range" (what is in sight). */
 export class Grid extends EventTarget {
   selected = new Set(); // ids
@@ -25,6 +30,7 @@ export class Grid extends EventTarget {
   #moved = 0; // when one scrolled last
   #settle = 0;
   #frame = 0;
+  #laidOut = "";
 
   constructor(box, list, describe) {
     super();
@@ -75,7 +81,9 @@ export class Grid extends EventTarget {
     const columns = Math.max(1, Math.floor((width + GAP) / (this.cellSize + GAP)));
     this.cellWidth = Math.floor((width - (columns - 1) * GAP) / columns);
     this.cellHeight = this.cellWidth + CAPTION;
-    if (columns !== this.#columns) this.#pool.splice(0).forEach((row) => row.remove());
+    const before = this.#laidOut;
+    this.#laidOut = `${columns} ${this.cellWidth}`;
+    if (before !== this.#laidOut) this.#pool.splice(0).forEach((row) => row.remove());
     this.#columns = columns;
     const rows = Math.ceil(this.list.total / columns);
     this.space.style.height = `${Math.min(TALLEST, rows * this.rowHeight + GAP)}px`;
@@ -139,9 +147,11 @@ export class Grid extends EventTarget {
     for (let column = 0; column < this.#columns; column += 1) {
       const image = element("img", { alt: "", decoding: "async", draggable: "false" });
       image.addEventListener("error", () => image.parentElement.classList.add("broken"));
-      const caption = element("span", { class: "caption" });
-      row.append(element("div", { class: "grid-cell", role: "gridcell", draggable: "true", "aria-colindex": column + 1 },
-        image, caption, element("span", { class: "mark", "aria-hidden": "true" })));
+      const caption = element("span", { class: "caption" }, element("span", {}, ""), element("small", {}, ""));
+      const cell = element("div", { class: "grid-cell", role: "gridcell", draggable: "true", "aria-colindex": column + 1 },
+        image, caption, element("span", { class: "mark", "aria-hidden": "true" }));
+      cell.style.left = `${column * (this.cellWidth + GAP)}px`;
+      row.append(cell);
     }
     this.space.append(row);
     return row;
@@ -189,7 +199,8 @@ export class Grid extends EventTarget {
     }
     if (image === undefined) {
       cell.className = active ? "grid-cell active waiting" : "grid-cell waiting";
-      caption.textContent = "";
+      write(caption.firstChild, "");
+      write(caption.lastChild, "");
       cell.setAttribute("aria-label", "loading");
       return;
     }
@@ -200,10 +211,9 @@ export class Grid extends EventTarget {
   #describe(cell, caption, image, active) {
     const said = this.describe(image);
     cell.className = `grid-cell ${said.kind}${active ? " active" : ""}${cell.classList.contains("broken") ? " broken" : ""}`;
-    caption.textContent = said.text;
-    if (said.probability !== undefined) caption.append(element("small", {}, percent(said.probability, 0)));
+    write(caption.firstChild, said.text);
+    write(caption.lastChild, said.probability === undefined ? "" : percent(said.probability, 0));
     cell.setAttribute("aria-label", said.label);
-    cell.title = said.label;
   }
 
   #load(cell) {

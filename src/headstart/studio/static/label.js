@@ -40,7 +40,7 @@ export class LabelView {
     this.grid.addEventListener("range", () => this.drawActions());
     this.list.addEventListener("reset", () => {
       this.grid.empty.textContent = this.emptyText();
-      byId("stale").hidden = true;
+      this.stale(false);
       this.drawFilters();
       this.drawActions();
     });
@@ -255,7 +255,14 @@ export class LabelView {
     const sorted = SORTED_BY_CLASSIFIER.has(this.list.query.order);
     if (!sorted || this.list.total === 0) return;
     if (this.grid.box.scrollTop === 0 && this.grid.selected.size === 0 && !this.grid.box.matches(":hover, :focus-within")) this.sortAgain();
-    else byId("stale").hidden = false;
+    else this.stale(true);
+  }
+
+  /** Whether the classifier has learned since the images were sorted. */
+  stale(is) {
+    const button = byId("sort-again");
+    button.classList.toggle("stale", is);
+    button.title = is ? "The classifier has learned since these images were sorted (R)" : "Sort again (R)";
   }
 
   async sortAgain() {

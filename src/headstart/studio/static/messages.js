@@ -1,8 +1,9 @@
-// What happened, said once on the page and to screen readers. Errors stay until they are closed.
+// What happened, said once on the page and to screen readers. Errors stay for a minute.
 
 import { byId, element } from "./dom.js";
 
 const SHOWN = 6000; // milliseconds
+const ERRORS_SHOWN = 60000;
 const MOST = 4;
 
 /** Tell screen readers only. */
@@ -40,9 +41,15 @@ export function complain(failure) {
   for (const old of byId("messages").querySelectorAll(".error")) {
     if (old.dataset.text === text) return;
   }
+  const dialog = document.querySelector("dialog[open]"); // it covers the messages
+  if (dialog) {
+    dialog.querySelector(".note")?.remove();
+    dialog.append(element("p", { class: "note", role: "alert" }, text));
+    return;
+  }
   const made = element("div", { class: "message error", role: "alert", "data-text": text }, element("span", {}, text));
   made.append(close(made));
-  put(made, 0);
+  put(made, ERRORS_SHOWN);
 }
 
 /** Run a task and say what went wrong with it; returns undefined then. */
