@@ -158,8 +158,8 @@ def traced(page: Any, browser: Any) -> tuple[list[Any], list[float]]:
     return json.loads(browser.stop_tracing())["traceEvents"], frames
 
 
-def main_thread_tasks(events: list[Any], pid: int) -> list[float]:
-    """Milliseconds of each task of the main thread of a renderer."""
+def main_thread_tasks(events: list[Any], pid: int) -> list[tuple[float, float]]:
+    """Milliseconds of each task of the main thread of a renderer: as the clock ran, and of the processor."""
     threads = [
         event["tid"]
         for event in events
@@ -168,7 +168,7 @@ def main_thread_tasks(events: list[Any], pid: int) -> list[float]:
         and event["args"]["name"] == "CrRendererMain"
     ]
     return [
-        event["dur"] / 1000
+        (event["dur"] / 1000, event.get("tdur", event["dur"]) / 1000)
         for event in events
         if event.get("name") in ("RunTask", "ThreadControllerImpl::RunTask")
         and event["pid"] == pid
@@ -199,8 +199,10 @@ def measure(url: str) -> Figures:
             "elements_of_cells": page.evaluate("document.querySelectorAll('#grid .grid-cell').length"),
             "images_shown_at_the_end": shown,
             "tasks": len(tasks),
-            "longest_task_ms": round(max(tasks), 1),
-            "tasks_over_50_ms": sum(task > LONG for task in tasks),
+            "longest_task_ms": round(max(clock for clock, _ in tasks), 1),
+            "tasks_over_50_ms": sum(clock > LONG for clock, _ in tasks),
+            "longest_task_processor_ms": round(max(processor for _, processor in tasks), 1),
+            "tasks_over_50_ms_of_processor": sum(processor > LONG for _, processor in tasks),
             "animation_frames": len(frames),
             "longest_animation_frame_ms": round(max(frames), 1),
             "animation_frames_over_50_ms": sum(frame > LONG for frame in frames),

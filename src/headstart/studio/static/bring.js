@@ -2,7 +2,7 @@
 
 import { post, upload } from "./api.js";
 import { Camera } from "./camera.js";
-import { byId, counted, element, megabytes } from "./dom.js";
+import { byId, counted, element, grouped, megabytes } from "./dom.js";
 import { attempt, complain, say } from "./messages.js";
 import { project } from "./project.js";
 
@@ -89,10 +89,10 @@ export class Bring {
     const folder = element("form", { class: "row name-folder", submit: (event) => {
       event.preventDefault();
       done();
-      this.#nameFolder(folder.elements.path.value.trim(), folder.elements.labels.checked);
+      this.#nameFolder(folder.elements.path.value.trim(), folder.elements.labels.value);
     } },
     element("label", {}, "Folder of this machine", element("input", { name: "path", placeholder: "/home/me/photos", required: true, autocomplete: "off", spellcheck: "false", list: "folders" })),
-    element("label", { class: "check" }, element("input", { name: "labels", type: "checkbox" }), "subfolders are classes"),
+    element("label", {}, "labels", element("select", { name: "labels" }, element("option", { value: "subfolders" }, "from subfolders"), element("option", { value: "table" }, "from its table"), element("option", { value: "none" }, "none"))),
     element("button", { type: "submit" }, "Read"));
     return element("div", { class: "ways" },
       element("div", { class: "row" },
@@ -118,7 +118,7 @@ export class Bring {
 
   async #nameFolder(path, labels) {
     const done = await attempt(async () => {
-      await post("/api/folder", { path, labels: labels ? "subfolders" : "none" });
+      await post("/api/folder", { path, labels });
       return true;
     });
     if (done) this.#progress({ text: `Reading ${path} …`, share: null });
@@ -126,14 +126,14 @@ export class Bring {
 
   /** What the server tells while it reads a folder. */
   #heard(data) {
-    if (!data || (data.done === undefined && data.finished === undefined)) return;
-    if (data.problem) complain(data.problem);
-    if (data.finished) {
-      this.#progress(null);
-      this.#summary(data);
-    } else {
-      this.#progress({ text: `${counted(data.done, "image")}${data.total ? ` of ${data.total}` : ""} read`, share: data.total ? data.done / data.total : null });
+    if (!data?.folder) return;
+    if (data.state === "running") {
+      this.#progress({ text: `${grouped(data.done)} of ${counted(data.total, "image")} read`, share: data.total ? data.done / data.total : null });
+      return;
     }
+    this.#progress(null);
+    if (data.state === "failed") complain(`${data.folder}: ${data.message}`);
+    else this.#summary({ ...data, listed: data.first_problems });
   }
 
   /** Take files; with subfolders, ask whether they are classes. */
@@ -166,7 +166,7 @@ export class Bring {
   /** Upload in batches; every image that could not be taken is told with its reason. */
   async send(files, labels) {
     const largest = 1e6 * (project.facts?.limits?.megabytes ?? 64);
-    const sum = { added: 0, duplicates: [], problems: [], images: [], classes_added: [] };
+    const sum = { added: 0, duplicates: [], problems: [], images: [] };
     const fitting = files.filter(({ file, name }) => {
       if (file.size <= largest) return true;
       sum.problems.push({ name, reason: `larger than the ${megabytes(largest)} that one request may have: name its folder instead` });
@@ -181,8 +181,8 @@ export class Bring {
         const answer = await upload(`/api/images?labels=${labels}`, batch, "files", cancel.signal);
         sent += batch.length;
         report();
-        sum.added += Array.isArray(answer.added) ? answer.added.length : (answer.added ?? 0);
-        for (const kind of ["duplicates", "problems", "images"]) sum[kind].push(...(answer[kind] ?? []));
+        sum.added += answer.added;
+        for (const kind of ["duplicates", "problems", "images"]) sum[kind].push(...answer[kind]);
         project.own = Math.max(project.own, answer.revision ?? 0);
         await project.refresh();
         project.tell("images");
@@ -205,15 +205,14 @@ export class Bring {
     return undefined;
   }
 
-  #summary({ added = 0, duplicates = [], problems = [] }) {
-    const parts = [`${counted(Array.isArray(added) ? added.length : added, "image")} added`];
-    const number = (list) => (Array.isArray(list) ? list.length : list);
+  /** `duplicates` and `problems` are lists, or numbers with the first of them in `listed`. */
+  #summary({ added = 0, duplicates = [], problems = [], listed = null }) {
+    const parts = [`${counted(added, "image")} added`];
+    const number = (given) => (Array.isArray(given) ? given.length : given);
     if (number(duplicates)) parts.push(counted(number(duplicates), "duplicate"));
     if (number(problems)) parts.push(counted(number(problems), "problem"));
-    const told = [
-      ...(Array.isArray(duplicates) ? duplicates.map((each) => (typeof each === "string" ? [each, "is here already"] : [each.name, each.of ? `is the same as ${each.of}` : "is here already"])) : []),
-      ...(Array.isArray(problems) ? problems.map((each) => [each.name, each.reason]) : []),
-    ];
+    const told = listed ? listed.map((each) => [each.name, each.reason])
+      : [...duplicates.map((each) => [each.name, `the same image as ${each.of}`]), ...problems.map((each) => [each.name, each.reason])];
     say(parts.join(", "), told.length ? { text: "Show", act: () => this.#list(told) } : null);
   }
 

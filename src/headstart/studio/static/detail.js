@@ -112,7 +112,7 @@ export class Detail {
 
   #history(history) {
     const rows = history.map((each) => element("li", {}, element("time", { class: "quiet", datetime: each.at }, when(each.at)), " ",
-      each.text ?? `${project.nameOf(each.before)} → ${project.nameOf(each.after)}`));
+      `${each.kind}: ${project.nameOf(each.before)} → ${project.nameOf(each.after)}`));
     return element("ol", { class: "history", "aria-label": counted(rows.length, "change") }, ...rows);
   }
 }

@@ -10,6 +10,7 @@ const CAPTION = 26;
 const OVERSCAN = 2; // rows above and below
 const SETTLED = 70; // milliseconds without scrolling until images are asked for
 const TALLEST = 30_000_000; // pixels; browsers cut elements above 33 million
+const PER_FRAME = 6; // images that begin to load; more at once would hold up the next frame
 const MOST_SELECTED = 20_000;
 
 let grids = 0;
@@ -31,6 +32,8 @@ export class Grid extends EventTarget {
   #settle = 0;
   #frame = 0;
   #laidOut = "";
+  #wanted = []; // cells whose images are to be loaded
+  #loading = 0;
 
   constructor(box, list, describe) {
     super();
@@ -97,6 +100,7 @@ export class Grid extends EventTarget {
 
   #scrolled() {
     this.#moved = performance.now();
+    this.#wanted = [];
     if (!this.#frame) this.#frame = requestAnimationFrame(() => this.draw());
   }
 
@@ -116,7 +120,7 @@ export class Grid extends EventTarget {
     const used = new Set();
     for (let row = first; row <= last; row += 1) {
       used.add(row % size);
-      this.#fillRow(this.#pool[row % size], row, moving);
+      this.#fillRow(this.#pool[row % size], row);
     }
     this.#pool.forEach((made, at) => {
       made.hidden = !used.has(at);
@@ -136,10 +140,17 @@ export class Grid extends EventTarget {
       return;
     }
     this.list.ensure(first * this.#columns, (last + 1) * this.#columns - 1);
-    for (const row of this.#pool) {
-      if (!row.hidden) for (const cell of row.children) this.#load(cell);
-    }
+    this.#wanted = this.#pool.filter((row) => !row.hidden).sort((one, other) => one.row - other.row).flatMap((row) => [...row.children]);
+    this.#loadSome();
     this.#tell("range");
+  }
+
+  /** Begin to load the images of some cells, and of others in the next frames. */
+  #loadSome() {
+    cancelAnimationFrame(this.#loading);
+    let begun = 0;
+    while (begun < PER_FRAME && this.#wanted.length) begun += this.#load(this.#wanted.shift());
+    if (this.#wanted.length) this.#loading = requestAnimationFrame(() => this.#loadSome());
   }
 
   #makeRow() {
@@ -157,7 +168,7 @@ export class Grid extends EventTarget {
     return row;
   }
 
-  #fillRow(made, row, moving) {
+  #fillRow(made, row) {
     if (made.row !== row || made.height !== this.rowHeight) {
       made.row = row;
       made.height = this.rowHeight;
@@ -165,11 +176,11 @@ export class Grid extends EventTarget {
       made.setAttribute("aria-rowindex", row + 1);
     }
     for (let column = 0; column < this.#columns; column += 1) {
-      this.#fillCell(made.children[column], row * this.#columns + column, moving);
+      this.#fillCell(made.children[column], row * this.#columns + column);
     }
   }
 
-  #fillCell(cell, at, moving) {
+  #fillCell(cell, at) {
     const image = this.list.rows[at];
     const beyond = at >= this.list.total;
     if (cell.hidden !== beyond) cell.hidden = beyond;
@@ -205,7 +216,6 @@ export class Grid extends EventTarget {
       return;
     }
     this.#describe(cell, caption, image, active);
-    if (!moving) this.#load(cell);
   }
 
   #describe(cell, caption, image, active) {
@@ -218,9 +228,10 @@ export class Grid extends EventTarget {
 
   #load(cell) {
     const { image } = cell;
-    if (!image || cell.loaded === image.id) return;
+    if (!image || cell.hidden || cell.loaded === image.id) return 0;
     cell.loaded = image.id;
     cell.firstChild.src = thumbnail(image);
+    return 1;
   }
 
   /** Describe every cell again, for example after classes were renamed. */
