@@ -65,7 +65,9 @@ def make_images(folder: Path, images: int) -> None:
 def studio(project: Path, folder: Path) -> Iterator[str]:
     """The address of a studio on a project into which the folder was read."""
     command = [HEADSTART, "studio", project, "--port", "0", "--no-open", "--allow-paths", folder]
-    process = subprocess.Popen([str(word) for word in command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    process = subprocess.Popen(
+        [str(word) for word in command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
     assert process.stdout is not None
     try:
         for line in process.stdout:
@@ -163,9 +165,7 @@ def main_thread_tasks(events: list[Any], pid: int) -> list[tuple[float, float]]:
     threads = [
         event["tid"]
         for event in events
-        if event.get("name") == "thread_name"
-        and event["pid"] == pid
-        and event["args"]["name"] == "CrRendererMain"
+        if event.get("name") == "thread_name" and event["pid"] == pid and event["args"]["name"] == "CrRendererMain"
     ]
     return [
         (event["dur"] / 1000, event.get("tdur", event["dur"]) / 1000)
@@ -188,7 +188,10 @@ def measure(url: str) -> Figures:
         page.goto(f"{url}#label/all")
         page.wait_for_selector("html[data-ready]")
         page.wait_for_selector("#grid .grid-cell img[src]")
-        pid, total = renderer(browser), page.evaluate("Number(document.getElementById('grid').getAttribute('aria-rowcount'))")
+        pid, total = (
+            renderer(browser),
+            page.evaluate("Number(document.getElementById('grid').getAttribute('aria-rowcount'))"),
+        )
         before = memory_of(pid)
         events, frames = traced(page, browser)
         page.wait_for_timeout(1500)

@@ -50,7 +50,7 @@ const SHORTCUTS = [
 ];
 
 function showKeys() {
-  const dialog = element("dialog", { "aria-labeledby": "keys-title", close: () => dialog.remove() },
+  const dialog = element("dialog", { "aria-labelledby": "keys-title", close: () => dialog.remove() },
     element("h2", { id: "keys-title" }, "Keyboard"),
     element("dl", { class: "keys" }, ...SHORTCUTS.map(([key, does]) => element("div", {}, element("dt", {}, key), element("dd", {}, does)))),
     element("div", { class: "row end" }, element("button", { type: "button", click: () => dialog.close() }, "Close")));

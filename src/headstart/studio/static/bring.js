@@ -109,7 +109,7 @@ export class Bring {
   }
 
   dialog() {
-    const dialog = element("dialog", { "aria-labeledby": "bring-title", close: () => dialog.remove() },
+    const dialog = element("dialog", { "aria-labelledby": "bring-title", close: () => dialog.remove() },
       element("h2", { id: "bring-title" }, "Add images"), this.#ways(() => dialog.close()),
       element("div", { class: "row end" }, element("button", { type: "button", click: () => dialog.close() }, "Close")));
     document.body.append(dialog);
@@ -151,7 +151,7 @@ export class Bring {
       let answer = null;
       const answered = (value) => () => { answer = value; dialog.close(); };
       const shown = names.slice(0, 8).join(", ") + (names.length > 8 ? ` and ${names.length - 8} more` : "");
-      const dialog = element("dialog", { "aria-labeledby": "ask-title", close: () => { dialog.remove(); resolve(answer); } },
+      const dialog = element("dialog", { "aria-labelledby": "ask-title", close: () => { dialog.remove(); resolve(answer); } },
         element("h2", { id: "ask-title" }, `${counted(files.length, "file")} in ${counted(names.length, "folder")}`),
         element("p", {}, `Folders: ${shown}.`),
         element("div", { class: "row end" },
@@ -217,9 +217,9 @@ export class Bring {
   }
 
   #list(told) {
-    const dialog = element("dialog", { "aria-labeledby": "told-title", close: () => dialog.remove() },
-      element("h2", { id: "told-title" }, "Not added"),
-      element("div", { class: "scroll tall", tabindex: 0, role: "region", "aria-labeledby": "told-title" }, element("table", {},
+    const dialog = element("dialog", { "aria-labelledby": "told-title", close: () => dialog.remove() },
+      element("h2", { id: "told-title" }, "Duplicates and problems"),
+      element("div", { class: "scroll tall", tabindex: 0, role: "region", "aria-labelledby": "told-title" }, element("table", {},
         element("thead", {}, element("tr", {}, element("th", { scope: "col" }, "File"), element("th", { scope: "col" }, "Reason"))),
         element("tbody", {}, ...told.slice(0, SHOWN).map(([name, reason]) => element("tr", {}, element("th", { scope: "row" }, name), element("td", {}, reason)))))),
       told.length > SHOWN ? element("p", { class: "quiet" }, `and ${told.length - SHOWN} more`) : null,
@@ -259,7 +259,7 @@ export class Bring {
       if (classId !== null && sum.images.length) await attempt(() => project.label(sum.images, classId));
       project.tell("images");
     };
-    const dialog = element("dialog", { class: "burst", "aria-labeledby": "burst-title", close: () => { end(); camera.stop(); dialog.remove(); } },
+    const dialog = element("dialog", { class: "burst", "aria-labelledby": "burst-title", close: () => { end(); camera.stop(); dialog.remove(); } },
       element("h2", { id: "burst-title" }, "Photograph"), camera.video, taken,
       element("label", {}, "Label ", into),
       element("div", { class: "row end" }, hold, element("button", { type: "button", click: finish }, "Add"), element("button", { type: "button", click: () => dialog.close() }, "Cancel")));

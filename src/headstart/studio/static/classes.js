@@ -92,7 +92,7 @@ export class ClassCards {
       say(text(), { text: "Undo", act: () => attempt(() => project.undo()) });
       project.tell("images");
     });
-    const dialog = element("dialog", { "aria-labeledby": "edit-title", close: () => dialog.remove() },
+    const dialog = element("dialog", { "aria-labelledby": "edit-title", close: () => dialog.remove() },
       element("h2", { id: "edit-title" }, each.name),
       element("form", { class: "row", submit: (event) => {
         event.preventDefault();

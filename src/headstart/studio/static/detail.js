@@ -15,7 +15,10 @@ export class Detail {
     this.box = box;
     this.label = label;
     this.closed = closed;
-    project.on("learning", () => this.refresh());
+    project.on("learning", (state) => {
+      if (state?.revision !== this.solved) this.refresh();
+      this.solved = state?.revision;
+    });
   }
 
   async show(id) {

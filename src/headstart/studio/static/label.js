@@ -128,7 +128,7 @@ export class LabelView {
     if (!counts) return;
     const shown = [["unlabeled", "Unlabeled", counts.unlabeled], ["labeled", "Labeled", counts.labeled], ["all", "All", counts.images], ["problems", "Problems", counts.problems]];
     const made = shown.map(([show, name, count]) => element("button", {
-      type: "button", "aria-pressed": String(this.show === show), click: () => this.go(show),
+      type: "button", "data-show": show, "aria-pressed": String(this.show === show), click: () => this.go(show),
     }, name, element("span", {}, grouped(count))));
     if (this.show && !shown.some(([show]) => show === this.show)) {
       made.push(element("button", { type: "button", class: "chip", "aria-pressed": "true", "aria-label": `${this.title()}, close`, click: () => this.go("unlabeled") },
@@ -249,8 +249,9 @@ export class LabelView {
 
   /** The head was solved again: suggestions in sight are brought up to date, but no image moves under one's hand. */
   learned(state) {
-    if (state.revision === this.solved || byId("view-label").hidden) return;
-    this.solved = state.revision;
+    const solved = `${state?.revision} ${state?.images_with_features} ${state?.seconds}`;
+    if (!state || solved === this.solved || byId("view-label").hidden) return;
+    this.solved = solved;
     this.list.renew(this.grid.inSight().map((row) => row.id));
     const sorted = SORTED_BY_CLASSIFIER.has(this.list.query.order);
     if (!sorted || this.list.total === 0) return;

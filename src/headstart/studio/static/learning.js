@@ -15,7 +15,6 @@ export class Learning {
   constructor() {
     this.job = null;
     project.on("learning", (state) => this.draw(state));
-    project.on("features", (data) => this.#features(data));
     project.on("job", (job) => this.heard(job));
     byId("fit").addEventListener("submit", (event) => {
       event.preventDefault();
@@ -35,12 +34,6 @@ export class Learning {
     if (job) this.heard(job);
   }
 
-  #features(data) {
-    if (!data || !project.facts?.learning) return;
-    Object.assign(project.facts.learning, data);
-    this.draw(project.facts.learning);
-  }
-
   draw(state) {
     if (!state) return;
     const now = byId("learning-now");
@@ -53,15 +46,17 @@ export class Learning {
       box.replaceChildren(
         element("p", { class: "numeral" }, (100 * accuracy.value).toFixed(1), element("small", {}, "\u202f%")),
         element("p", { class: "quiet" }, `${percent(accuracy.low)} to ${percent(accuracy.high)} (95 % interval), ${counted(state.labels, "label")}`),
-        element("p", { class: "quiet doing" }, doing || (state.seconds ? `learned in ${state.seconds.toFixed(1)} s` : "")));
+        element("p", { class: "quiet doing" }, doing || (state.seconds ? `learned in ${state.seconds.toFixed(1)} s` : "")),
+        state.message ? element("p", { class: "note" }, state.message) : "");
     } else {
-      box.replaceChildren(element("p", { class: "quiet" }, state.message || "Label some images of two classes."), element("p", { class: "quiet doing" }, doing));
+      box.replaceChildren(element("p", { class: state.phase === "failed" ? "note" : "quiet" }, sentence(state.message || "label some images of two classes")), element("p", { class: "quiet doing" }, doing));
     }
     this.#curve(state.curve ?? []);
     byId("fit").querySelector("button").disabled = (this.job !== null && !ENDED.has(this.job.state));
   }
 
   #doing(state) {
+    if (state.phase === "opening") return "loading the network …";
     if (state.phase === "features") return `computing features, ${grouped(state.images_with_features ?? 0)} of ${grouped(state.images_total ?? 0)}`;
     return state.phase === "solving" ? "learning …" : "";
   }
@@ -72,22 +67,22 @@ export class Learning {
     if (state === this.drawn) return;
     this.drawn = state;
     if (curve.length < 2) return box.replaceChildren();
-    const points = [...curve].sort((one, other) => one[0] - other[0]);
-    const most = points[points.length - 1][0];
-    const least = points[0][0];
-    const floor = Math.max(0, Math.floor(10 * Math.min(...points.map((each) => each[2]))) / 10);
+    const points = [...curve].sort((one, other) => one.labels - other.labels);
+    const last = points[points.length - 1];
+    const [least, most] = [points[0].labels, last.labels];
+    const floor = Math.max(0, Math.floor(10 * Math.min(...points.map((each) => each.low))) / 10);
     const x = (labels) => LEFT + ((WIDTH - LEFT - 8) * (labels - least)) / Math.max(1, most - least);
     const y = (share) => 8 + ((HEIGHT - BOTTOM - 8) * (1 - share)) / Math.max(0.1, 1 - floor);
-    const line = (at) => points.map((each) => `${x(each[0]).toFixed(1)},${y(each[at]).toFixed(1)}`);
+    const line = (name) => points.map((each) => `${x(each.labels).toFixed(1)},${y(each[name]).toFixed(1)}`);
     const svg = element("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", "aria-label": this.#said(points) });
     for (const share of [floor, (1 + floor) / 2, 1]) {
       svg.append(element("line", { class: "rule", x1: LEFT, x2: WIDTH - 8, y1: y(share), y2: y(share) }),
         element("text", { x: LEFT - 5, y: y(share) + 3.5, "text-anchor": "end" }, `${Math.round(100 * share)}`));
     }
     svg.append(
-      element("path", { class: "band", d: `M${line(3).join("L")}L${line(2).reverse().join("L")}Z` }),
-      element("path", { class: "line", d: `M${line(1).join("L")}` }),
-      element("circle", { class: "end", cx: x(most), cy: y(points[points.length - 1][1]), r: 3 }),
+      element("path", { class: "band", d: `M${line("high").join("L")}L${line("low").reverse().join("L")}Z` }),
+      element("path", { class: "line", d: `M${line("accuracy").join("L")}` }),
+      element("circle", { class: "end", cx: x(most), cy: y(last.accuracy), r: 3 }),
       element("text", { x: LEFT, y: HEIGHT - 4 }, grouped(least)),
       element("text", { x: (LEFT + WIDTH - 8) / 2, y: HEIGHT - 4, "text-anchor": "middle" }, "labels"),
       element("text", { x: WIDTH - 8, y: HEIGHT - 4, "text-anchor": "end" }, grouped(most)));
@@ -96,7 +91,7 @@ export class Learning {
 
   #said(points) {
     const last = points[points.length - 1];
-    return `Accuracy over the number of labels: ${percent(points[0][1])} with ${points[0][0]}, ${percent(last[1])} with ${last[0]} labels`;
+    return `Accuracy over the number of labels: ${percent(points[0].accuracy)} with ${points[0].labels}, ${percent(last.accuracy)} with ${last.labels} labels`;
   }
 
   /** Training or an export, as it goes on. */
@@ -117,6 +112,8 @@ export class Learning {
     box.replaceChildren(...jobLines(job));
   }
 }
+
+const sentence = (text) => `${text[0].toUpperCase()}${text.slice(1)}`;
 
 /** A job as elements: what it does, how far it is, and a button to stop it. */
 export function jobLines(job) {

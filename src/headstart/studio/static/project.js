@@ -31,7 +31,16 @@ class Project extends EventTarget {
     this.facts = facts;
     this.own = Math.max(this.own, facts.revision);
     this.tell("project");
-    if (facts.learning) this.tell("learning", facts.learning);
+    this.learned(facts.learning);
+  }
+
+  /** Tell of the classifier's state where it is another one. */
+  learned(state) {
+    const text = JSON.stringify(state ?? null);
+    if (text === this.learningText) return;
+    this.learningText = text;
+    if (this.facts) this.facts.learning = state;
+    this.tell("learning", state ?? null);
   }
 
   tell(kind, data = null) {
@@ -123,11 +132,9 @@ class Project extends EventTarget {
       this.tell("bringing", data);
       catchUp();
     });
-    this.hear("learning", (data) => {
-      if (this.facts) this.facts.learning = data;
-      this.tell("learning", data);
-    });
-    for (const kind of ["features", "evaluation", "job"]) this.hear(kind, (data) => this.tell(kind, data));
+    this.hear("learning", (data) => this.learned(data));
+    this.hear("features", (data) => this.learned({ ...this.facts?.learning, ...data }));
+    for (const kind of ["evaluation", "job"]) this.hear(kind, (data) => this.tell(kind, data));
   }
 
   hear(kind, act) {

@@ -82,17 +82,17 @@ export class UnderstandView {
     };
     return element("section", { class: rows.length > SIDE_BY_SIDE ? "wide" : "" }, element("h2", { id: "confusion-title" }, "Confusion"),
       element("p", { class: "quiet" }, `Rows are labels, columns what the classifier says.${rows.length < classes.length ? ` The ${rows.length} classes with most errors of ${classes.length}.` : ""} A number leads to its images.`),
-      element("div", { class: "scroll", tabindex: 0, role: "region", "aria-labeledby": "confusion-title" }, element("table", { class: "matrix" },
+      element("div", { class: "scroll", tabindex: 0, role: "region", "aria-labelledby": "confusion-title" }, element("table", { class: "matrix" },
         element("thead", {}, element("tr", {}, element("td", {}), ...rows.map((at) => element("th", { scope: "col" }, element("span", {}, classes[at].name))))),
         element("tbody", {}, ...rows.map((given) => element("tr", {}, element("th", { scope: "row" }, classes[given].name), ...rows.map((predicted) => cell(given, predicted))))))));
   }
 
   #classes({ classes }) {
     return element("section", { class: classes.length > SIDE_BY_SIDE ? "wide" : "" }, element("h2", { id: "per-class-title" }, "Classes"),
-      element("div", { class: "scroll", tabindex: 0, role: "region", "aria-labeledby": "per-class-title" }, element("table", { class: "per-class" },
+      element("div", { class: "scroll", tabindex: 0, role: "region", "aria-labelledby": "per-class-title" }, element("table", { class: "per-class" },
         element("thead", {}, element("tr", {}, ...["Class", "Labels", "Found (recall)", "", "Right when said (precision)", ""].map((text) => (text ? element("th", { scope: "col" }, text) : element("td", {}))))),
         element("tbody", {}, ...classes.map((each) => element("tr", {}, element("th", { scope: "row" }, this.#go(`class:${each.id}`, {}, each.name)), element("td", {}, grouped(each.count)),
-          element("td", {}, percent(each.recall)), element("td", {}, bar(each.recall ?? 0)), element("td", {}, percent(each.precision)), element("td", {}, bar(each.precision ?? 0))))))));
+          element("td", {}, percent(each.recall?.value)), element("td", {}, bar(each.recall?.value ?? 0)), element("td", {}, percent(each.precision)), element("td", {}, bar(each.precision ?? 0))))))));
   }
 
   #reliability({ bins }) {

@@ -1,0 +1,312 @@
+"""The studio's page in a real Chromium: the whole story of a project, by keys, mouse and dropped files."""
+
+from __future__ import annotations
+
+import io
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import uvicorn
+from axe_playwright_python.sync_playwright import Axe
+from PIL import Image
+from playwright.sync_api import Browser, Page, expect
+from skimage import data
+
+from headstart.config import StudioSettings
+from headstart.data.projects import NewImage
+from headstart.studio.app import create_app
+from headstart.studio.context import Studio
+from headstart.studio.server import open_studio
+
+PHOTOGRAPHS = {"cat": data.chelsea, "cup": data.coffee, "rocket": data.rocket}
+SIDE = 160
+TIMEOUT = 30_000  # milliseconds; the machine may have much else to do
+Open = Callable[..., Page]
+
+DROP = """files => {
+  const data = new DataTransfer();
+  for (const [name, bytes] of files) data.items.add(new File([new Uint8Array(bytes)], name, { type: "image/jpeg" }));
+  document.body.dispatchEvent(new DragEvent("drop", { dataTransfer: data, bubbles: true, cancelable: true }));
+}"""
+
+
+def jpeg(name: str, seed: int) -> bytes:
+    """A crop of the photograph of a class."""
+    whole, rng = Image.fromarray(PHOTOGRAPHS[name]()), np.random.default_rng(seed)
+    left, top = (int(rng.integers(0, size - SIDE)) for size in whole.size)
+    buffer = io.BytesIO()
+    whole.crop((left, top, left + SIDE, top + SIDE)).save(buffer, "JPEG", quality=85)
+    return buffer.getvalue()
+
+
+def crops(number: int, *, first: int = 0) -> list[tuple[str, list[int]]]:
+    """Names and bytes of as many crops of each class."""
+    return [
+        (f"{name}-{seed:02}.jpg", list(jpeg(name, seed)))
+        for seed in range(first, first + number)
+        for name in PHOTOGRAPHS
+    ]
+
+
+@contextmanager
+def serving(folder: Path, **given: Any) -> Iterator[tuple[str, Studio]]:
+    """The address of a studio in this process, and what it consists of."""
+    opened = open_studio(None, StudioSettings(port=0, browser=False), project=folder, **given)
+    app = create_app(opened.studio, opened.access)
+    config = uvicorn.Config(app, log_level="warning", access_log=False, ws="none", lifespan="on")
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=lambda: server.run(sockets=[opened.socket]))
+    thread.start()
+    try:
+        yield opened.url, opened.studio
+    finally:
+        opened.studio.hub.close()  # uvicorn waits for streams to end
+        server.should_exit = True
+        thread.join()
+        opened.studio.project.close()
+
+
+@pytest.fixture
+def studio(tmp_path: Path) -> Iterator[tuple[str, Studio]]:
+    """A studio on an empty project."""
+    with serving(tmp_path / "three things") as made:
+        yield made
+
+
+@pytest.fixture
+def open_page(browser: Browser) -> Iterator[Open]:
+    """open_page(url, width=390): the page; at the end nothing may have gone wrong, or been asked of another host."""
+    contexts, wrong = [], []
+
+    def open_it(url: str, *, width: int = 1280, expected: str = "", view: str = "", **options: Any) -> Page:
+        context = browser.new_context(viewport={"width": width, "height": 800}, **options)
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(TIMEOUT)
+
+        def say(text: str) -> None:
+            if not expected or expected not in text:
+                wrong.append(text)
+
+        page.on("console", lambda message: say(message.text) if message.type in ("error", "warning") else None)
+        page.on("pageerror", lambda error: say(str(error)))
+        page.on("request", lambda asked: None if asked.url.startswith((url, "data:", "blob:")) else say(asked.url))
+        page.goto(url + view)
+        page.wait_for_selector("html[data-ready]")
+        return page
+
+    yield open_it
+    for context in contexts:
+        context.close()
+    assert wrong == []
+
+
+def drop(page: Page, files: list[tuple[str, list[int]]]) -> None:
+    page.evaluate(DROP, files)
+
+
+def add_class(page: Page, name: str) -> None:
+    page.fill("#new-class input", name)
+    page.press("#new-class input", "Enter")
+    expect(page.locator(".class-name", has_text=name)).to_be_visible()
+
+
+def count(page: Page, filter_: str, number: int) -> None:
+    """Wait until a filter shows this number."""
+    shown = page.locator(f"#filters [data-show={filter_.lower()}]")
+    expect(shown).to_have_text(f"{filter_}{number}", timeout=TIMEOUT)
+
+
+def counts_of(page: Page) -> list[str]:
+    return page.locator(".class-count").all_inner_texts()
+
+
+def check_accessibility(page: Page) -> None:
+    found = Axe().run(page).response["violations"]
+    serious = [(each["id"], each["nodes"][0]["html"]) for each in found if each["impact"] in ("serious", "critical")]
+    assert serious == []
+
+
+def test_labels_by_keys_with_undo_and_redo(studio: tuple[str, Studio], open_page: Open) -> None:
+    url, made = studio
+    page = open_page(url)
+    expect(page.locator("#welcome")).to_be_visible()
+    for name in ("cat", "cup", "<b>rocket</b>"):
+        add_class(page, name)
+    assert page.locator(".class-name").all_inner_texts() == ["cat", "cup", "<b>rocket</b>"]
+    drop(page, crops(4))
+    count(page, "Unlabeled", 12)
+    page.select_option("#order", "added")
+    page.focus("#grid")
+    page.keyboard.press("Home")
+    page.keyboard.press("1")  # one image: the next one takes its place
+    count(page, "Unlabeled", 11)
+    page.keyboard.press("2")
+    count(page, "Unlabeled", 10)
+    page.keyboard.press("Shift+ArrowRight")
+    page.keyboard.press("Shift+ArrowRight")
+    expect(page.locator(".chosen")).to_have_text("3 selected")
+    page.keyboard.press("3")
+    count(page, "Labeled", 5)
+    assert counts_of(page) == ["1", "1", "3"]
+    assert sorted(made.project.labels().values()) == [1, 2, 3, 3, 3]
+    page.keyboard.press("Control+z")
+    count(page, "Labeled", 2)
+    page.keyboard.press("Control+Shift+z")
+    count(page, "Labeled", 5)
+    page.click("#undo")
+    count(page, "Labeled", 2)
+    page.click("#filters [data-show=labeled]")
+    expect(page.locator("#grid [aria-selected]:visible")).to_have_count(2)
+    page.focus("#grid")
+    page.keyboard.press("Control+a")
+    page.keyboard.press("0")
+    count(page, "Labeled", 0)
+    assert page.inner_text("#live").startswith("The label of 2 images was removed")
+
+
+def test_mouse_selection_dragging_and_classes(studio: tuple[str, Studio], open_page: Open) -> None:
+    url, made = studio
+    page = open_page(url, expected="409")
+    add_class(page, "cat")
+    add_class(page, "cup")
+    drop(page, crops(3))
+    count(page, "Unlabeled", 9)
+    page.select_option("#order", "name")
+    cells = page.locator("#grid .grid-cell")
+    cells.nth(0).click()
+    cells.nth(2).click(modifiers=["Control"])
+    cells.nth(4).drag_to(page.locator(".class-card").nth(1))  # not selected: it alone is dragged
+    count(page, "Unlabeled", 8)
+    cells.nth(0).click()
+    cells.nth(2).click(modifiers=["Shift"])
+    cells.nth(1).drag_to(page.locator(".class-card").nth(0))
+    count(page, "Unlabeled", 5)
+    assert counts_of(page) == ["3", "1"]
+    cells.nth(0).click()
+    page.locator(".class-go").nth(1).click()  # with a selection, a card labels
+    count(page, "Unlabeled", 4)
+    page.locator(".class-go").nth(1).click()  # without one, it shows its images
+    expect(page.locator("#filters .chip")).to_have_text("cup2×")
+    page.get_by_label("Rename, merge or remove cup").click()
+    page.get_by_label("Name", exact=True).fill("cat")
+    page.get_by_text("Rename", exact=True).click()
+    expect(page.locator("dialog .note")).to_contain_text("cat")  # the server's sentence
+    page.get_by_label("Name", exact=True).fill("mug")
+    page.get_by_text("Rename", exact=True).click()
+    expect(page.locator("#filters .chip")).to_have_text("mug2×")
+    page.get_by_label("Rename, merge or remove mug").click()
+    page.get_by_text("Merge", exact=True).click()
+    expect(page.locator(".class-count")).to_have_text(["5"])
+    assert [each.name for each in made.project.classes()] == ["cat"]
+
+
+def test_problems_duplicates_and_folders_are_told(studio: tuple[str, Studio], open_page: Open) -> None:
+    url, made = studio
+    page = open_page(url)
+    first, second = crops(1)[:2]
+    broken = ("<i>broken.jpg", first[1][:3000])
+    drop(page, [first, second, ("again.jpg", first[1]), broken])
+    expect(page.locator(".message")).to_contain_text("3 images added, 1 duplicate, 1 problem", timeout=TIMEOUT)
+    page.locator(".message").get_by_text("Show").click()
+    rows = page.locator("dialog tbody tr").all_inner_texts()
+    assert rows[0] == "again.jpg\tthe same image as cat-00.jpg"
+    assert rows[1].startswith("<i>broken.jpg\t")
+    page.keyboard.press("Escape")
+    page.click("#bring")
+    with page.expect_file_chooser() as chooser:
+        page.locator("dialog [data-way=files]").click()
+    chooser.value.set_files({"name": "c.jpg", "mimeType": "image/jpeg", "buffer": jpeg("rocket", 7)})
+    expect(page.locator(".message")).to_contain_text("1 image added", timeout=TIMEOUT)
+
+
+def test_a_named_folder_is_read_where_it_is(browser: Browser, open_page: Open, tmp_path: Path) -> None:
+    photos = tmp_path / "photos"
+    for name in ("cat", "cup"):
+        (photos / name).mkdir(parents=True)
+        for seed in range(3):
+            (photos / name / f"{seed}.jpg").write_bytes(jpeg(name, seed))
+    with serving(tmp_path / "project", folders=(photos,)) as (url, _):
+        page = open_page(url, expected="422")
+        page.fill("#welcome input[name=path]", "/etc")
+        page.locator("#welcome").get_by_text("Read", exact=True).click()
+        expect(page.locator(".message.error")).to_contain_text("/etc", timeout=TIMEOUT)
+        page.fill("#welcome input[name=path]", str(photos))
+        page.locator("#welcome").get_by_text("Read", exact=True).click()
+        count(page, "Labeled", 6)
+        expect(page.locator(".class-count")).to_have_text(["3", "3"])
+        page.context.close()
+    assert not (tmp_path / "project" / "images").exists()
+
+
+def test_two_tabs_and_a_lost_connection(studio: tuple[str, Studio], open_page: Open, tmp_path: Path) -> None:
+    url, made = studio
+    one, two = open_page(url), open_page(url, expected="ERR_")
+    add_class(one, "cat")
+    expect(two.locator(".class-name")).to_have_text(["cat"])
+    drop(one, crops(2))
+    for page in (one, two):
+        count(page, "Unlabeled", 6)
+    one.focus("#grid")
+    one.keyboard.press("1")
+    count(two, "Labeled", 1)
+    two.context.set_offline(True)
+    made.hub.close()  # the stream ends, as when the machine sleeps
+    expect(two.locator("#connection")).to_contain_text("connection to the studio is lost", timeout=TIMEOUT)
+    two.context.set_offline(False)
+
+
+def test_a_grid_of_thousands_has_few_elements(studio: tuple[str, Studio], open_page: Open, tmp_path: Path) -> None:
+    url, made = studio
+    (tmp_path / "one.jpg").write_bytes(jpeg("cat", 0))
+    made.project.add_images(
+        NewImage(f"{tmp_path}/one.jpg?{number}", f"{number:05}.jpg", f"{number:032x}", SIDE, SIDE, 1)
+        for number in range(5000)
+    )
+    page = open_page(url, view="#label/all", expected="404")  # one file only is there
+    page.focus("#grid")
+    page.keyboard.press("End")
+    last = page.locator("#grid .grid-cell.active")
+    expect(last).to_have_attribute("aria-label", "04999.jpg, no label", timeout=TIMEOUT)
+    assert page.locator("#grid .grid-cell").count() < 100
+    columns, rows = (int(page.get_attribute("#grid", name) or 0) for name in ("aria-colcount", "aria-rowcount"))
+    assert rows == -(-5000 // columns)
+    assert last.locator("xpath=..").get_attribute("aria-rowindex") == str(rows)
+    active = page.get_attribute("#grid", "aria-activedescendant")
+    assert active == last.get_attribute("id")
+    page.keyboard.press("Home")
+    page.keyboard.press("Shift+End")  # also what was never in sight
+    expect(page.locator(".chosen")).to_have_text("5,000 selected", timeout=TIMEOUT)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 390])
+def test_every_view_is_accessible(studio: tuple[str, Studio], open_page: Open, width: int, scheme: str) -> None:
+    url, made = studio
+    page = open_page(url, width=width, color_scheme=scheme)
+    check_accessibility(page)
+    add_class(page, "cat")
+    add_class(page, "cup")
+    drop(page, crops(2))
+    count(page, "Unlabeled", 6)
+    page.focus("#grid")
+    page.keyboard.press("1")
+    page.keyboard.press("ArrowRight")
+    check_accessibility(page)
+    page.keyboard.press("Enter")
+    expect(page.locator("#detail h2")).to_be_visible()
+    check_accessibility(page)
+    page.keyboard.press("Escape")
+    page.keyboard.press("?")
+    check_accessibility(page)
+    page.keyboard.press("Escape")
+    for view in ("understand", "try", "hand-over"):
+        page.locator(f"nav a[href='#{view}']").click()
+        expect(page.locator(f"#view-{view}")).to_be_visible()
+        check_accessibility(page)
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
