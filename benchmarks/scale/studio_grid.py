@@ -28,7 +28,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from benchmarks.harness import BUILD, HEADSTART, Figures, save
+from benchmarks.harness import BUILD, Figures, save
 
 IMAGES, CROPS, SIDE = 100_000, 500, 160
 SPEED = 6_000  # pixels a second
@@ -64,7 +64,19 @@ def make_images(folder: Path, images: int) -> None:
 @contextmanager
 def studio(project: Path, folder: Path) -> Iterator[str]:
     """The address of a studio on a project into which the folder was read."""
-    command = [HEADSTART, "studio", project, "--port", "0", "--no-open", "--allow-paths", folder]
+    command = [
+        sys.executable,
+        "-m",
+        "headstart.cli",
+        "studio",
+        "--project",
+        project,
+        "--port",
+        "0",
+        "--no-browser",
+        "--allow-paths",
+        folder,
+    ]
     process = subprocess.Popen(
         [str(word) for word in command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
@@ -233,7 +245,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=BUILD) as temporary, studio(Path(temporary) / "project", folder) as url:
         seconds = read_folder(url, folder, images)
         figures = {"images": images, "seconds_to_read_the_folder": seconds, **measure(url)}
-    save("scale", "studio_grid", figures, quick=arguments.quick)
+    save("scale/studio_grid", figures, quick=arguments.quick)
 
 
 if __name__ == "__main__":

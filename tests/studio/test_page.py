@@ -207,7 +207,7 @@ def test_mouse_selection_dragging_and_classes(studio: tuple[str, Studio], open_p
 
 
 def test_problems_duplicates_and_folders_are_told(studio: tuple[str, Studio], open_page: Open) -> None:
-    url, made = studio
+    url, _ = studio
     page = open_page(url)
     first, second = crops(1)[:2]
     broken = ("<i>broken.jpg", first[1][:3000])
@@ -287,7 +287,7 @@ def test_a_grid_of_thousands_has_few_elements(studio: tuple[str, Studio], open_p
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 390])
 def test_every_view_is_accessible(studio: tuple[str, Studio], open_page: Open, width: int, scheme: str) -> None:
-    url, made = studio
+    url, _ = studio
     page = open_page(url, width=width, color_scheme=scheme)
     check_accessibility(page)
     add_class(page, "cat")

@@ -1,7 +1,7 @@
 // The classifier learns: its accuracy with interval over the number of labels, and training with a budget.
 
 import { get, post } from "./api.js";
-import { byId, counted, element, grouped, percent, seconds } from "./dom.js";
+import { bar, byId, counted, element, grouped, percent, seconds } from "./dom.js";
 import { attempt, complain, say } from "./messages.js";
 import { project } from "./project.js";
 
@@ -108,33 +108,43 @@ export class Learning {
     if (news && job.state === "stopped") say("Stopped");
     if (ended) project.refresh().catch(complain);
     const box = byId("job");
+    const stopping = box.contains(document.activeElement);
     box.hidden = false;
     box.replaceChildren(...jobLines(job));
+    if (stopping) box.querySelector("[data-part=stop]")?.focus();
   }
 }
 
 const sentence = (text) => `${text[0].toUpperCase()}${text.slice(1)}`;
 
-/** A job as elements: what it does, how far it is, and a button to stop it. */
+/** A job as elements: what it does, how far it is, what was found so far, and a button to stop it. */
 export function jobLines(job) {
+  const at = job.result === null ? "" : `/api/runs/${encodeURIComponent(job.result)}`;
   if (ENDED.has(job.state)) {
     const words = { done: job.kind === "fit" ? "Trained" : "Exported", failed: "Failed", stopped: "Stopped" };
-    const accuracy = job.result?.accuracy;
-    const value = typeof accuracy === "number" ? accuracy : accuracy?.value;
-    const made = [element("p", { class: job.state === "failed" ? "note" : "" }, words[job.state], value !== undefined ? `: ${percent(value)} accuracy on held-out images` : "", job.state === "failed" && job.message ? `: ${job.message}` : "")];
-    if (job.result?.run && job.kind === "fit" && job.state === "done") {
-      const at = `/api/runs/${encodeURIComponent(job.result.run)}`;
-      made.push(element("p", {}, element("a", { href: `${at}/report`, target: "_blank" }, "Report"), " · ", element("a", { href: "#hand-over" }, "Hand over")));
-    }
-    return made;
+    return [
+      element("p", { class: job.state === "failed" ? "note" : "" }, element("b", {}, words[job.state]), job.message ? `: ${job.message}` : ""),
+      trials(job.trials ?? []),
+      job.kind === "fit" && job.state === "done" && at ? element("p", {}, element("a", { href: `${at}/report`, target: "_blank" }, "Report"), " · ", element("a", { href: "#hand-over" }, "Hand over")) : "",
+    ];
   }
-  const facts = [job.stage || (job.state === "queued" ? "waiting" : "starting"), job.message].filter(Boolean);
-  if (job.epoch) facts.push(`epoch ${job.epoch}${job.epochs ? ` of ${job.epochs}` : ""}`);
+  const facts = [job.stage || (job.state === "queued" ? "waiting" : "starting")];
+  const epoch = job.epochs?.[job.epochs.length - 1];
+  if (epoch) facts.push(`epoch ${epoch.epoch} of ${epoch.epochs}, ${percent(epoch.val_accuracy)}`);
   if (typeof job.seconds_left === "number") facts.push(`${seconds(job.seconds_left)} left`);
   return [
     element("p", {}, element("b", {}, job.kind === "fit" ? "Training" : "Exporting")),
     element("p", { class: "quiet" }, facts.join(" · ")),
     element("progress", { max: 1, value: typeof job.progress === "number" ? job.progress : null, "aria-label": "Progress of the work" }),
-    element("button", { type: "button", click: () => attempt(() => post(`/api/jobs/${job.id}/stop`)) }, "Stop"),
+    job.message ? element("p", { class: "quiet" }, job.message) : "",
+    trials(job.trials ?? []),
+    element("button", { type: "button", "data-part": "stop", click: () => attempt(() => post(`/api/jobs/${job.id}/stop`)) }, "Stop"),
   ];
+}
+
+/** What training has tried, each with its accuracy on the validation split. */
+function trials(found) {
+  if (!found.length) return "";
+  return element("ol", { class: "bars trials-of-job", "aria-label": "Validation accuracy of what was tried" }, ...found.map((each) => element("li", {},
+    element("span", { title: each.trial }, each.trial), bar(each.accuracy), element("b", {}, percent(each.accuracy)))));
 }
