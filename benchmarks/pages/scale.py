@@ -67,4 +67,36 @@ def hostile(result: Figures) -> list[str]:
     return [*heading("Hostile requests to the server", result), *table(["", ""], rows)]
 
 
-SECTIONS = {"growth": Section(growth, draw), "hostile": Section(hostile)}
+def studio_grid(result: Figures) -> list[str]:
+    """Scrolling in the studio: long frames and memory."""
+    before, after = result["memory_before"], result["memory_after"]
+    rows = [
+        ["images", f"{result['images']:,}"],
+        ["reading their folder into the project, s", number(result["seconds_to_read_the_folder"])],
+        ["elements of the grid's cells", f"{result['elements_of_cells']}"],
+        ["tasks of the page's main thread while one scrolls", f"{result['tasks']:,}"],
+        ["the longest one: processor time, ms", number(result["longest_task_processor_ms"])],
+        [
+            "the longest one as the clock ran, ms; how many above 50 ms",
+            f"{number(result['longest_task_ms'])}; {result['tasks_over_50_ms']}",
+        ],
+        [
+            "animation frames; how many above 50 ms; the longest, ms",
+            f"{result['animation_frames']:,}; {result['animation_frames_over_50_ms']}; "
+            f"{number(result['longest_animation_frame_ms'])}",
+        ],
+        [
+            "resident memory of the tab before and after, and at most, MB",
+            f"{before['resident_mb']:.0f}, {after['resident_mb']:.0f}, {after['largest_resident_mb']:.0f}",
+        ],
+    ]
+    load = result["load_average"][0]
+    return [
+        *heading("Scrolling in the studio", result),
+        *table(["", ""], rows),
+        f"Other programs ran at the same time: the load average was {load:g} on {result['machine']['cores']} cores, so "
+        "that a task, and the frame after it, could be held up however little it had to do.",
+    ]
+
+
+SECTIONS = {"growth": Section(growth, draw), "hostile": Section(hostile), "studio_grid": Section(studio_grid)}
