@@ -18,7 +18,7 @@ from playwright.sync_api import Browser, Page, expect
 from skimage import data
 
 from headstart.config import StudioSettings
-from headstart.data.projects import NewImage
+from headstart.data.projects import ImageQuery, NewImage
 from headstart.studio.app import create_app
 from headstart.studio.context import Studio
 from headstart.studio.server import open_studio
@@ -282,6 +282,140 @@ def test_a_grid_of_thousands_has_few_elements(studio: tuple[str, Studio], open_p
     page.keyboard.press("Home")
     page.keyboard.press("Shift+End")  # also what was never in sight
     expect(page.locator(".chosen")).to_have_text("5,000 selected", timeout=TIMEOUT)
+
+
+def wait_for_accuracy(page: Page) -> None:
+    expect(page.locator("#accuracy .numeral")).to_be_visible(timeout=2 * TIMEOUT)
+
+
+def label_class(page: Page, name: str, key: int, number: int) -> None:
+    """Select the first images whose names begin with that of a class, and press its key."""
+    page.locator(f"#grid [aria-label^='{name}']").first.click()
+    for _ in range(number - 1):
+        page.keyboard.press("Shift+ArrowRight")
+    expect(page.locator(".chosen")).to_have_text(f"{number} selected")
+    page.keyboard.press(str(key))
+    expect(page.locator(".class-count").nth(key - 1)).to_have_text(str(number))
+
+
+def test_the_story(studio: tuple[str, Studio], open_page: Open) -> None:
+    url, made = studio
+    page = open_page(url)
+    for name in PHOTOGRAPHS:
+        add_class(page, name)
+    drop(page, crops(12))
+    count(page, "Unlabeled", 36)
+    page.select_option("#order", "name")
+    for key, name in enumerate(PHOTOGRAPHS, 1):
+        label_class(page, name, key, 3)
+    wait_for_accuracy(page)
+    page.select_option("#order", "suggested")
+    expect(page.locator("#grid .suggested:visible").first).to_be_visible(timeout=TIMEOUT)
+
+    wrong = page.locator("#grid .suggested:visible").first
+    name = str(wrong.get_attribute("aria-label")).split(",")[0]
+    wrong.click()
+    page.keyboard.press("x")
+    expect(page.locator("#live")).to_have_text("1 suggestion rejected")
+    page.keyboard.press("a")
+    expect(page.locator("#live")).to_contain_text("accepted", timeout=TIMEOUT)
+    assert made.project.counts().labeled > 9
+    assert len(made.project.rejections()) == 1
+
+    page.click("#filters [data-show=labeled]")
+    rocket = page.locator("#grid [aria-label^='rocket-00']")
+    rocket.click()
+    page.keyboard.press("1")  # a wrong label
+    page.click("nav a[href='#understand']")
+    cell = page.get_by_label("1 image labeled cat, predicted rocket")
+    cell.click(timeout=2 * TIMEOUT)
+    expect(page.locator("#filters .chip")).to_contain_text("labeled cat, predicted rocket")
+    rocket.click()
+    page.keyboard.press("Enter")
+    expect(page.locator("#detail .near img")).to_have_count(6, timeout=TIMEOUT)
+    page.click("text=Where the network looked")
+    expect(page.locator("#detail figure img")).to_have_js_property("complete", value=True)
+    page.keyboard.press("3")
+    expect(page.locator("#detail select")).to_have_value("3")
+    page.keyboard.press("Escape")
+    labels = {each.name: each.class_id for each in made.project.images(ImageQuery(show="labeled")).images}
+    assert labels["rocket-00.jpg"] == 3
+    assert name in {each.name for each in made.project.images(ImageQuery(show="unlabeled")).images}
+
+    page.click("nav a[href='#try']")
+    drop(page, [("a rocket.jpg", list(jpeg("rocket", 80))), ("broken.jpg", list(jpeg("cat", 1)[:2000]))])
+    expect(page.locator(".tray h3")).to_have_text("rocket", timeout=TIMEOUT)
+    expect(page.locator(".tray .note")).to_be_visible(timeout=TIMEOUT)
+    page.click("nav a[href='#hand-over']")
+    with page.expect_download() as download:
+        page.click("text=Download labels.csv")
+    assert "rocket-00.jpg,rocket" in Path(download.value.path()).read_text().replace("\r", "")
+
+
+def test_training_is_shown_and_stopped(studio: tuple[str, Studio], open_page: Open) -> None:
+    url, _ = studio
+    page = open_page(url)
+    for name in PHOTOGRAPHS:
+        add_class(page, name)
+    drop(page, crops(6))
+    count(page, "Unlabeled", 18)
+    page.select_option("#order", "name")
+    for key, name in enumerate(PHOTOGRAPHS, 1):
+        label_class(page, name, key, 6)
+    page.click("#fit button")
+    expect(page.locator("#job progress")).to_be_visible(timeout=TIMEOUT)
+    expect(page.locator("#fit button")).to_be_disabled()
+    page.click("#job button")
+    expect(page.locator("#job")).to_contain_text("Stopped", timeout=2 * TIMEOUT)
+    expect(page.locator("#fit button")).to_be_enabled()
+
+
+@pytest.mark.slow
+@pytest.mark.shared
+def test_the_story_with_waste(studio: tuple[str, Studio], open_page: Open, shared: Path) -> None:
+    """60 images of trash6: from an empty project to a classifier and an export."""
+    folders = sorted(each for each in (shared / "trash6").iterdir() if each.is_dir())
+    files = {folder.name: sorted(folder.glob("*.jpg"))[:12] for folder in folders}
+    url, made = studio
+    page = open_page(url)
+    for name in files:
+        add_class(page, name)
+    drop(page, [(path.name, list(path.read_bytes())) for paths in files.values() for path in paths[:10]])
+    count(page, "Unlabeled", 60)
+    page.select_option("#order", "name")
+    for key, name in enumerate(files, 1):
+        label_class(page, name, key, 4)
+    wait_for_accuracy(page)
+    page.select_option("#order", "suggested")
+    expect(page.locator("#grid .suggested:visible").first).to_be_visible(timeout=TIMEOUT)
+    while made.project.counts().labeled < 60:
+        before = made.project.counts().labeled
+        page.keyboard.press("a")
+        page.wait_for_timeout(1000)
+        assert made.project.counts().labeled > before
+    count(page, "Labeled", 60)
+    page.click("#filters [data-show=all]")
+    for key, name in enumerate(files, 1):  # what was accepted wrongly is mended
+        for path in files[name][:10]:
+            image = page.locator(f"#grid [aria-label^='{path.name}']")
+            if f"label {name}" not in str(image.get_attribute("aria-label")):
+                image.click()
+                page.keyboard.press(str(key))
+                expect(image).to_have_attribute("aria-label", f"{path.name}, label {name}")
+    expect(page.locator(".class-count")).to_have_text(["10"] * len(files))
+    page.select_option("#fit select", "1min")
+    page.click("#fit button")
+    expect(page.locator("#job a").first).to_be_visible(timeout=10 * TIMEOUT)
+    page.click("nav a[href='#try']")
+    drop(page, [(paths[10].name, list(paths[10].read_bytes())) for paths in files.values()])
+    expect(page.locator(".tray .bars")).to_have_count(len(files), timeout=2 * TIMEOUT)
+    page.click("nav a[href='#hand-over']")
+    page.locator("#view-hand-over select").first.select_option("onnx")
+    page.get_by_text("Export", exact=True).click()
+    expect(page.locator("#view-hand-over")).to_contain_text(".onnx", timeout=6 * TIMEOUT)
+    with page.expect_download() as download:
+        page.locator("a:has-text('Download')").last.click()
+    assert Path(download.value.path()).stat().st_size > 1_000_000
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -247,7 +247,7 @@ export class Bring {
       timer = setInterval(shoot, 1000 / SHOTS);
     };
     const end = () => { clearInterval(timer); timer = 0; };
-    const hold = element("button", { type: "button", class: "primary hold", pointerdown: begin, keydown: begin, pointerup: end, pointerleave: end, keyup: end }, "Photograph");
+    const hold = element("button", { type: "button", class: "primary hold", autofocus: true, pointerdown: begin, keydown: begin, pointerup: end, pointerleave: end, keyup: end }, "Photograph");
     const finish = async () => {
       end();
       dialog.close();
