@@ -3,8 +3,9 @@
     python -m benchmarks.scale.studio_grid [--images 100000] [--url http://127.0.0.1:8000/] [--quick]
 
 A project of that many JPEGs is made: scikit-image's photographs in 500 crops, each file with eight bytes of its own
-after its end, which decoders ignore, so that no file is a duplicate of another. The studio serves it, and Chromium
-scrolls: by gesture at 6,000 pixels a second, in jumps as with a dragged scroll bar, by Page Down, and to the end.
+after its end, which decoders ignore, so that no file is a duplicate of another. The studio serves it without learning,
+which would take the processor for minutes, and Chromium scrolls: by gesture at 6,000 pixels a second, in jumps as with
+a dragged scroll bar, by Page Down, and to the end.
 
 What is told of the trace: tasks of the page's main thread above 50 ms, and the times between two frames that were
 drawn while a gesture went on. The memory is that of the renderer process: its resident size, which includes the
@@ -73,7 +74,7 @@ def studio(project: Path, folder: Path) -> Iterator[str]:
         project,
         "--port",
         "0",
-        "--no-browser",
+        "--no-browser", "--no-learn",
         "--allow-paths",
         folder,
     ]

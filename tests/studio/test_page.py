@@ -54,9 +54,9 @@ def crops(number: int, *, first: int = 0) -> list[tuple[str, list[int]]]:
 
 
 @contextmanager
-def serving(folder: Path, **given: Any) -> Iterator[tuple[str, Studio]]:
+def serving(folder: Path, *, learn: bool = False, **given: Any) -> Iterator[tuple[str, Studio]]:
     """The address of a studio in this process, and what it consists of."""
-    opened = open_studio(None, StudioSettings(port=0, browser=False), project=folder, **given)
+    opened = open_studio(None, StudioSettings(port=0, browser=False, learn=learn), project=folder, **given)
     app = create_app(opened.studio, opened.access)
     config = uvicorn.Config(app, log_level="warning", access_log=False, ws="none", lifespan="on")
     server = uvicorn.Server(config)
@@ -73,8 +73,15 @@ def serving(folder: Path, **given: Any) -> Iterator[tuple[str, Studio]]:
 
 @pytest.fixture
 def studio(tmp_path: Path) -> Iterator[tuple[str, Studio]]:
-    """A studio on an empty project."""
+    """A studio on an empty project, which learns nothing."""
     with serving(tmp_path / "three things") as made:
+        yield made
+
+
+@pytest.fixture
+def learning(tmp_path: Path) -> Iterator[tuple[str, Studio]]:
+    """A studio on an empty project that learns."""
+    with serving(tmp_path / "three things", learn=True) as made:
         yield made
 
 
@@ -298,8 +305,8 @@ def label_class(page: Page, name: str, key: int, number: int) -> None:
     expect(page.locator(".class-count").nth(key - 1)).to_have_text(str(number))
 
 
-def test_the_story(studio: tuple[str, Studio], open_page: Open) -> None:
-    url, made = studio
+def test_the_story(learning: tuple[str, Studio], open_page: Open) -> None:
+    url, made = learning
     page = open_page(url)
     for name in PHOTOGRAPHS:
         add_class(page, name)
@@ -352,8 +359,8 @@ def test_the_story(studio: tuple[str, Studio], open_page: Open) -> None:
     assert "rocket-00.jpg,rocket" in Path(download.value.path()).read_text().replace("\r", "")
 
 
-def test_training_is_shown_and_stopped(studio: tuple[str, Studio], open_page: Open) -> None:
-    url, _ = studio
+def test_training_is_shown_and_stopped(learning: tuple[str, Studio], open_page: Open) -> None:
+    url, _ = learning
     page = open_page(url)
     for name in PHOTOGRAPHS:
         add_class(page, name)
@@ -372,11 +379,11 @@ def test_training_is_shown_and_stopped(studio: tuple[str, Studio], open_page: Op
 
 @pytest.mark.slow
 @pytest.mark.shared
-def test_the_story_with_waste(studio: tuple[str, Studio], open_page: Open, shared: Path) -> None:
+def test_the_story_with_waste(learning: tuple[str, Studio], open_page: Open, shared: Path) -> None:
     """60 images of trash6: from an empty project to a classifier and an export."""
     folders = sorted(each for each in (shared / "trash6").iterdir() if each.is_dir())
     files = {folder.name: sorted(folder.glob("*.jpg"))[:12] for folder in folders}
-    url, made = studio
+    url, made = learning
     page = open_page(url)
     for name in files:
         add_class(page, name)

@@ -11,7 +11,22 @@ export class ApiError extends Error {
 const TRIES = 6;
 const pause = (seconds) => new Promise((resolve) => setTimeout(resolve, 1000 * seconds));
 
+let changing = 0;
+
+/** How many requests that change something are on their way. */
+export const requestsOnTheWay = () => changing;
+
 async function ask(path, options) {
+  if (!options.method) return askUntilAnswered(path, options);
+  changing += 1;
+  try {
+    return await askUntilAnswered(path, options);
+  } finally {
+    changing -= 1;
+  }
+}
+
+async function askUntilAnswered(path, options) {
   for (let tried = 1; ; tried += 1) {
     let response;
     try {

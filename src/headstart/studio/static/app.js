@@ -108,5 +108,4 @@ listen();
 await attempt(() => project.refresh());
 route();
 project.listen();
-await attempt(() => learning.begin());
 document.documentElement.dataset.ready = "yes"; // for programs that drive the page

@@ -24,13 +24,13 @@ export class ClassCards {
   async #add(form) {
     const name = form.elements.name.value.trim();
     if (!name) return;
+    form.reset(); // at once: the next name may be typed before the answer is there
     const made = await attempt(async () => {
       await project.changed(await post("/api/classes", { name }));
       return true;
     });
-    if (!made) return;
-    form.reset();
-    say(`Class ${name} added`);
+    if (made) say(`Class ${name} added`);
+    else if (!form.elements.name.value) form.elements.name.value = name;
   }
 
   /** Draw the cards again where something has changed; focus stays where it was. */

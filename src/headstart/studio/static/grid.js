@@ -20,6 +20,17 @@ function write(made, text) {
   if (made.firstChild.data !== text) made.firstChild.data = text;
 }
 
+/** A cell that is not used keeps nothing of its image. */
+function forget(cell) {
+  if (cell.at === null) return;
+  cell.at = null;
+  cell.image = null;
+  cell.loaded = null;
+  cell.removeAttribute("id");
+  cell.removeAttribute("aria-label");
+  cell.firstChild.removeAttribute("src");
+}
+
 /** A focusable grid over an ImageList. Tells "select", "open" (with an image) and "range" (what is in sight). */
 export class Grid extends EventTarget {
   selected = new Set(); // ids
@@ -34,6 +45,7 @@ export class Grid extends EventTarget {
   #laidOut = "";
   #wanted = []; // cells whose images are to be loaded
   #loading = 0;
+  #held = { active: null, anchor: null }; // ids, as they were drawn last
 
   constructor(box, list, describe) {
     super();
@@ -52,11 +64,7 @@ export class Grid extends EventTarget {
       const at = this.#indexAt(event.target);
       if (at !== null && this.list.rows[at]) this.#tell("open", this.list.rows[at]);
     });
-    list.addEventListener("reset", () => {
-      this.active = Math.min(this.active, Math.max(0, list.total - 1));
-      this.#anchor = this.active;
-      this.layout();
-    });
+    list.addEventListener("reset", () => this.#replaced());
     list.addEventListener("resized", () => this.layout());
     list.addEventListener("filled", () => this.draw());
     new ResizeObserver(throttled(() => this.layout(), 50)).observe(box);
@@ -98,6 +106,19 @@ export class Grid extends EventTarget {
     this.draw();
   }
 
+  /** The list was read again: the active image and the anchor of a range are where their images are now. */
+  #replaced() {
+    const last = Math.max(0, this.list.total - 1);
+    const place = (id, before) => {
+      const found = id === null ? -1 : this.list.indexOf(id);
+      return found >= 0 ? found : Math.min(before, last);
+    };
+    const { active, anchor } = this.#held;
+    this.active = place(active, this.active);
+    this.#anchor = place(anchor, this.#anchor);
+    this.layout();
+  }
+
   #scrolled() {
     this.#moved = performance.now();
     this.#wanted = [];
@@ -113,6 +134,7 @@ export class Grid extends EventTarget {
     const first = Math.max(0, Math.floor(this.box.scrollTop / this.rowHeight) - OVERSCAN);
     const last = Math.min(rows - 1, Math.ceil((this.box.scrollTop + this.box.clientHeight) / this.rowHeight) + OVERSCAN - 1);
     this.#shown = { first, last };
+    this.#held = { active: this.list.rows[this.active]?.id ?? null, anchor: this.list.rows[this.#anchor]?.id ?? null };
     const needed = Math.max(0, last - first + 1);
     while (this.#pool.length < needed) this.#pool.push(this.#makeRow());
     const size = this.#pool.length;
@@ -123,7 +145,10 @@ export class Grid extends EventTarget {
       this.#fillRow(this.#pool[row % size], row);
     }
     this.#pool.forEach((made, at) => {
-      made.hidden = !used.has(at);
+      const unused = !used.has(at);
+      if (unused && !made.hidden) for (const cell of made.children) forget(cell);
+      made.hidden = unused;
+      if (unused) made.row = null;
     });
     const cell = this.list.total ? `${this.name}-${this.active}` : null;
     const visible = this.active >= first * this.#columns && this.active < (last + 1) * this.#columns;
@@ -184,7 +209,10 @@ export class Grid extends EventTarget {
     const image = this.list.rows[at];
     const beyond = at >= this.list.total;
     if (cell.hidden !== beyond) cell.hidden = beyond;
-    if (beyond) return;
+    if (beyond) {
+      forget(cell);
+      return;
+    }
     if (cell.at !== at) {
       cell.at = at;
       cell.id = `${this.name}-${at}`;
@@ -200,7 +228,7 @@ export class Grid extends EventTarget {
       cell.classList.toggle("active", active);
     }
     if (cell.image === image && !this.redescribe) return;
-    const same = cell.image?.id === image?.id && cell.image?.hash === image?.hash;
+    const same = cell.image !== null && cell.image?.id === image?.id && cell.image?.hash === image?.hash;
     cell.image = image;
     const [picture, caption] = cell.children;
     if (!same) {

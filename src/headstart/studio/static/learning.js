@@ -22,10 +22,11 @@ export class Learning {
     });
   }
 
-  /** What runs already when the page opens. */
-  async begin() {
-    const { jobs } = await get("/api/jobs").then((answer) => (Array.isArray(answer) ? { jobs: answer } : answer));
-    const running = jobs.find((job) => !ENDED.has(job.state));
+  /** What runs already when the page opens; there are no jobs before the network is loaded. */
+  async #begin() {
+    this.begun = true;
+    const answer = await attempt(() => get("/api/jobs"));
+    const running = answer?.jobs.find((job) => !ENDED.has(job.state));
     if (running) this.heard(running);
   }
 
@@ -36,6 +37,8 @@ export class Learning {
 
   draw(state) {
     if (!state) return;
+    const open = !["opening", "failed"].includes(state.phase);
+    if (open && !this.begun) this.#begin();
     const now = byId("learning-now");
     const accuracy = state.accuracy;
     const doing = this.#doing(state);
@@ -52,7 +55,7 @@ export class Learning {
       box.replaceChildren(element("p", { class: state.phase === "failed" ? "note" : "quiet" }, sentence(state.message || "label some images of two classes")), element("p", { class: "quiet doing" }, doing));
     }
     this.#curve(state.curve ?? []);
-    byId("fit").querySelector("button").disabled = (this.job !== null && !ENDED.has(this.job.state));
+    byId("fit").querySelector("button").disabled = !open || (this.job !== null && !ENDED.has(this.job.state));
   }
 
   #doing(state) {

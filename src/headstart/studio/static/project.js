@@ -1,6 +1,6 @@
 // The project as this tab knows it: facts, what changes them, and what other tabs and the classifier tell.
 
-import { get, post } from "./api.js";
+import { get, post, requestsOnTheWay } from "./api.js";
 import { byId, counted, debounced, element } from "./dom.js";
 import { attempt, complain, say } from "./messages.js";
 
@@ -120,10 +120,11 @@ class Project extends EventTarget {
       if (!document.hidden) this.retrying = setTimeout(() => this.connect(), 1000 * wait);
     });
     const catchUp = debounced(() => this.catchUp(), 60);
-    // The event of an own change may come before the answer to it: look at the revision once that had time to arrive.
+    // The event of an own change may come before the answer to it: look at the revision once that has arrived.
     const changed = debounced(() => {
-      if (this.told > this.own) this.catchUp();
-    }, 200);
+      if (requestsOnTheWay()) changed();
+      else if (this.told > this.own) this.catchUp();
+    }, 120);
     this.hear("change", (data) => {
       this.told = Math.max(this.told, data?.revision ?? Infinity);
       changed();

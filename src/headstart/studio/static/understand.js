@@ -13,17 +13,21 @@ export class UnderstandView {
   constructor() {
     this.box = byId("view-understand");
     project.on("evaluation", () => this.open());
+    project.on("learning", () => this.open());
     project.on("project", () => this.open());
   }
 
   async open() {
     if (this.box.hidden) return;
     const asked = (this.asked = (this.asked ?? 0) + 1);
-    let found;
-    try {
-      found = await get("/api/evaluation");
-    } catch (failure) {
-      found = { message: failure.message };
+    const learning = project.facts?.learning;
+    let found = { message: learning?.message };
+    if (learning?.revision) { // something was learned
+      try {
+        found = await get("/api/evaluation");
+      } catch (failure) {
+        found = { message: failure.message };
+      }
     }
     if (asked !== this.asked) return;
     const state = JSON.stringify([found, project.classes.map((each) => each.name)]);
