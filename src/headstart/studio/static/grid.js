@@ -45,6 +45,8 @@ export class Grid extends EventTarget {
   #laidOut = "";
   #wanted = []; // cells whose images are to be loaded
   #loading = 0;
+  #turn = 0; // of selecting a range: what an earlier turn finds later does not count
+  #atTop = true; // whether another list is to be shown from its beginning
   #held = { active: null, anchor: null }; // ids, as they were drawn last
 
   constructor(box, list, describe) {
@@ -113,7 +115,8 @@ export class Grid extends EventTarget {
       const found = id === null ? -1 : this.list.indexOf(id);
       return found >= 0 ? found : Math.min(before, last);
     };
-    const { active, anchor } = this.#held;
+    const { active, anchor } = this.#atTop ? { active: null, anchor: null } : this.#held;
+    this.#atTop = false;
     this.active = place(active, this.active);
     this.#anchor = place(anchor, this.#anchor);
     this.layout();
@@ -330,9 +333,10 @@ export class Grid extends EventTarget {
       return;
     }
     this.draw();
+    const turn = (this.#turn += 1);
     try {
       const rows = await this.list.between(first, last);
-      this.select([...(keep ? this.selected : []), ...rows.map((row) => row.id)]);
+      if (turn === this.#turn) this.select([...(keep ? this.selected : []), ...rows.map((row) => row.id)]);
     } catch (failure) {
       complain(failure);
     }
@@ -390,9 +394,11 @@ export class Grid extends EventTarget {
     return Math.max(0, this.#shown.first * this.#columns);
   }
 
+  /** The list that comes next is shown from its beginning. */
   toTop() {
     this.active = 0;
     this.#anchor = 0;
+    this.#atTop = true;
     this.box.scrollTop = 0;
   }
 }

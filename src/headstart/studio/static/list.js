@@ -14,6 +14,7 @@ export class ImageList extends EventTarget {
   #asking = new Set(); // {first, last, controller}
   #opening = null;
   #generation = 0;
+  #reading = null;
 
   /** Show another query. The old rows stay until the first page of the new ones is there. */
   async open(query) {
@@ -34,6 +35,7 @@ export class ImageList extends EventTarget {
     this.#opening?.abort();
     const controller = (this.#opening = new AbortController());
     const first = Math.max(0, Math.floor((around - PAGE / 2) / 50) * 50);
+    this.#reading = { around };
     try {
       let answer = await this.#ask(first, PAGE, controller.signal);
       if (first > 0 && answer.images.length === 0 && answer.total > 0) {
@@ -41,13 +43,16 @@ export class ImageList extends EventTarget {
         answer.first = Math.max(0, answer.total - PAGE);
       }
       if (generation !== this.#generation) return;
+      this.#reading = null;
       this.rows = [];
       this.total = answer.total;
       this.stale = false;
       this.#put(answer.first ?? first, answer.images);
       this.#tell("reset");
     } catch (failure) {
-      if (generation === this.#generation) complain(failure);
+      if (generation !== this.#generation) return;
+      this.#reading = null;
+      complain(failure);
     }
   }
 
@@ -128,6 +133,7 @@ export class ImageList extends EventTarget {
     for (const each of this.#asking) each.controller.abort();
     this.#asking.clear();
     this.#tell("resized");
+    if (this.#reading) this.#read(this.#reading.around); // what was being read may still have them
   }
 
   /** Change rows that are there. */
