@@ -57,6 +57,7 @@ def learning_view(studio: Studio) -> LearningView:
 
 def add_learning(app: FastAPI, studio: Studio) -> None:
     """Add the routes."""
+    _add_predict(app, studio)
     project, learning = studio.project, studio.learning
 
     @app.get("/api/learning", summary="How far the live classifier is", responses=refusals(401, 421))
@@ -87,6 +88,10 @@ def add_learning(app: FastAPI, studio: Studio) -> None:
             raise Refusal(HTTPStatus.NOT_FOUND, f"the image cannot be read: {problem.reason}") from None
         except DataError as refused:
             raise Refusal(HTTPStatus.CONFLICT, str(refused)) from None
+
+
+def _add_predict(app: FastAPI, studio: Studio) -> None:
+    learning = studio.learning
 
     @app.post(
         "/api/predict",
