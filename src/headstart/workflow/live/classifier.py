@@ -88,6 +88,7 @@ class LiveClassifier:
             images_with_features=len(self._pool),
             images_total=counts.images - counts.problems,
             labels=counts.labeled,
+            learned=0 if solution is None else len(solution.ids),
             revision=0 if solution is None else solution.revision,
             accuracy=learner.accuracy,
             log_loss=None if solution is None else solution.log_loss,

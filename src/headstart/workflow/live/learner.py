@@ -185,8 +185,7 @@ class Learner:
             return None
         ids, rows = ids[here], rows[here]
         of_images = np.array([labels[image] for image in ids.tolist()], np.int64)
-        # A project has no two images of equal bytes: each is a group of its own.
-        return Labeled(revision, ids, of_images, ids.tolist(), vectors.values[rows], names)
+        return Labeled(revision, ids, of_images, vectors.values[rows], names)
 
     def _solver(self) -> LiveHead:
         if self._head is None:

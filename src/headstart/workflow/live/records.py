@@ -42,6 +42,7 @@ class LearningState:
     images_with_features: int
     images_total: int  # that can be used
     labels: int
+    learned: int  # labeled images that the head was solved on last: those that have features
     revision: int  # that was solved last; 0 before the first
     accuracy: Interval | None  # cross-fitted, with its 95 % interval
     log_loss: float | None  # nats, cross-fitted

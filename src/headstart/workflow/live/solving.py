@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from headstart.evaluate import apply_temperature, fit_temperature
-from headstart.evaluate.intervals import wilson
+from headstart.evaluate.intervals import proportion
 from headstart.evaluate.schema import Interval
 from headstart.execution import available_cores
 from headstart.train.cross_fitted_head import (
@@ -28,6 +28,7 @@ from headstart.train.cross_fitted_head import (
 )
 from headstart.train.heads import LinearHead, matched_head
 from headstart.train.heads.vectors import Scaling, VectorDataset
+from headstart.workflow.live.near import NearGroups
 
 __all__ = ["Labeled", "LiveHead", "Solution"]
 
@@ -51,7 +52,6 @@ class Labeled:
     revision: int
     ids: NDArray[np.int64]  # (N,) of the images
     labels: NDArray[np.int64]  # (N,) ids of their classes
-    groups: Sequence[object]  # N, as content hashes: no fold divides the images of a group
     vectors: NDArray[np.floating]  # (N, D)
     names: dict[int, str]  # of the classes by their ids
 
@@ -73,6 +73,7 @@ class Solution:
     scaling: Scaling
     temperature: float  # of the logits
     ids: NDArray[np.int64]  # (N,) of the labeled images, in the order of the logits
+    groups: NDArray[np.int64]  # (N,), numbers of sets of images that are nearly the same
     l2: float
     prior: str  # "zero" or "pretrained"
     seconds: float  # that solving took
@@ -84,9 +85,14 @@ class Solution:
 
     @property
     def accuracy(self) -> Interval | None:
-        """The cross-fitted accuracy with Wilson's 95 % interval; None as long as no class has two images."""
-        hits = self.solved.hits
-        return wilson(int(hits.sum()), len(hits)) if len(hits) else None
+        """The cross-fitted accuracy with Wilson's 95 % interval, for the number of images that are not nearly the same.
+
+        None as long as no class has two images.
+        """
+        hits, groups = self.solved.hits, self.groups[self.solved.judged.numpy()]
+        if not len(hits):
+            return None
+        return proportion(hits, groups if len(np.unique(groups)) < len(groups) else None)
 
     @property
     def log_loss(self) -> float | None:
@@ -131,7 +137,7 @@ class LiveHead:
         self, pretrained: tuple[nn.Module, Sequence[str] | None] | None = None, *, threads: int | None = None
     ) -> None:
         self._pretrained = pretrained
-        self._folds = Folds()
+        self._folds, self._near = Folds(), NearGroups()
         # One thread of torch for each: see headstart.train.cross_fitted_head.
         self._executor = ThreadPoolExecutor(
             threads or available_cores(), "headstart-head", initializer=torch.set_num_threads, initargs=(1,)
@@ -226,6 +232,7 @@ class LiveHead:
         if self._last is not None:  # the same heads, for features scaled in another way
             self._last = replace(self._last, solved=_rescaled(self._last, scaling), scaling=scaling)
         self._scaling, self._scaled_for = scaling, len(sample)
+        self._near.measure(rows)
 
     def _task(self, labeled: Labeled) -> _Task:
         assert self._scaling is not None
@@ -233,7 +240,8 @@ class LiveHead:
         names = tuple(labeled.names[number] for number in classes)
         position = {number: row for row, number in enumerate(classes)}
         targets = np.array([position[number] for number in labeled.labels.tolist()], np.int64)
-        folds = self._folds.of(labeled.groups, labeled.labels.tolist())
+        groups = self._near.of(labeled.ids.tolist(), labeled.vectors)
+        folds = self._folds.of(groups.tolist(), labeled.labels.tolist())
         batches: list[list[tuple[Tensor, Tensor]]] = []
         rows = [np.flatnonzero(folds == number) for number in range(self._folds.count)]
         for own in rows:
@@ -242,8 +250,9 @@ class LiveHead:
             batches.append([(vectors[part], labels[part]) for part in parts])
         prior = self._matched(names, labeled.vectors, targets)
         l2 = self._l2 or (_FIRST_L2 if prior is None else _FIRST_L2_PRETRAINED)
-        ids = labeled.ids[np.concatenate(rows)]
-        return _Task(labeled.revision, classes, names, ids, batches, labeled.vectors.shape[1], l2, prior)
+        order = np.concatenate(rows)
+        columns = labeled.vectors.shape[1]
+        return _Task(labeled.revision, classes, names, labeled.ids[order], groups[order], batches, columns, l2, prior)
 
     def _matched(
         self, names: tuple[str, ...], vectors: NDArray[np.floating], targets: NDArray[np.int64]
@@ -282,6 +291,7 @@ class LiveHead:
             self._scaling,
             temperature,
             task.ids,
+            task.groups,
             task.l2,
             prior,
             seconds,
@@ -297,6 +307,7 @@ class _Task:
     classes: tuple[int, ...]
     names: tuple[str, ...]
     ids: NDArray[np.int64]  # fold by fold
+    groups: NDArray[np.int64]
     folds: Sequence[Sequence[tuple[Tensor, Tensor]]]
     columns: int
     l2: float
