@@ -57,7 +57,7 @@ Add = Callable[..., list[int]]
 
 @pytest.fixture
 def add(project: Project, tmp_path: Path) -> Add:
-    """add(12, seed=3): twelve images of turn by turn red, green and blue; returns their ids. labeled=True labels them."""
+    """add(12, seed=3, labeled=True): twelve images, by turns red, green and blue; returns their ids."""
 
     def make(count: int, *, seed: int = 0, labeled: bool = False) -> list[int]:
         new = []

@@ -211,7 +211,7 @@ def test_a_new_image_is_tried_and_explained(project: Project, add: Add, live: Op
     assert len(near) == 4
     assert ids[0] not in [image for image, _ in near]
     assert [cosine for _, cosine in near] == sorted((cosine for _, cosine in near), reverse=True)
-    assert [guess.name for guess in classifier.probabilities(ids[0])][0] == "red"
+    assert classifier.probabilities(ids[0])[0].name == "red"
 
 
 def test_an_image_that_has_vanished_is_told_and_the_others_are_learned(
