@@ -33,14 +33,14 @@ def test_spread_suggestions_are_of_all_groups_where_margins_alone_are_of_one(see
     features, group = clusters(seed)
     ahead = 0.2 + 0.01 * group + np.random.default_rng(seed).random(len(group)) / 1000  # group 0 is the most doubtful
     assert set(group[order_by_suggestion("margin", ahead, features)[:5]]) == {0}
-    assert set(group[order_by_suggestion("diverse", ahead, features, count=20, seed=seed)[:5]]) == set(range(5))
+    assert set(group[order_by_suggestion("diverse", ahead, features, count=70, seed=seed)[:5]]) == set(range(5))
 
 
 def test_spread_suggestions_are_doubtful_ones() -> None:
     features, _ = clusters(0)
     ahead = np.random.default_rng(0).random(len(features))
     chosen = order_by_suggestion("diverse", ahead, features, count=5)[:5]
-    assert ahead[chosen].max() <= np.sort(ahead)[50]
+    assert ahead[chosen].max() <= np.sort(ahead)[15]
 
 
 @pytest.mark.parametrize("rule", ["diverse", "margin", "random"])

@@ -104,8 +104,7 @@ class Learning:
         """
         if self._live is None:
             return ids()
-        state = self._live.state()
-        whole = (by, *key, state.revision, state.images_with_features, state.seconds)
+        whole = (by, *key, self._live.view_id)
         if self._order is None or self._order[0] != whole:
             self._order = whole, self._live.order(ids(), "suggested" if by == "suggested" else "uncertainty")
         return self._order[1]

@@ -53,7 +53,9 @@ class LearningView(_Model):
     images_with_features: int = 0
     images_total: int = 0
     labels: int = 0
+    learned: Annotated[int, Field(description="labeled images that the head was solved on last")] = 0
     revision: Annotated[int, Field(description="that was solved last; 0 before the first")] = 0
+    suggested: Annotated[int, Field(description="the revision that the suggestions are for")] = 0
     accuracy: IntervalView | None = None
     log_loss: float | None = None
     judged: Annotated[int, Field(description="images that the accuracy is of")] = 0

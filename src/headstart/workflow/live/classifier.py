@@ -90,6 +90,7 @@ class LiveClassifier:
             labels=counts.labeled,
             learned=0 if solution is None else len(solution.ids),
             revision=0 if solution is None else solution.revision,
+            suggested=learner.view.revision,
             accuracy=learner.accuracy,
             log_loss=None if solution is None else solution.log_loss,
             judged=0 if solution is None else solution.judged,
@@ -97,6 +98,11 @@ class LiveClassifier:
             curve=learner.curve,
             message=failure or self._message(),
         )
+
+    @property
+    def view_id(self) -> int:
+        """Another number whenever predictions, order or evaluation may be others."""
+        return self._learner.looked
 
     def predictions(self, ids: Iterable[int]) -> dict[int, tuple[int, float]]:
         """The class id and probability of each of these images that has features, as soon as there is a head.
@@ -194,8 +200,7 @@ class LiveClassifier:
             raise DataError(self._message() or "nothing was learned yet: try again in some seconds")
         return solution
 
-    def _message(self) -> str:
-        """What is missing for an accuracy; empty if nothing is."""
+    def _message(self) -> str:  # what is missing for an accuracy; empty if nothing is
         learner, features = self._learner, self._features
         if learner.accuracy is not None:
             return _left_out(features, self.settings)

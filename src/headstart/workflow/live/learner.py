@@ -55,7 +55,7 @@ class Learner:
         self._detector_for = 0
         self._curve = _read_curve(project)
         self._curve_changed = False
-        self.view = View.empty()
+        self.view, self.looked = View.empty(), 0
         self.detector: OODDetector | None = None
         self.accuracy: Interval | None = None
         self.seconds: float | None = None
@@ -135,6 +135,7 @@ class Learner:
             self._told("evaluation")
         else:
             self._noticed = None
+            self.view = replace(self.view, revision=labeled.revision)
 
     def _improve(self) -> bool:
         """Do one thing for which there is time now; return whether there may be more."""
@@ -167,11 +168,18 @@ class Learner:
         self._told("evaluation")
 
     def _look(self, solution: Solution | None, vectors: Vectors, rejected: set[tuple[int, int]]) -> None:
-        labeled = () if self._labeled is None else self._labeled.ids.tolist()
-        settings, self._rejected = self._settings, rejected
+        labeled, settings, self._rejected = self._labeled, self._settings, rejected
         self.view = look(
-            solution, vectors, self._pool, labeled, rejected, rule=settings.suggestions, spread=settings.spread
+            solution,
+            vectors,
+            self._pool,
+            () if labeled is None else labeled.ids.tolist(),
+            rejected,
+            revision=0 if labeled is None else labeled.revision,
+            rule=settings.suggestions,
+            spread=settings.spread,
         )
+        self.looked += 1
 
     def _now(self) -> Labeled | None:
         """The labels as they are now, of images that have vectors; None before there are any vectors."""

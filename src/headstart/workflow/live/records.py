@@ -19,7 +19,7 @@ class LiveSettings:
 
     fit: FitSettings = field(default_factory=FitSettings)  # of a later fit, which then finds the features in the store
     suggestions: str = "diverse"  # the rule of headstart.train.suggestions
-    spread: int = 200  # how many suggestions are chosen to be spread
+    spread: int = 30  # how many suggestions are chosen to be spread: about as many as are labeled at a time
     max_vector_bytes: int = 1 << 30  # of vectors in memory; further images get no suggestions
 
 
@@ -44,6 +44,7 @@ class LearningState:
     labels: int
     learned: int  # labeled images that the head was solved on last: those that have features
     revision: int  # that was solved last; 0 before the first
+    suggested: int  # the revision that the suggestions are for: they follow shortly after the accuracy
     accuracy: Interval | None  # cross-fitted, with its 95 % interval
     log_loss: float | None  # nats, cross-fitted
     judged: int  # images that the accuracy is of

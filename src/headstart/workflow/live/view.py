@@ -28,6 +28,7 @@ class View:
     probability: NDArray[np.float32]  # of that class
     ahead: NDArray[np.float32]  # margin to the next class
     rank: NDArray[np.int64]  # of the suggestions; images with a label come after all others
+    revision: int = 0  # of the labels that the suggestions are for
 
     @classmethod
     def empty(cls) -> View:
@@ -43,6 +44,7 @@ def look(
     labeled: Iterable[int],
     rejected: Iterable[tuple[int, int]],
     *,
+    revision: int,
     rule: str,
     spread: int,
 ) -> View:
@@ -52,6 +54,7 @@ def look(
     :param pool: that the vectors are from.
     :param labeled: ids of images that need no label. What is said of them is by heads that were solved without them.
     :param rejected: (image id, class id) that are not predicted.
+    :param revision: of the labels.
     :param rule: of the suggestions, see :mod:`headstart.train.suggestions`; ``spread``: how many are spread.
     """
     count = len(vectors)
@@ -74,7 +77,7 @@ def look(
     rank = np.full(count, count, np.int64)
     order = _order(solution, vectors, np.flatnonzero(free), ahead, rule, spread)
     rank[order] = np.arange(len(order))
-    return View(solution, vectors, predicted, probability, ahead, rank)
+    return View(solution, vectors, predicted, probability, ahead, rank, revision)
 
 
 def _order(
