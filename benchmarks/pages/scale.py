@@ -99,4 +99,23 @@ def studio_grid(result: Figures) -> list[str]:
     ]
 
 
-SECTIONS = {"growth": Section(growth, draw), "hostile": Section(hostile), "studio_grid": Section(studio_grid)}
+def studio_killed(result: Figures) -> list[str]:
+    """Labels after the studio was killed."""
+    moments = result["seconds_before_the_kill"]
+    rows = [
+        ["kills; of them while a fit ran", f"{result['kills']}; {result['kills_while_training']}"],
+        ["seconds of labeling before a kill", f"{number(moments[0])} to {number(moments[-1])}"],
+        ["changes that were acknowledged", f"{result['acknowledged_changes']:,}"],
+        ["of them lost", f"{result['lost']}"],
+        ["seconds to open the project again, median", number(result["seconds_to_open_again"])],
+        ["the head is solved again after the last kill", "yes" if result["learns_again"] else "no"],
+    ]
+    return [*heading("Killing the studio", result), *table(["", ""], rows)]
+
+
+SECTIONS = {
+    "growth": Section(growth, draw),
+    "hostile": Section(hostile),
+    "studio_grid": Section(studio_grid),
+    "studio_killed": Section(studio_killed),
+}

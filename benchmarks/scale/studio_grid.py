@@ -74,7 +74,8 @@ def studio(project: Path, folder: Path) -> Iterator[str]:
         project,
         "--port",
         "0",
-        "--no-browser", "--no-learn",
+        "--no-browser",
+        "--no-learn",
         "--allow-paths",
         folder,
     ]
