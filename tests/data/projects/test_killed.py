@@ -10,7 +10,7 @@ from pathlib import Path
 
 from headstart.data.projects import Project
 
-_KILLS = 6
+_KILLS = 4
 
 _SCRIPT = """
 import sys

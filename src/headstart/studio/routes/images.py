@@ -18,7 +18,8 @@ from starlette.responses import Response
 
 from headstart.data.projects import ProjectImage
 from headstart.data.projects.ingest import Ingested, LabelsFrom, UploadedFile, add_uploads, check_allowed
-from headstart.errors import ImageProblem
+from headstart.errors import ImageProblem, OutputError
+from headstart.files import reason_of
 from headstart.serve.openapi import Responses, refusals
 from headstart.serve.problems import Refusal
 from headstart.studio.context import Studio
@@ -161,6 +162,8 @@ def _add_uploads(app: FastAPI, studio: Studio) -> None:
                     HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"at most {settings.max_files} files per request"
                 ) from None
             raise Refusal(HTTPStatus.BAD_REQUEST, f"the form cannot be read: {failure.detail}") from None
+        except OSError as failure:  # of the temporary file that holds a large upload
+            raise OutputError(f"the upload cannot be kept ({reason_of(failure)}): free some space") from failure
         except (UnicodeDecodeError, LookupError):
             raise Refusal(HTTPStatus.BAD_REQUEST, "the form cannot be read: a name in it is not UTF-8") from None
         return _added(found)
