@@ -6,6 +6,7 @@ import { project } from "./project.js";
 
 const SHOWN = 24; // images of a list
 const MOST_CLASSES = 40; // of the matrix; beyond that only classes with errors
+const HALF = 4; // images that half of the width has room for
 const SIDE_BY_SIDE = 9; // classes whose matrix and table stand beside each other
 const PLOT = 260;
 
@@ -65,7 +66,7 @@ export class UnderstandView {
 
   #images(title, list, show, caption, text) {
     if (!list?.length) return null;
-    return element("section", { class: "wide" }, element("h2", {}, title, " ", element("small", {}, grouped(list.length))), element("p", { class: "quiet" }, text),
+    return element("section", { class: list.length > HALF ? "wide" : "" }, element("h2", {}, title, " ", element("small", {}, grouped(list.length))), element("p", { class: "quiet" }, text),
       element("ul", { class: "strip-of-images" }, ...list.slice(0, SHOWN).map((each) => element("li", {},
         this.#go(show, { "data-go": `${show}-${each.id}`, "aria-label": `${caption(each)}, show all` }, element("img", { src: thumbnail(each), alt: "", loading: "lazy", decoding: "async" })),
         element("small", {}, caption(each), " ", percent(each.probability, 0))))),
