@@ -31,6 +31,7 @@ SOURCES = {
 }
 EACH = 30  # images of a class
 STEPS = 4  # labels of each class that are given by keys, one in each step
+HEIGHT = 800
 MINUTE = 60_000  # milliseconds
 
 DROP = """files => {
@@ -145,8 +146,10 @@ def play(page: Page, url: str, save: Picture) -> None:
     page.wait_for_timeout(3000)
     page.click("nav a[href='#understand']")
     page.wait_for_selector("#view-understand table")
+    page.set_viewport_size({"width": save.width, "height": 1180})
     page.wait_for_timeout(1500)
     save("3-understand")
+    page.set_viewport_size({"width": save.width, "height": HEIGHT})
     page.click("nav a[href='#label']")
     page.locator("#fit select").select_option("1min")
     page.click("#fit button")
@@ -161,14 +164,15 @@ def play(page: Page, url: str, save: Picture) -> None:
     page.get_by_text("Export", exact=True).click()
     expect(page.locator("#view-hand-over")).to_contain_text(".onnx", timeout=3 * MINUTE)
     page.wait_for_timeout(500)
+    page.evaluate("document.querySelector('#view-hand-over code').textContent = 'headstart fit projects/photographs'")
     save("5-hand-over")
 
 
 class Picture:
     """Saves what is seen."""
 
-    def __init__(self, page: Page, folder: Path) -> None:
-        self.page, self.folder = page, folder
+    def __init__(self, page: Page, folder: Path, width: int) -> None:
+        self.page, self.folder, self.width = page, folder, width
 
     def __call__(self, name: str) -> None:
         """Save the page without passing messages, in few bytes."""
@@ -192,9 +196,9 @@ def main() -> None:
         sync_playwright() as playwright,
     ):
         browser = playwright.chromium.launch(executable_path=browser_path, args=["--no-sandbox"])
-        viewport = {"width": arguments.width, "height": 800}
+        viewport = {"width": arguments.width, "height": HEIGHT}
         page = browser.new_page(viewport=viewport, color_scheme=arguments.scheme)  # type: ignore[arg-type]
-        play(page, url, Picture(page, arguments.out))
+        play(page, url, Picture(page, arguments.out, arguments.width))
         browser.close()
 
 

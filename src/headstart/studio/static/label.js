@@ -249,7 +249,7 @@ export class LabelView {
 
   /** The head was solved again: suggestions in sight are brought up to date, but no image moves under one's hand. */
   learned(state) {
-    const solved = `${state?.revision} ${state?.images_with_features} ${state?.seconds}`;
+    const solved = `${state?.revision} ${state?.suggested} ${state?.images_with_features} ${state?.seconds}`;
     if (!state || solved === this.solved || byId("view-label").hidden) return;
     this.solved = solved;
     this.list.renew(this.grid.inSight().map((row) => row.id));

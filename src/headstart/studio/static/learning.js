@@ -48,7 +48,7 @@ export class Learning {
     if (accuracy) {
       box.replaceChildren(
         element("p", { class: "numeral" }, (100 * accuracy.value).toFixed(1), element("small", {}, "\u202f%")),
-        element("p", { class: "quiet" }, `${percent(accuracy.low)} to ${percent(accuracy.high)} (95 % interval), ${counted(state.labels, "label")}`),
+        element("p", { class: "quiet" }, `${percent(accuracy.low)} to ${percent(accuracy.high)} (95 % interval), ${counted(state.labels, "label")}${state.judged < state.labels ? `, ${grouped(state.judged)} of them judged` : ""}`),
         element("p", { class: "quiet doing" }, doing || (state.seconds ? `learned in ${state.seconds.toFixed(1)} s` : "")),
         state.message ? element("p", { class: "note" }, state.message) : "");
     } else {
