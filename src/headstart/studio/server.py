@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
+import sys
 import webbrowser
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -152,6 +154,8 @@ def _check_photos(project: Project, photos: Path) -> None:
 
 
 def _show(url: str) -> None:
+    if sys.platform == "linux" and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+        return  # a browser of the terminal would take its place, and run no script
     with suppress(webbrowser.Error):
         webbrowser.open(url)
 
