@@ -113,9 +113,30 @@ def studio_killed(result: Figures) -> list[str]:
     return [*heading("Killing the studio", result), *table(["", ""], rows)]
 
 
+def studio_lists(result: Figures) -> list[str]:
+    """A project of many images."""
+    rows = [
+        ["images; size of the file, MB", f"{result['images']:,}; {number(result['file_mb'])}"],
+        ["opening the project, with its first page and counts, ms", number(result["open_and_first_page_ms"])],
+        [
+            "a page of 200 images of the slowest list, ms",
+            f"{number(result['slowest_page_ms'])} ({result['slowest_list']})",
+        ],
+        ["a page of 200 images, median of all lists, ms", number(result["median_page_ms"])],
+        [
+            "a label until it is on the disk, ms; 200 labels",
+            f"{number(result['label_one_ms'])}; {number(result['label_200_ms'])}",
+        ],
+        ["labels of all images, s; undoing them", f"{number(result['label_all_s'])}; {number(result['undo_all_s'])}"],
+    ]
+    load = f"The load average was {result['load_average'][0]:g} on {result['machine']['cores']} cores."
+    return [*heading("A project of many images", result), *table(["", ""], rows), load]
+
+
 SECTIONS = {
     "growth": Section(growth, draw),
     "hostile": Section(hostile),
     "studio_grid": Section(studio_grid),
     "studio_killed": Section(studio_killed),
+    "studio_lists": Section(studio_lists),
 }

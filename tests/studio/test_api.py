@@ -255,7 +255,7 @@ def test_a_folder_that_cannot_be_read_is_told(open_client: Open, tmp_path: Path)
 @pytest.mark.parametrize("show", ["all", "unlabeled", "labeled", "problems", "class:1"])
 @pytest.mark.parametrize("order", ["added", "name"])
 def test_no_list_is_sorted_when_it_is_asked_for(filled: TestClient, show: str, order: str) -> None:
-    """An index has each list in its order, so that a page of 100,000 images takes milliseconds (benchmarks/studio)."""
+    """An index has each list in its order, so that a page of 100,000 images takes milliseconds (benchmarks/scale)."""
     studio: Studio = filled.app_state["studio"]
     asked: list[str] = []
     with studio.project._database.read() as connection:
