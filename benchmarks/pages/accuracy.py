@@ -7,6 +7,7 @@ from pathlib import Path
 from benchmarks.harness import Figures
 from benchmarks.pages.markdown import Section, figure, heading, image, percent, table
 from benchmarks.pages.plots import draw_accuracy
+from benchmarks.pages.studio import draw_labels_needed, labels_needed
 
 PRIORS = ("zero prior", "zero and discriminant priors")
 
@@ -310,4 +311,5 @@ SECTIONS = {
     "wrong_labels": Section(wrong_labels),
     "odd_images": Section(odd_images),
     "near_duplicates": Section(near_duplicates),
+    "labels_needed": Section(labels_needed, draw_labels_needed),
 }

@@ -7,6 +7,7 @@ from pathlib import Path
 from benchmarks.harness import Figures
 from benchmarks.pages.markdown import Section, figure, heading, image, machine_of, number, percent, table
 from benchmarks.pages.plots import draw_bars
+from benchmarks.pages.studio import studio
 
 SECOND_FITS = {
     "classic": "the same recipe",
@@ -290,6 +291,7 @@ SECTIONS = {
     "predict": Section(predict, draw_predict),
     "exports": Section(exports),
     "serve": Section(serve),
+    "studio": Section(studio),
     "extraction": Section(extraction, draw_extraction),
     "large_images": Section(large_images),
     "int8": Section(int8),
