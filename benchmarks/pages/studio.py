@@ -58,8 +58,8 @@ def labels_needed(result: Figures) -> list[str]:
     ]
     return [
         *heading("Labels needed", result),
-        f"Median of {result['seeds']} seeds (minimum to maximum), and the mean accuracy on the held-out fifth of trash6 "
-        f"with some numbers of labels, {result['batch']} of which are given at a time.",
+        f"Median of {result['seeds']} seeds (minimum to maximum), and the mean accuracy on the held-out fifth of "
+        f"trash6 with some numbers of labels, {result['batch']} of which are given at a time.",
         "",
         *table(head, rows),
         *image("Accuracy over the number of labels", PLOT),
