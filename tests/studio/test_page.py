@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -296,6 +297,14 @@ def wait_for_accuracy(page: Page) -> None:
     expect(page.locator("#accuracy .numeral")).to_be_visible(timeout=2 * TIMEOUT)
 
 
+def wait_until_solved(made: Studio) -> None:
+    """Wait until the live classifier knows the latest labels."""
+    until = time.monotonic() + 2 * TIMEOUT / 1000
+    while made.learning.live.state().revision < made.project.revision:
+        assert time.monotonic() < until
+        time.sleep(0.05)
+
+
 def label_class(page: Page, name: str, key: int, number: int) -> None:
     """Select the first images whose names begin with that of a class, and press its key."""
     page.locator(f"#grid [aria-label^='{name}']").first.click()
@@ -334,7 +343,9 @@ def test_the_story(learning: tuple[str, Studio], open_page: Open) -> None:
     page.keyboard.press("1")  # a wrong label
     page.click("nav a[href='#understand']")
     cell = page.get_by_label("1 image labeled cat, predicted rocket")
-    cell.click(timeout=2 * TIMEOUT)
+    expect(cell).to_be_visible(timeout=2 * TIMEOUT)
+    check_accessibility(page)
+    cell.click()
     expect(page.locator("#filters .chip")).to_contain_text("labeled cat, predicted rocket")
     rocket.click()
     page.keyboard.press("Enter")
@@ -348,10 +359,12 @@ def test_the_story(learning: tuple[str, Studio], open_page: Open) -> None:
     assert labels["rocket-00.jpg"] == 3
     assert not set(made.project.labels().items()) & made.project.rejections()
 
+    wait_until_solved(made)
     page.click("nav a[href='#try']")
     drop(page, [("a rocket.jpg", list(jpeg("rocket", 80))), ("broken.jpg", list(jpeg("cat", 1)[:2000]))])
     expect(page.locator(".tray h3")).to_have_text("rocket", timeout=TIMEOUT)
-    expect(page.locator(".tray .note")).to_be_visible(timeout=TIMEOUT)
+    expect(page.locator(".tray .note", has_text="truncated")).to_be_visible(timeout=TIMEOUT)
+    check_accessibility(page)
     page.click("nav a[href='#hand-over']")
     with page.expect_download() as download:
         page.click("text=Download labels.csv")

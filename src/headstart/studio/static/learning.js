@@ -52,7 +52,7 @@ export class Learning {
         element("p", { class: "quiet doing" }, doing || (state.seconds ? `learned in ${state.seconds.toFixed(1)} s` : "")),
         state.message ? element("p", { class: "note" }, state.message) : "");
     } else {
-      box.replaceChildren(element("p", { class: state.phase === "failed" ? "note" : "quiet" }, sentence(state.message || "label some images of two classes")), element("p", { class: "quiet doing" }, doing));
+      box.replaceChildren(element("p", { class: state.phase === "failed" ? "note" : "quiet" }, sentence(state.message || "label some images of two classes")), element("p", { class: "quiet doing" }, open ? doing : ""));
     }
     this.#curve(state.curve ?? []);
     byId("fit").querySelector("button").disabled = !open || (this.job !== null && !ENDED.has(this.job.state));

@@ -95,7 +95,7 @@ export class UnderstandView {
   #classes({ classes }) {
     return element("section", { class: classes.length > SIDE_BY_SIDE ? "wide" : "" }, element("h2", { id: "per-class-title" }, "Classes"),
       element("div", { class: "scroll", tabindex: 0, role: "region", "aria-labelledby": "per-class-title" }, element("table", { class: "per-class" },
-        element("thead", {}, element("tr", {}, ...["Class", "Labels", "Found (recall)", "", "Right when said (precision)", ""].map((text) => (text ? element("th", { scope: "col" }, text) : element("td", {}))))),
+        element("thead", {}, element("tr", {}, ...["Class", "Labels", "Recall", "", "Precision", ""].map((text) => (text ? element("th", { scope: "col" }, text) : element("td", {}))))),
         element("tbody", {}, ...classes.map((each) => element("tr", {}, element("th", { scope: "row" }, this.#go(`class:${each.id}`, {}, each.name)), element("td", {}, grouped(each.count)),
           element("td", {}, percent(each.recall?.value)), element("td", {}, bar(each.recall?.value ?? 0)), element("td", {}, percent(each.precision)), element("td", {}, bar(each.precision ?? 0))))))));
   }
