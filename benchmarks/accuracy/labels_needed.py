@@ -1,6 +1,6 @@
 """How many labels a classifier needs, by the rule that chooses them, over the API of ``headstart studio``.
 
-    python -m benchmarks.accuracy.labels_needed [--seeds 5] [--quick]
+    python -m benchmarks.accuracy.labels_needed [--seeds 5] [--rules diverse margin random] [--cache FOLDER] [--quick]
 
 All images of trash6 are in a project. A fifth, drawn with the seed, is never labeled: the suggestions for these images
 are compared with their true classes. The others are labeled twenty at a time, as a person would: the first twenty are
@@ -20,7 +20,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
-from benchmarks.harness import SHARED, Figures, empty_folder, save, spread
+from benchmarks.harness import SHARED, Figures, empty_folder, read_json, result_path, save, spread
 from benchmarks.studio_client import StudioClient, distinct
 from numpy.typing import NDArray
 
@@ -102,16 +102,19 @@ def main() -> None:
     """Rule by rule and seed by seed, each in a project of its own."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--rules", nargs="+", choices=RULES, default=list(RULES), help="keep the figures of the others")
+    parser.add_argument("--cache", type=Path, help="a feature store, which may have the features already")
     parser.add_argument("--quick", action="store_true", help="one seed, up to 80 labels")
     given = parser.parse_args()
     seeds, most = (1, 80) if given.quick else (given.seeds, MOST)
-    folder, photos = empty_folder("labels-needed"), SHARED / "trash6"
-    figures: Figures = {"target": TARGET, "batch": BATCH, "most": most, "seeds": seeds, "rules": {}}
-    for rule in RULES:
+    folder, photos = empty_folder(f"labels-needed-{'-'.join(given.rules)}"), SHARED / "trash6"
+    cache = given.cache or folder / "cache"
+    found: Figures = {}
+    for rule in given.rules:
         curves = []
         for seed in range(seeds):
             start = time.monotonic()
-            client, rows = opened(folder / f"{rule}-{seed}", folder / "cache", photos)
+            client, rows = opened(folder / f"{rule}-{seed}", cache, photos)
             try:
                 curves.append(label_in_turn(client, rows, rule, seed, most))
             finally:
@@ -119,11 +122,15 @@ def main() -> None:
             print(rule, seed, needed(curves[-1]), curves[-1][-1], f"{time.monotonic() - start:.0f} s", flush=True)
         counts = [needed(curve) for curve in curves]
         reached = [count for count in counts if count is not None]
-        figures["rules"][rule] = {
+        found[rule] = {
             "labels": spread([most if count is None else count for count in counts]),
             "not_reached": len(counts) - len(reached),
             "curves": curves,
         }
+    path = result_path("accuracy/labels_needed", quick=given.quick)
+    before = read_json(path)["rules"] if path.exists() else {}
+    rules = {rule: each for rule in RULES if (each := found.get(rule) or before.get(rule))}
+    figures = {"target": TARGET, "batch": BATCH, "most": most, "seeds": seeds, "rules": rules}
     save("accuracy/labels_needed", figures, quick=given.quick, show=False)
 
 

@@ -48,7 +48,8 @@ def labels_needed(result: Figures) -> list[str]:
     """The labels that each rule needs."""
     rows = []
     for rule, title in RULES.items():
-        found = result["rules"][rule]
+        if (found := result["rules"].get(rule)) is None:
+            continue
         missed = f", not reached with {result['most']:,} labels in {found['not_reached']}" * bool(found["not_reached"])
         rows.append([title, f"{figure(found['labels'])}{missed}", *_accuracies(found["curves"], (100, 200, 300, 400))])
     head = [
@@ -58,8 +59,8 @@ def labels_needed(result: Figures) -> list[str]:
     ]
     return [
         *heading("Labels needed", result),
-        f"Median of {result['seeds']} seeds (minimum to maximum), and the mean accuracy on the held-out fifth of "
-        f"trash6 with some numbers of labels, {result['batch']} of which are given at a time.",
+        f"Median of {result['seeds']} seeds (minimum to maximum), and the mean accuracy on the held-out fifth "
+        f"of trash6 with some numbers of labels, {result['batch']} of which are given at a time.",
         "",
         *table(head, rows),
         *image("Accuracy over the number of labels", PLOT),
@@ -73,6 +74,8 @@ def draw_labels_needed(result: Figures, folder: Path) -> None:
     plot = Figure(figsize=(8, 4.2), layout="constrained")
     axes = plot.subplots()
     for rule, title in RULES.items():
+        if rule not in result["rules"]:
+            continue
         counts, values = _aligned(result["rules"][rule]["curves"])
         axes.plot(counts, 100 * values.mean(0), color=COLORS[rule], label=title)
         axes.fill_between(counts, 100 * values.min(0), 100 * values.max(0), color=COLORS[rule], alpha=0.12, linewidth=0)
