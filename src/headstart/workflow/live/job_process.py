@@ -14,6 +14,7 @@ from pathlib import Path
 from types import TracebackType
 
 from headstart.errors import DataError
+from headstart.execution.waiting import spin_briefly
 from headstart.workflow.live.job_worker import ERROR, RESULT, Task
 
 __all__ = ["JobProcess"]
@@ -29,12 +30,11 @@ class JobProcess:
     def __init__(self, task: Task, work: Path) -> None:
         path, self._errors = work / "task.json", work / "errors.txt"
         task.write(path)
+        spin_briefly()  # read by the process that is started: it is not alone on the machine
         environment = {
             **os.environ,
             "PYTHONPATH": os.pathsep.join(each for each in sys.path if each),
             "PYTHONWARNINGS": "ignore",
-            # Threads that wait for each other sleep: spinning, two of them took four times as long beside other work.
-            "OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "PASSIVE"),
         }
         self._result: str | None = None
         self._failure: str | None = None
