@@ -10,11 +10,15 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import suppress
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image, ImageFile
+
+# What is said of a damaged HEIC file, with and without the package that reads them.
+_HEIC = "damaged" if find_spec("pi_heif") else "HEIC, a format of phone cameras, which needs pi_heif"
 
 __all__ = ["encode", "forged_end", "make_nasty", "pattern", "png"]
 
@@ -113,7 +117,7 @@ def _other_files() -> Iterator[Entry]:
     yield b"archive.jpg", archive.getvalue(), f"{no}, but a zip archive"
     yield b"document.jpeg", b"%PDF-1.7\n1 0 obj", f"{no}, but a PDF document"
     yield b"drawing.svg", b"<svg xmlns='http://www.w3.org/2000/svg'/>", f"{no}, but an SVG drawing"
-    yield b"photo.heic", b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", f"{no}, but HEIC, a format of phone cameras"
+    yield b"photo.heic", b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", _HEIC
     yield b"script.jpg", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", no
     yield b"noise.jpg", np.random.default_rng(3).bytes(5000), no
     yield b"zeros.jpg", bytes(5000), no

@@ -93,7 +93,7 @@ def test_a_short_list_of_options_has_no_groups(run: Run) -> None:
     assert list(found) == ["Options"]
     folders = ["folder-levels", "split-folders", "group-column", "group-pattern"]
     columns = ["labels", "id-column", "label-column", "split-column"]
-    assert flags(found["Options"]) == [*columns, *folders, "corrections", "help"]
+    assert flags(found["Options"]) == [*columns, *folders, "frames", "corrections", "help"]
 
 
 @pytest.mark.parametrize(("path", "command"), ALL)

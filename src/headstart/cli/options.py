@@ -38,7 +38,7 @@ __all__ = [
 COMMON = "Common options"
 """The heading above the groups of :data:`headstart.config.GROUPS`: the options that most people use."""
 
-FEW = 10  # with at most this many options, a help text lists them without groups
+FEW = 11  # with at most this many options, a help text lists them without groups
 
 
 def _existing(_context: click.Context, _parameter: click.Parameter, value: str) -> str:

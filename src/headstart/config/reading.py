@@ -63,6 +63,13 @@ class ReadSettings(Settings):
         check=mistake_in_pattern,
     )
 
+    frames: str = option(
+        "first",
+        "Files with several frames: first (the first frame is the image), or all (each page of a TIFF file and each "
+        "frame of a DICOM file is an image; those of a file belong together).",
+        choices=("first", "all"),
+        group="Data",
+    )
     corrections: str | None = option(
         None,
         "Table of corrections (CSV with the columns uri, label and drop), as headstart check --write-corrections "

@@ -20,8 +20,10 @@ from PIL.WebPImagePlugin import WebPImageFile
 
 from headstart.data import jpeg, png, sources, zeros
 from headstart.data.budget import DECODING
-from headstart.data.deep import is_deep_color, load_low_bytes, read_deep, tiff_layout, wrong_layout
-from headstart.data.formats import EXCLUDED_FORMATS, PLOT_SOFTWARE
+from headstart.data.deep import is_deep_color, load_low_bytes, read_deep, wrong_layout
+from headstart.data.dicom import UnsupportedDicomError
+from headstart.data.formats import PLOT_SOFTWARE
+from headstart.data.opening import open_image
 from headstart.data.pixels import apply_orientation, array_to_image, deep_array, exif_orientation, to_rgb
 from headstart.data.sources.base import Content, ImageReference, StreamingSource
 from headstart.data.value_range import PixelValues, ValueRange
@@ -49,16 +51,8 @@ MAX_PIXELS = 178_956_970
 """The default limit: that above which Pillow refuses an image as a decompression bomb."""
 
 _TRUNCATED = "truncated: the file ends before the image does"
-_SIGNS_OF_TRUNCATION = ("truncated", "not enough", "expected to read", "incomplete", "eof")
+_SIGNS_OF_TRUNCATION = ("truncated", "need_more_input", "not enough", "expected to read", "incomplete", "eof")
 _SIGN_OF_LARGE_TEXT = "MAX_TEXT_"  # Pillow's limits on the texts and the color profile of a PNG file
-_OTHER_FILES = {
-    b"<!doctype html": "a web page",
-    b"<html": "a web page",
-    b"<svg": "an SVG drawing",
-    b"%pdf": "a PDF document",
-    b"pk\x03\x04": "a zip archive",
-}
-_HEIC = (b"ftypheic", b"ftypheix", b"ftyphevc", b"ftypmif1")
 # Pillow reports unusual EXIF, palettes and the like as warnings from its own modules.
 _PILLOW = re.compile(r"PIL\.")
 
@@ -170,7 +164,7 @@ def header_size(source: Source) -> tuple[int, int]:
         file = _open_file(source)
         if isinstance(file, np.ndarray):
             return array_to_image(file, name).size
-        with file, _first_that_opens(file, file.read(256), name) as image:
+        with file, open_image(file, file.read(256), name) as image:
             width, height = image.size
             turned = image.format != "TIFF" and exif_orientation(image, header_only=True) >= 5
             return (height, width) if turned else (width, height)
@@ -352,41 +346,13 @@ def _prepare_pillow() -> None:
 
 
 def _open(data: bytes, uri: str) -> ImageFile.ImageFile:
-    return _first_that_opens(io.BytesIO(data), data[:256], uri)
-
-
-def _first_that_opens(file: BinaryIO, data: bytes, uri: str) -> ImageFile.ImageFile:
-    """``Image.open`` by content alone, without EXCLUDED_FORMATS and without Pillow's own limit of pixels.
-
-    ``data`` is the beginning of the file.
-    """
-    if not data:
-        raise ImageProblem(uri, "empty file")
-    Image.init()
-    begins_as = ""
-    for name in Image.ID:
-        factory, accept = Image.OPEN[name]
-        accepted = accept(data[:16]) if accept else True
-        if name in EXCLUDED_FORMATS or isinstance(accepted, str) or not accepted:
-            continue
-        try:
-            file.seek(0)
-            return factory(file, "")
-        except Exception as error:  # another format may fit better
-            if accept and not begins_as:
-                layout = tiff_layout(file) if name == "TIFF" and isinstance(error, SyntaxError) else None
-                begins_as = layout or f"truncated or damaged: begins as {name}, but its header cannot be read ({error})"
-    if begins_as:
-        raise ImageProblem(uri, begins_as)
-    start = data[:256].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
-    kinds = [f", but {kind}" for sign, kind in _OTHER_FILES.items() if start.startswith(sign)]
-    if data[4:12] in _HEIC:
-        kinds = [", but HEIC, a format of phone cameras: convert it to JPEG"]
-    raise ImageProblem(uri, f"not an image that Pillow reads{''.join(kinds[:1])}")
+    return open_image(io.BytesIO(data), data[:256], uri)
 
 
 def _why(data: bytes, error: Exception) -> str:
     text = str(error) or type(error).__name__
+    if isinstance(error, UnsupportedDicomError):
+        return text
     cut_riff = data[:4] == b"RIFF" and int.from_bytes(data[4:8], "little") + 8 > len(data)  # WebP does not say it
     if cut_riff or isinstance(error, EOFError) or any(sign in text.lower() for sign in _SIGNS_OF_TRUNCATION):
         return _TRUNCATED

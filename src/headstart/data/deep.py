@@ -13,10 +13,11 @@ import numpy.typing as npt
 from PIL import Image, ImageFile, TiffImagePlugin
 
 from headstart.data import png
-from headstart.data.value_range import PixelValues, ValueRange, range_of
+from headstart.data.value_range import ANY, PixelValues, ValueRange, range_of
 
 __all__ = [
     "DeepPixels",
+    "DeepPixelsFile",
     "dtype_of",
     "is_deep_color",
     "load_low_bytes",
@@ -47,9 +48,12 @@ class DeepPixels:
     stated: tuple[float, float] | None = None  # black and white
     nodata: float | None = None
     inverted: bool = False  # whether the lowest value is white
+    shown: npt.NDArray[np.uint8] | None = None  # what the file's own window shows of them, upright in brightness
 
-    def summary(self) -> PixelValues:
-        """Return the range that the file states, or quantiles of its valid values."""
+    def summary(self) -> PixelValues | None:
+        """Return the range that the file states, or quantiles of its valid values; None if it has its own window."""
+        if self.shown is not None:
+            return None
         if self.stated is not None:
             return PixelValues(self.dtype, *self.stated, stated=True)
         colors = self.values[..., :3] if self.values.ndim == 3 else self.values  # without the opacity
@@ -72,7 +76,12 @@ class DeepPixels:
         return gone
 
     def to_8_bit(self, ranges: Sequence[ValueRange]) -> npt.NDArray[np.uint8]:
-        """Scale the values by the range of their type to 0 to 255, with black where nothing was measured."""
+        """Scale the values by the range of their type to 0 to 255, with black where nothing was measured.
+
+        The file's own window, if it has one, is used unless a person gave a range for all types.
+        """
+        if self.shown is not None and not any(each.dtype == ANY for each in ranges):
+            return self.shown
         scale = range_of(self.dtype, ranges)
         made = np.empty(self.values.shape, np.uint8)
         for rows in _bands(self.values.shape):
@@ -83,6 +92,12 @@ class DeepPixels:
             band[self.missing(values)] = 0
             made[rows] = band
         return made
+
+
+class DeepPixelsFile(ImageFile.ImageFile):
+    """A file whose reader, which is not Pillow's, gives values of more than 8 bits."""
+
+    deep: DeepPixels | None = None  # of a loaded image; None: it has 8 bits
 
 
 def to_8_bit(values: npt.NDArray[Any], scale: ValueRange) -> npt.NDArray[np.uint8]:
@@ -148,8 +163,8 @@ def read_deep(image: Image.Image, data: bytes, low: Image.Image | None = None) -
         values |= np.asarray(low)
         bits = png.significant_bits(data) if image.format == "PNG" else None
         return DeepPixels(values, "uint16", _stated_by_png(values, bits))
-    if isinstance(image, TiffImagePlugin.TiffImageFile):
-        return _read_tiff(image)
+    if isinstance(image, DeepPixelsFile | TiffImagePlugin.TiffImageFile):
+        return image.deep if isinstance(image, DeepPixelsFile) else _read_tiff(image)
     if image.mode != "F" and not image.mode.startswith("I"):
         return None
     values = np.asarray(image)

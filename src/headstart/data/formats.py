@@ -7,6 +7,8 @@ import re
 
 from PIL import Image
 
+from headstart.data.more_formats import SUFFIXES
+
 __all__ = ["EXCLUDED_FORMATS", "PLOT_SOFTWARE", "begins_like_image", "is_image_name", "is_other_name"]
 
 PLOT_SOFTWARE = "headstart"
@@ -15,14 +17,12 @@ PLOT_SOFTWARE = "headstart"
 EXCLUDED_FORMATS = frozenset({"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "PDF", "WMF"})
 """Formats that Pillow lists but that are not images, or that it opens by running another program (EPS: Ghostscript)."""
 
-# Images, although Pillow alone does not read them: they become rows with a problem instead of going unnoticed.
-_UNSUPPORTED = frozenset(
-    {".heic", ".heif", ".jxl", ".svg", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".raf", ".rw2"}
-)
+# Images, although they are not read: they become rows with a problem instead of going unnoticed.
+_UNSUPPORTED = frozenset({".svg", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".raf", ".rw2"})
 _OTHER = frozenset(
     {".bak", ".tmp", ".part", ".crdownload", ".txt", ".csv", ".tsv", ".json", ".xml", ".md", ".html", ".db", ".ini"}
 )
-_SIGNATURES = re.compile(rb"\xff\xd8\xff|\x89PNG\r\n\x1a\n|GIF8|RIFF....WEBP|II\*\0|MM\0\*", re.DOTALL)
+_SIGNATURES = re.compile(rb"\xff\xd8\xff|\x89PNG\r\n\x1a\n|GIF8|RIFF....WEBP|II\*\0|MM\0\*|.{128}DICM", re.DOTALL)
 
 
 def is_image_name(name: str) -> bool:
@@ -33,7 +33,11 @@ def is_image_name(name: str) -> bool:
     """
     suffix = os.path.splitext(name)[1].lower()  # noqa: PTH122 - called for every file
     format_name = Image.registered_extensions().get(suffix)
-    return suffix in _UNSUPPORTED or (format_name is not None and format_name not in EXCLUDED_FORMATS)
+    return (
+        suffix in _UNSUPPORTED
+        or suffix in SUFFIXES
+        or (format_name is not None and format_name not in EXCLUDED_FORMATS)
+    )
 
 
 def is_other_name(name: str) -> bool:
@@ -46,7 +50,7 @@ def is_other_name(name: str) -> bool:
 
 
 def begins_like_image(start: bytes) -> bool:
-    r"""Whether the first 16 bytes of a file are those of a common image format.
+    r"""Whether the first 132 bytes of a file are those of a common image format.
 
     >>> begins_like_image(b"\xff\xd8\xff\xe0"), begins_like_image(b"<html>")
     (True, False)

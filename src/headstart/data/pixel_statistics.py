@@ -14,6 +14,7 @@ border_red, ...    mean color of the outer 5 % of each side (green, blue likewis
 border_spread
 frame_top, ...     share of the rows (columns) from each side on that are of one color; bottom, left, right likewise
 orientation        EXIF orientation of the file, 1 to 8; 1 is upright
+frames             frames of an animation, pages of a TIFF or frames of a DICOM file, of which the first is measured
 =================  =====================================================================================================
 """
 
@@ -39,9 +40,11 @@ from PIL import Image
 from headstart.data.decode import MAX_PIXELS, decode, read_content
 from headstart.data.image_map import map_images
 from headstart.data.manifest import Manifest
+from headstart.data.opening import open_image
 from headstart.data.parquet import read_parquet, write_parquet
 from headstart.data.pixels import exif_orientation
 from headstart.data.sources.base import ImageReference
+from headstart.data.tiff_pages import page_offsets
 from headstart.data.value_range import ValueRange
 from headstart.errors import ImageProblem, RunError
 from headstart.events import Events
@@ -51,7 +54,7 @@ __all__ = ["STATISTICS", "PixelStatistics", "compute_statistics", "measure"]
 STATISTICS = (
     *("brightness", "contrast", "low", "high", "sharpness", "red", "green", "blue"),
     *("border_red", "border_green", "border_blue", "border_spread"),
-    *("frame_top", "frame_bottom", "frame_left", "frame_right", "orientation"),
+    *("frame_top", "frame_bottom", "frame_left", "frame_right", "orientation", "frames"),
 )
 """The names of the numbers, in the order of the columns."""
 
@@ -64,6 +67,7 @@ _SIDE = 256
 _BORDER = 0.05
 _ONE_COLOR = 3  # standard deviation, of 255, below which the pixels of a row are of one color
 _SMALLEST = 3  # pixels that a Laplacian needs
+_WITH_FRAMES = ("GIF", "WEBP", "PNG", "AVIF", "HEIF", "DICOM")  # others have layers or previews
 _LEVELS = np.arange(256) / 255
 
 
@@ -76,7 +80,7 @@ class PixelStatistics:
 
 
 def measure(image: Image.Image) -> list[float]:
-    """Return the numbers in ``STATISTICS`` but the last of an RGB image.
+    """Return the numbers in ``STATISTICS`` but the last two of an RGB image.
 
     >>> values = dict(zip(STATISTICS, measure(Image.new("RGB", (40, 30), (255, 0, 0))), strict=False))
     >>> values["red"], values["contrast"], values["sharpness"], values["frame_top"]
@@ -177,17 +181,20 @@ def _look(image: ImageReference, *, max_pixels: int, value_ranges: Sequence[Valu
         values = measure(decode(source, max_pixels=max_pixels, min_side=_SIDE, value_ranges=value_ranges))
     except ImageProblem:  # it has changed since it was inspected
         return None, [float("nan")] * len(STATISTICS)
-    name, turn = _header(content) if isinstance(content, bytes) else (None, 1)
-    return name, [*values, float(turn)]
+    name, turn, frames = _header(content) if isinstance(content, bytes) else (None, 1, 1)
+    return name, [*values, float(turn), float(frames)]
 
 
-def _header(content: bytes) -> tuple[str | None, int]:
-    """Pillow's name of the format, and the EXIF orientation."""
+def _header(content: bytes) -> tuple[str | None, int, int]:
+    """Pillow's name of the format, the EXIF orientation, and the number of frames."""
     with suppress(Exception), warnings.catch_warnings():  # decoders raise anything; the numbers are there already
         warnings.simplefilter("ignore")
-        with Image.open(io.BytesIO(content)) as image:
-            return image.format, exif_orientation(image, header_only=True)
-    return None, 1
+        with open_image(io.BytesIO(content), content[:256], "") as image:
+            turn = exif_orientation(image, header_only=True)
+            if image.format == "TIFF":
+                return image.format, turn, max(1, len(page_offsets(io.BytesIO(content))))
+            return image.format, turn, getattr(image, "n_frames", 1) if image.format in _WITH_FRAMES else 1
+    return None, 1, 1
 
 
 def _leading(lines: NDArray[np.uint8]) -> float:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from headstart.data.issues.base import DROP, LOOK, CheckedImages, Issue
+from headstart.data.more_formats import SUFFIXES
 from headstart.data.uri import display_name
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "find_bright",
     "find_dark",
     "find_extreme_shapes",
+    "find_frames",
     "find_tiny",
     "find_turned",
     "find_uniform",
@@ -70,7 +72,7 @@ def find_wrong_extensions(checked: CheckedImages) -> Iterator[Issue]:
     """The files whose extension is that of another format than their content."""
     if checked.formats is None:
         return
-    extensions = Image.registered_extensions()
+    extensions = {**Image.registered_extensions(), **SUFFIXES}
     for uri, name in zip(checked.manifest.usable.uris, checked.formats, strict=True):
         suffix = os.path.splitext(display_name(uri))[1]  # noqa: PTH122 - a URI
         stated = extensions.get(suffix.lower())
@@ -171,6 +173,18 @@ def find_turned(checked: CheckedImages) -> Iterator[Issue]:
                 "programs may not"
             )
             yield Issue("orientation", uri, 0.5, evidence, LOOK)
+
+
+def find_frames(checked: CheckedImages) -> Iterator[Issue]:
+    """The files with more than one frame, of which the first is the image."""
+    if checked.statistics is None:
+        return
+    names = checked.formats or (None,) * len(checked.statistics["frames"])
+    found = zip(checked.manifest.usable.uris, checked.statistics["frames"].tolist(), names, strict=True)
+    for uri, frames, name in found:
+        if frames > 1:
+            more = "; --frames all takes each as an image" if name in ("TIFF", "DICOM") else ""
+            yield Issue("frames", uri, 0.5, f"{name} of {frames:,.0f} frames, of which the first is taken{more}", LOOK)
 
 
 def _sizes(checked: CheckedImages) -> tuple[list[str], NDArray[np.int64], NDArray[np.int64]]:

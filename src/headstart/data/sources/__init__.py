@@ -14,6 +14,7 @@ from headstart.data.sources.base import (
     register_source,
     source_of,
 )
+from headstart.data.sources.frames import FrameSource
 from headstart.data.sources.image_columns import IMAGE_COLUMNS
 from headstart.data.sources.local import LocalFiles
 from headstart.data.sources.projects import Projects
@@ -33,6 +34,7 @@ __all__ = [
 register_source(LocalFiles())
 register_source(ArraySource())
 register_source(Projects())
+register_source(FrameSource())
 for _archives in ARCHIVES:
     register_source(_archives)
 for _columns in IMAGE_COLUMNS:

@@ -148,7 +148,7 @@ def _is_image(entry: os.DirEntry[str]) -> bool:
         if not entry.is_file():
             return False
         with open(entry.path, "rb") as file:  # noqa: PTH123
-            return begins_like_image(file.read(16))
+            return begins_like_image(file.read(132))
     except OSError:  # neither its name nor its content is that of an image
         return False
 

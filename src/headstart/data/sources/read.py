@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
+from headstart.data.frames import with_all_frames
 from headstart.data.groups import group_by_pattern
 from headstart.data.label_checks import check_class_names
 from headstart.data.manifest import Manifest
@@ -52,6 +53,7 @@ def read_images(  # noqa: PLR0913 - one for each option
     split_folders: str | None = None,
     group_column: str | None = None,
     group_pattern: str | None = None,
+    frames: str = "first",
 ) -> Manifest:
     """Find images with their labels and splits.
 
@@ -70,6 +72,9 @@ def read_images(  # noqa: PLR0913 - one for each option
     :param group_column: column of the table that says which images belong together.
     :param group_pattern: regular expression for the path of an image, by what it captures of which images belong
         together; see :func:`headstart.data.groups.group_by_pattern`.
+    :param frames: "first": of a file with several frames, the first is the image; "all": each page of a TIFF file and
+        each frame of a DICOM file is an image of its own, with the label of the file, and the file is their group,
+        unless it belongs to one.
     :raises DataError: nothing there, no images, a table that cannot be used, an image with two labels, or two readings
         that fit; the message names the options that choose.
     """
@@ -89,7 +94,8 @@ def read_images(  # noqa: PLR0913 - one for each option
         found, base = _manifest(_read_several(items, options), _named(items), "images"), ""
     else:
         found, base = _read(os.fspath(root), labels, options), os.fspath(root)
-    return found if group_pattern is None else _grouped(found, group_pattern, base)
+    found = found if group_pattern is None else _grouped(found, group_pattern, base)
+    return with_all_frames(found) if frames == "all" else found
 
 
 def _grouped(manifest: Manifest, pattern: str, root: str) -> Manifest:
@@ -99,8 +105,7 @@ def _grouped(manifest: Manifest, pattern: str, root: str) -> Manifest:
         base = to_uri(root if Path(root).is_dir() else Path(root).parent)
     grouped = group_by_pattern(manifest, pattern, root=base)
     assert manifest.description is not None
-    description = replace(manifest.description, groups=_count_groups(grouped.groups))
-    return grouped.described(description)
+    return grouped.described(replace(manifest.description, groups=_count_groups(grouped.groups)))
 
 
 def _count_groups(groups: Iterable[str | None]) -> int:
