@@ -162,7 +162,7 @@ def test_anything_else_is_a_type_error_that_names_what_is_taken(wrong: Any) -> N
     name = type(wrong[0] if isinstance(wrong, list) else wrong).__name__
     assert str(refusal.value) == (
         "images must be a path, a URI, bytes, a PIL image, an array (H, W) or (H, W, C), a torch tensor (C, H, W), a "
-        f"batch of arrays or tensors, a list of these, or a manifest; got {name}"
+        f"batch of arrays or tensors, a list of these, a data set of pairs (image, class), or a manifest; got {name}"
     )
 
 

@@ -17,29 +17,39 @@ from headstart.data.manifest import Manifest
 from headstart.data.pixels import apply_orientation, exif_orientation, to_rgb
 from headstart.data.sources import image_uri
 from headstart.data.sources.base import Content
+from headstart.data.sources.in_memory import (
+    bunch_images,
+    files_of_dataset,
+    is_torch_dataset,
+    labels_of_dataset,
+    pairs_of_dataset,
+)
 from headstart.errors import DataError, ImageProblem
 
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["AnyImage", "Images", "images_as_manifest"]
+__all__ = ["AnyImage", "Images", "image_content", "images_as_manifest"]
 
 AnyImage: TypeAlias = "str | os.PathLike[str] | bytes | Image.Image | NDArray[Any] | torch.Tensor"
 """A path, a URI, the bytes of a file, a PIL image, an array (H, W) or (H, W, C), or a tensor (C, H, W) or (H, W)."""
 
 Images: TypeAlias = "AnyImage | Iterable[AnyImage] | Manifest"
-"""An image, a batch of arrays (N, H, W) or (N, H, W, C) or tensors (N, C, H, W), several images, or a manifest."""
+"""An image, a batch of arrays (N, H, W) or (N, H, W, C) or tensors (N, C, H, W), several images, a manifest, a data
+set of torch with pairs (image, class), or scikit-learn's ``Bunch`` of images."""
 
 CHANNELS = (1, 3, 4)
 _TAKEN = (
     "a path, a URI, bytes, a PIL image, an array (H, W) or (H, W, C), a torch tensor (C, H, W), a batch of arrays or "
-    "tensors, a list of these, or a manifest"
+    "tensors, a list of these, a data set of pairs (image, class), or a manifest"
 )
 _DOWNLOADS = re.compile(r"https?://", re.IGNORECASE)
 
 
 def images_as_manifest(images: Images) -> Manifest:
-    """Make a manifest of an image, a batch, several images, or a manifest, which is returned as it is.
+    """Make a manifest of an image, a batch, several images, a data set, or a manifest, which is returned as it is.
+
+    That of a data set of torch or scikit-learn has its labels.
 
     The channels of an array are its last axis, as in NumPy's world; those of a tensor are the axis before height and
     width, as in torchvision's, unless only the last axis can be the channels. A shape that could be read in two ways is
@@ -55,6 +65,8 @@ def images_as_manifest(images: Images) -> Manifest:
     """
     if isinstance(images, Manifest):
         return images
+    if (read := _of_dataset(images)) is not None:
+        return read
     uris: list[str] = []
     contents: list[Content] = []
     for image in _each(images):
@@ -65,6 +77,33 @@ def images_as_manifest(images: Images) -> Manifest:
             uris.append(f"array:{len(contents)}")
             contents.append(found)
     return Manifest.from_rows(uris, arrays=contents)
+
+
+def image_content(image: Any) -> Content:
+    """Return the bytes or pixels of one image in memory.
+
+    :raises TypeError: it is no image.
+    """
+    found = _uri_or_content(image)
+    if isinstance(found, str):
+        raise TypeError(_refusal(image))
+    return found
+
+
+def _of_dataset(images: Any) -> Manifest | None:
+    """The manifest of a data set with its labels; None if it is something else.
+
+    Of torchvision's ``ImageFolder``, the files are read, without its transforms.
+    """
+    if isinstance(images, Mapping):
+        found = bunch_images(images)
+        return None if found is None else Manifest.from_arrays(*found)
+    if not is_torch_dataset(images):
+        return None
+    if (files := files_of_dataset(images)) is not None:
+        return Manifest.from_rows([image_uri(Path(file)) for file in files], labels=labels_of_dataset(images))
+    pairs = pairs_of_dataset(images)
+    return Manifest.from_arrays([image_content(image) for image, _ in pairs], [label for _, label in pairs])
 
 
 def _each(images: Any) -> Iterable[Any]:

@@ -18,6 +18,7 @@ from headstart.data.sources.frames import FrameSource
 from headstart.data.sources.image_columns import IMAGE_COLUMNS
 from headstart.data.sources.local import LocalFiles
 from headstart.data.sources.projects import Projects
+from headstart.data.sources.named import NAMED
 from headstart.data.sources.remote_files import REMOTE
 
 __all__ = [
@@ -39,5 +40,7 @@ for _archives in ARCHIVES:
     register_source(_archives)
 for _columns in IMAGE_COLUMNS:
     register_source(_columns)
+for _named in NAMED:
+    register_source(_named)
 for _remote in REMOTE:
     register_source(_remote)
