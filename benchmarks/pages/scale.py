@@ -140,3 +140,18 @@ SECTIONS = {
     "studio_killed": Section(studio_killed),
     "studio_lists": Section(studio_lists),
 }
+CHECK = {"seconds": "seconds", "peak_gb": "peak memory, GB"}
+
+
+def check_rows(result: Figures) -> list[str]:
+    """A check of a table with many rows: of the same images, and of as many files."""
+    lines = heading("A check of a table with many rows", result)
+    for key, head in (("repeated", "rows that name 100 images"), ("files", "rows that name a file each")):
+        lines += table(
+            [head, *CHECK.values()],
+            [[f"{each['rows']:,}", *(number(each[name]) for name in CHECK)] for each in result[key]],
+        )
+    return lines
+
+
+SECTIONS = {"growth": Section(growth, draw), "check_rows": Section(check_rows), "hostile": Section(hostile)}

@@ -20,7 +20,7 @@ def _made(root: Path, files: Iterable[str]) -> ImageLookup:
 
 
 def _matched(lookup: ImageLookup, names: list[str]) -> list[list[str]]:
-    return [[str(path.relative_to(lookup.root)) for path in paths] for paths in lookup.match_all(names).files]
+    return [[str(Path(path).relative_to(lookup.root)) for path in paths] for paths in lookup.match_all(names).files]
 
 
 @pytest.mark.parametrize(

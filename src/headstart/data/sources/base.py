@@ -60,7 +60,7 @@ class Stamp(NamedTuple):
         return cls(found.st_size, found.st_ino & (1 << 64) - 1, found.st_mtime_ns, found.st_ctime_ns)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class FoundImage:
     """An image that a source lists; label, split and group are None if the source does not know them."""
 

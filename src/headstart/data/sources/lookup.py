@@ -38,15 +38,15 @@ _LOOSELY = {  # what is said of names that are matched in a way
 class Matches:
     """The files of all names of a table.
 
-    :param files: for each name: none, one, or several that match equally well.
+    :param files: absolute paths for each name: none, one, or several that match equally well.
     :param guesses: how names were matched that are not those of the files.
     """
 
-    files: list[list[Path]]
+    files: list[tuple[str, ...]]
     guesses: tuple[Guess, ...] = ()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class _Found:
     """The files of one name, as absolute paths."""
 
@@ -86,8 +86,7 @@ class ImageLookup:
             if each.how != "number" or counts[name] == 1:
                 found[name] = each
         found = _without_contradictions(found)
-        files = {name: [Path(path) for path in each.files] for name, each in found.items()}
-        return Matches([files[name] for name in names], (*guesses, *_guesses(found)))
+        return Matches([found[name].files for name in names], (*guesses, *_guesses(found)))
 
     def share(self, values: Iterable[str | None]) -> float:
         """The share of the values that name an image, by a sample of them; 0 without values."""

@@ -275,16 +275,16 @@ def _labeled(lookup: ImageLookup, table: Labels, choice: TableChoice, root: str)
     rows: dict[str, FoundImage] = {}
     splits, groups = table.splits or [None] * len(table.ids), table.groups or [None] * len(table.ids)
     paths = [
-        name if is_elsewhere(name) else _only_match(lookup, name, files, table) or lookup.root / name
+        name if is_elsewhere(name) else _only_match(lookup, name, files, table) or str(lookup.root / name)
         for name, files in zip(table.ids, matches.files, strict=True)
     ]
-    learn_stamps(path for path in paths if isinstance(path, str))
-    tops = ["" if isinstance(path, str) else _top(str(lookup.root), str(path)) for path in paths]
+    learn_stamps(path for path in paths if is_elsewhere(path))
+    tops = ["" if is_elsewhere(path) else _top(str(lookup.root), path) for path in paths]
     folders = _split_folders(tops)
     given = zip(table.ids, table.labels, splits, groups, paths, tops, strict=True)
     for name, label, split, group, path, top in given:
         row = FoundImage(
-            path if isinstance(path, str) else to_uri(path),
+            path if is_elsewhere(path) else to_uri(path),
             label,
             split if table.splits else folders.splits.get(top),
             group,
@@ -306,13 +306,13 @@ def _labeled(lookup: ImageLookup, table: Labels, choice: TableChoice, root: str)
             reading = ", ".join(f"{name}: {folders.splits[name]}" for name in sorted(folders.guessed))
             guesses = (*guesses, Guess(f"the folders are splits ({reading})", "--split-column"))
     below = f"{lookup.root}{os.sep}"
-    here = not all(isinstance(path, str) for path in paths)  # else its folder is not listed
-    if here and (others := len({below + image for image in lookup.tree.images}.difference(map(str, paths)))):
+    here = not all(is_elsewhere(path) for path in paths)  # else its folder is not listed
+    if here and (others := len({below + image for image in lookup.tree.images}.difference(paths))):
         left_out = (*left_out, LeftOut(f"{others:,} image{'s' * (others != 1)}", f"not named by {table.path.name}"))
     return _manifest(list(rows.values()), root, "table", table=table, names=names, left_out=left_out, guesses=guesses)
 
 
-def _only_match(lookup: ImageLookup, name: str, files: list[Path], table: Labels) -> Path | None:
+def _only_match(lookup: ImageLookup, name: str, files: tuple[str, ...], table: Labels) -> str | None:
     if len(files) > 1:
         text = f"{table.path}: {name!r} may be {files[0]} or {files[1]}"
         raise DataError(f"{text}: write the path below {lookup.root} into the table")

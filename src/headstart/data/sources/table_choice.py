@@ -119,7 +119,7 @@ def _compared(table: Labels, matches: Matches, read_folders: Callable[[], Folder
         return ()
     folders = {str(to_path(row.uri)): row.label for row in images}
     pairs = [
-        (label, folders.get(str(paths[0])))
+        (label, folders.get(paths[0]))
         for paths, label in zip(matches.files, table.labels, strict=True)
         if len(paths) == 1
     ]

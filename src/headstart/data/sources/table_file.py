@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import codecs
 import csv
-import io
 import json
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import pyarrow as pa
@@ -27,6 +27,7 @@ SUFFIXES = (".csv", ".tsv", ".jsonl", ".parquet")
 Columns = dict[str, list[str | None]]
 
 _SEPARATORS = ",;\t|"
+_KNOWN = 100_000  # different cells of a column that are remembered
 _LINE = re.compile(r"[^\r\n]*(\r\n|\r|\n|\Z)")
 _SEP_LINE = re.compile(r'"?sep=(.)"?', re.IGNORECASE)
 _OTHER_KINDS = (
@@ -182,39 +183,67 @@ def _read_csv(path: Path, data: bytes, is_header: Callable[[Sequence[str]], bool
         guess = Guess("the columns are separated by spaces", "saving the table with commas")
         return TableFile(path, columns, guesses=(guess,), notes=tuple(notes))
     quote = "'" if _in_single_quotes(header, separator) else '"'
+    guesses = []
     try:
-        rows = csv.reader(
-            io.StringIO(text, newline=""), delimiter=separator, quotechar=quote, skipinitialspace=True, strict=True
+        found = csv.reader(
+            (line[0] for line in _LINE.finditer(text)),
+            delimiter=separator,
+            quotechar=quote,
+            skipinitialspace=True,
+            strict=True,
         )
-        lines = [(rows.line_num + skipped, row) for row in rows if any(cell.strip() for cell in row)]
+        rows: Iterator[tuple[int, list[str]]] = (
+            (found.line_num + skipped, row) for row in found if any(cell.strip() for cell in row)
+        )
+        first = next(rows, None)
+        names = [name.strip() for name in first[1]] if first else []
+        if first is not None and not is_header(names):
+            shown = f"the first line, {header[:80]!r}, is a row: the table has no line of column names"
+            guesses.append(Guess(shown, "a first line with the names of the columns"))
+            names = [f"column {number}" for number in range(1, len(names) + 1)]
+            rows = chain([first], rows)
+        cells = _Cells(len(names))
+        for number, row in rows:
+            cells.add(number, row)
     except csv.Error as error:
         raise DataError(f"{path} is not a valid CSV table: {error}") from error
-    names = [name.strip() for name in lines[0][1]] if lines else []
-    guesses = []
-    if not is_header(names) and len(lines) > 0:
-        shown = f"the first line, {header[:80]!r}, is a row: the table has no line of column names"
-        guesses.append(Guess(shown, "a first line with the names of the columns"))
-        names = [f"column {number}" for number in range(1, len(names) + 1)]
-    else:
-        lines = lines[1:]
-    width = _width(names, [row for _, row in lines])
+    width = len(names)
+    while width and not names[width - 1] and not any(cells.columns[width - 1]):  # as spreadsheets write
+        width -= 1
     names = names[:width]
     if len(set(names)) < len(names) or not names:
         raise DataError(f"{path} must begin with a line of unique column names, got {header[:80]!r}")
-    for number, row in lines:
-        if len(row) < width or any(cell.strip() for cell in row[width:]):
-            hint = f"; put a cell that contains {separator!r} in double quotes" if len(row) > len(names) else ""
-            raise DataError(f"{path}: line {number} has {len(row)} cells, but the header has {len(names)}{hint}")
-    columns = {name: [_cell(row[i]) for _, row in lines] for i, name in enumerate(names)}
-    return TableFile(path, columns, guesses=tuple(guesses), notes=tuple(notes))
+    if (wrong := cells.first_of_another_width(width)) is not None:
+        number, count = wrong
+        hint = f"; put a cell that contains {separator!r} in double quotes" if count > len(names) else ""
+        raise DataError(f"{path}: line {number} has {count} cells, but the header has {len(names)}{hint}")
+    return TableFile(path, dict(zip(names, cells.columns, strict=False)), guesses=tuple(guesses), notes=tuple(notes))
 
 
-def _width(names: Sequence[str], rows: Sequence[Sequence[str]]) -> int:
-    """The number of columns without empty ones at the end, which spreadsheets write."""
-    width = len(names)
-    while width and not names[width - 1] and not any(cell.strip() for row in rows for cell in row[width - 1 : width]):
-        width -= 1
-    return width
+class _Cells:
+    """The cells of a table by column, row after row: no list per row, and equal cells are one object."""
+
+    def __init__(self, width: int) -> None:
+        self.columns: list[list[str | None]] = [[] for _ in range(width)]
+        self._known: list[dict[str | None, str | None]] = [{} for _ in range(width)]
+        self._shorter: dict[int, int] = {}  # the first line with so many cells
+        self._longer: tuple[int, int] | None = None  # the first line with more that are not empty, and how many
+
+    def add(self, line: int, row: Sequence[str]) -> None:
+        width = len(self.columns)
+        if len(row) < width:
+            self._shorter.setdefault(len(row), line)
+            row = [*row, *[""] * (width - len(row))]
+        elif self._longer is None and any(cell.strip() for cell in row[width:]):
+            self._longer = (line, len(row))
+        for column, known, text in zip(self.columns, self._known, row, strict=False):
+            cell = _cell(text)
+            column.append(known.setdefault(cell, cell) if len(known) < _KNOWN else known.get(cell, cell))
+
+    def first_of_another_width(self, width: int) -> tuple[int, int] | None:
+        """The first line that has not so many cells, and how many it has."""
+        wrong = [(line, count) for count, line in self._shorter.items() if count < width]
+        return min(wrong + ([self._longer] if self._longer else []), default=None)
 
 
 def _other_kind(data: bytes) -> str | None:
