@@ -30,6 +30,15 @@ def first_fit(result: Figures) -> list[str]:
     return [*heading("The first fit", result), *table(["`headstart fit dogs120`", ""], rows)]
 
 
+def check(result: Figures) -> list[str]:
+    """A check of images and labels."""
+    rows = [
+        ["store empty", figure(result["from_nothing_s"], " s"), figure(result["from_nothing_peak_gb"], " GB")],
+        ["store warm", figure(result["store_warm_s"], " s"), figure(result["store_warm_peak_gb"], " GB")],
+    ]
+    return [*heading("A check", result), *table([f"`headstart check {result['data']}`", "", "peak memory"], rows)]
+
+
 def against_keras(name: str, theirs: Figures, ours: Figures) -> list[str]:
     """A row of seconds."""
     seconds = figure(theirs["keras_s"], " s"), figure(ours["headstart_s"], " s")
@@ -286,6 +295,7 @@ def serve(result: Figures) -> list[str]:
 
 SECTIONS = {
     "first_fit": Section(first_fit),
+    "check": Section(check),
     "keras_recipe": Section(keras_recipe, draw_keras_recipe),
     "tutorial": Section(tutorial),
     "predict": Section(predict, draw_predict),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,12 +18,11 @@ from headstart.data.pixel_statistics import compute_statistics
 from headstart.data.value_range import ValueRange
 from headstart.events import Events
 from headstart.report.check_page import write_check
-from headstart.workflow.drift import Drift, measure_drift
-from headstart.workflow.image_features import open_network, predict_out_of_fold
-from headstart.workflow.near_duplicates import near_duplicates
-from headstart.workflow.predict import open_classifier, predict
 from headstart.workflow.reading import inspect_without_limit
 from headstart.workflow.value_ranges import tell
+
+if TYPE_CHECKING:
+    from headstart.workflow.drift import Drift
 
 __all__ = ["CheckResult", "check"]
 
@@ -85,6 +85,10 @@ def check(
     )
     checked = CheckedImages(inspected, measured.values, measured.formats)
     if features and len(usable):
+        # torch takes 0.8 GB and some seconds: it is imported where it is needed.
+        from headstart.workflow.image_features import open_network, predict_out_of_fold
+        from headstart.workflow.near_duplicates import near_duplicates
+
         network = open_network(usable, settings, value_ranges=ranges, events=events)
         vectors = np.asarray(network.features(usable, events=events), np.float32)
         near = near_duplicates(network.extractor, usable, events=events)
@@ -93,6 +97,9 @@ def check(
         checked = replace(checked, vectors=vectors, out_of_fold=out_of_fold, near_duplicates=near)
     drift = None
     if against is not None:
+        from headstart.workflow.drift import measure_drift
+        from headstart.workflow.predict import open_classifier, predict
+
         classifier = open_classifier(str(against))
         predictions = predict(classifier, usable, settings, events=events)
         drift = measure_drift(against, classifier, predictions, settings, events=events)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -14,12 +16,15 @@ from headstart.data.value_range import ValueRange
 from headstart.errors import DataError
 from headstart.events import Events
 from headstart.train.heads import HeadProblem, head_solver, matched_head
+from headstart.train.heads.cross_validation import fold_masks
 from headstart.workflow.candidates import Candidate, open_candidate
 
 __all__ = ["CHECK_L2", "open_network", "predict_out_of_fold"]
 
 CHECK_L2 = 0.1
 """The L2 penalty of the head by which labels are checked: ten times the usual one, since labels may be wrong."""
+
+_FOLDS = 5
 
 
 def open_network(
@@ -59,23 +64,28 @@ def predict_out_of_fold(
         return None
     events.notice(f"cross-validating a head to check the labels of {len(rows):,} images")
     targets = labeled.targets(classes)
-    features, labels = torch.from_numpy(np.asarray(vectors[rows], np.float32)), torch.from_numpy(targets)
+    mine = vectors if len(rows) == len(vectors) else vectors[rows]
+    features, labels = torch.from_numpy(np.asarray(mine, np.float32)), torch.from_numpy(targets)
     backbone = network.extractor.backbone
     pretrained = None
     if settings.pretrained_head and backbone.pretrained_head is not None:
         pretrained = matched_head(backbone.pretrained_head, backbone.classes, classes, features, labels)
-    problem = HeadProblem(
-        len(classes),
-        l2=CHECK_L2,
-        kernel="none",
-        pretrained=pretrained,
-        discriminant=False,
-        seed=settings.seed,
-        groups=group_numbers(labeled, None if alike is None else alike[rows]),
-    )
+    groups = group_numbers(labeled, None if alike is None else alike[rows])
     try:
-        fit = head_solver("lbfgs").fit((features, labels), None, problem)
+        masks = fold_masks(targets, _FOLDS, settings.seed, groups=groups)
     except DataError:  # no class has two images
         return None
-    probabilities = torch.softmax(fit.validation_logits.float(), 1).cpu().numpy()
+    problem = HeadProblem(
+        len(classes), l2=CHECK_L2, kernel="none", pretrained=pretrained, discriminant=False, seed=settings.seed
+    )
+    probabilities = np.empty((len(rows), len(classes)), np.float32)
+    # One after the other, since each fold's features are a copy: as cross-validation, they would all be in memory.
+    for mask in masks:
+        held_out, others = torch.from_numpy(mask), torch.from_numpy(~mask)
+        fit = head_solver("lbfgs").fit(
+            (features[others], labels[others]),
+            (features[held_out], labels[held_out]),
+            replace(problem, groups=groups[mask]),
+        )
+        probabilities[mask] = torch.softmax(fit.validation_logits.float(), 1).cpu().numpy()
     return OutOfFold(rows, classes, targets, probabilities)
