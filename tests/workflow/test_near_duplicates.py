@@ -107,6 +107,31 @@ def test_given_splits_stay_and_their_near_duplicates_are_told(tmp_path: Path, fi
     warnings = [line for line in events.lines if "near-duplicates of images in" in line]
     assert len(warnings) == 1
     assert warnings[0].startswith("warning: 12 of the 12 test images are near-duplicates of images in the train or")
+    assert found.evaluation.near_leaks is None  # there are no others
+
+
+def test_the_accuracy_is_told_without_the_images_that_have_a_near_duplicate(
+    tmp_path: Path, fitted: Fit, told: Any
+) -> None:
+    copies = tiles(tmp_path / "photos", "train", copies=3)
+    moved = [path for paths in copies.values() for path in paths]
+    moved += [
+        tmp_path / "photos" / "train" / label / f"{number:02d}x.png" for label in copies for number in (12, 13, 14)
+    ]
+    for path in moved:
+        to = tmp_path / "photos" / "test" / path.parent.name / path.name
+        to.parent.mkdir(parents=True, exist_ok=True)
+        path.rename(to)
+    events = told()
+    found = fitted(tmp_path / "photos", events, **QUICK)
+    images = found.manifest.in_split("test")
+    right = found.probabilities.argmax(1) == images.targets(found.evaluation.classes)
+    alone = np.array(["copy of" not in uri for uri in images.uris])
+    assert found.evaluation.near_leaks is not None
+    assert found.evaluation.near_leaks.images == 6
+    assert found.evaluation.near_leaks.top1.value == pytest.approx(right[alone].mean())
+    assert found.evaluation.near_leaks.note() in found.evaluation.notes
+    assert any(found.evaluation.near_leaks.note() in line for line in events.lines)
 
 
 @pytest.mark.parametrize("settings", [{"split": "last"}, {"near_duplicates": "ignore"}, {"train": "all", "epochs": 1}])

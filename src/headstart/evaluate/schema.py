@@ -27,8 +27,10 @@ __all__ = [
     "HistogramBin",
     "Interval",
     "LeakedImages",
+    "NearLeaks",
     "OutOfDistributionMetrics",
     "PredictionSetMetrics",
+    "PretrainedScore",
     "ReliabilityBin",
     "RunInfo",
     "SeedSpread",
@@ -235,6 +237,51 @@ class LeakedImages:
 
 
 @dataclass(frozen=True)
+class NearLeaks:
+    """Evaluated images with a near-duplicate among those that were fitted to; ``top1`` is without them."""
+
+    images: int
+    top1: Interval
+
+    def note(self) -> str:
+        """The sentence that states both figures.
+
+        >>> NearLeaks(1, Interval(0.912, 0.89, 0.93)).note()
+        '1 of these images has a near-duplicate that was fitted to; without it, the accuracy is 91.2% (89.0% to 93.0%).'
+        """
+        have = "has" if self.images == 1 else "have"
+        return (
+            f"{self.images:,} of these images {have} a near-duplicate that was fitted to; "
+            f"without {'it' if self.images == 1 else 'them'}, the accuracy is {self.top1:.1%}."
+        )
+
+
+@dataclass(frozen=True)
+class PretrainedScore:
+    """The pretrained head's own accuracy on the images of the classes that it knows by name, choosing among these.
+
+    ``fitted`` is that of the fitted classifier on the same images.
+    """
+
+    classes: int
+    images: int
+    top1: Interval
+    fitted: Interval
+
+    def note(self) -> str:
+        """The sentence that states both figures.
+
+        >>> PretrainedScore(118, 950, Interval(0.921, 0.9, 0.937), Interval(0.938, 0.92, 0.95)).note()
+        'Pretrained, before any fit: 92.1% (90.0% to 93.7%) on the 950 images of the 118 classes that the pretrained \
+head knows, choosing among these; the fitted classifier: 93.8% (92.0% to 95.0%).'
+        """
+        return (
+            f"Pretrained, before any fit: {self.top1:.1%} on the {self.images:,} images of the {self.classes:,} "
+            f"classes that the pretrained head knows, choosing among these; the fitted classifier: {self.fitted:.1%}."
+        )
+
+
+@dataclass(frozen=True)
 class Evaluation:
     """The evaluation of a classifier on one split: the content of ``evaluation.json``."""
 
@@ -258,6 +305,8 @@ class Evaluation:
     out_of_distribution: OutOfDistributionMetrics | None = None
     trials: tuple[TrialRecord, ...] = ()
     leaks: LeakedImages | None = None
+    near_leaks: NearLeaks | None = None
+    pretrained: PretrainedScore | None = None
     seeds: SeedSpread | None = None
     summary: Summary | None = None
     notes: tuple[str, ...] = ()  # needed to interpret the metrics

@@ -25,7 +25,14 @@ from headstart.evaluate import (
     prediction_set_metrics,
 )
 from headstart.evaluate.intervals import wilson
-from headstart.evaluate.schema import PRETRAINED_ON, Evaluation, LeakedImages, OutOfDistributionMetrics, Summary
+from headstart.evaluate.schema import (
+    PRETRAINED_ON,
+    Evaluation,
+    LeakedImages,
+    NearLeaks,
+    OutOfDistributionMetrics,
+    Summary,
+)
 from headstart.events import Events
 from headstart.inference.network import NetworkOutputs
 from headstart.inference.pipeline import Decision
@@ -36,6 +43,7 @@ from headstart.models.stage_head import drop_unused_stages, kernel_size
 from headstart.workflow.dataset import Dataset
 from headstart.workflow.extraction import extract
 from headstart.workflow.int8 import int8_cost, int8_sample
+from headstart.workflow.pretrained_score import pretrained_score
 from headstart.workflow.search import Search
 from headstart.workflow.trials import Trial
 
@@ -98,13 +106,18 @@ def assess(trial: Trial, decision: Decision, search: Search, *, events: Events) 
     measured = _measured(logits, probabilities, targets, dataset, split, decision, cross_fitted=cross_fitted)
     evaluation = replace(
         measured,
+        near_leaks=_near_leaks(dataset, split, probabilities, targets),
+        pretrained=pretrained_score(search.trials[0].extractor, dataset, split, probabilities.argmax(1)),
         leaks=None if dataset.leaked is None else _leaks(trial, dataset.leaked, measured, events=events),
         out_of_distribution=_ood_metrics(detector, result.ood_score, cross_fitted=cross_fitted),
         trials=search.records(),
         notes=tuple(filter(None, [_NOTES[split], *measured.notes, _contamination(dataset, extractor.backbone)])),
     )
-    if evaluation.leaks is not None:
-        evaluation = replace(evaluation, notes=(*evaluation.notes, evaluation.leaks.note()))
+    beside = (evaluation.pretrained, evaluation.leaks, evaluation.near_leaks)
+    told = [each.note() for each in beside if each is not None]
+    for note in told:
+        events.notice(note)
+    evaluation = replace(evaluation, notes=(*evaluation.notes, *told))
     classifier = _pack(trial, dataset, decision)
     evaluation = replace(evaluation, summary=_summary(trial, dataset, classifier.network))
     if settings.precision == "int8" and not extractor.cut.at_image:
@@ -123,6 +136,17 @@ def _leaks(trial: Trial, leaked: Manifest, measured: Evaluation, *, events: Even
     targets = np.array([known.get(str(label), -1) for label in leaked.labels])
     correct = round(measured.top1.value * measured.images) + int((predicted == targets).sum())
     return LeakedImages(len(leaked), wilson(correct, measured.images + len(leaked)))
+
+
+def _near_leaks(
+    dataset: Dataset, split: str, probabilities: NDArray[np.floating], targets: NDArray[np.int64]
+) -> NearLeaks | None:
+    """What the accuracy is without the images of which a near-duplicate was trained on; None if there are no others."""
+    leaked = np.isin(dataset.rows([split]), list(dataset.near_leaks))
+    if not leaked.any() or leaked.all():
+        return None
+    correct = probabilities.argmax(1) == targets
+    return NearLeaks(int(leaked.sum()), wilson(int(correct[~leaked].sum()), int((~leaked).sum())))
 
 
 def _measured(

@@ -41,6 +41,7 @@ class Dataset:
     leaked: Manifest | None = None  # images of the test split that are also trained on; they are in no split now
     undivided: Manifest | None = None  # before splits were assigned: with those that were given, if any
     alike: NDArray[np.int64] | None = None  # numbers of sets of near-duplicates, for each row; None: not known
+    near_leaks: frozenset[int] = frozenset()  # evaluated rows with a near-duplicate in a split that is trained on
 
     @property
     def selection_split(self) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import combinations
 
@@ -110,13 +110,17 @@ def group_near_duplicates(extractor: FeatureExtractor, dataset: Dataset, *, even
         dataset = together
     except DataError as error:
         events.warn(f"near-duplicates are divided by the split, since with none divided {error}")
-    _tell_divided(dataset, [(int(rows[one]), int(rows[other])) for one, other in (p.rows for p in near.pairs)], events)
-    return dataset
+    pairs = [(int(rows[one]), int(rows[other])) for one, other in (p.rows for p in near.pairs)]
+    return replace(dataset, near_leaks=frozenset(_tell_divided(dataset, pairs, events)))
 
 
-def _tell_divided(dataset: Dataset, pairs: list[tuple[int, int]], events: Events) -> None:
-    """Warn of images that are evaluated while a near-duplicate is trained on, as given splits may have it."""
+def _tell_divided(dataset: Dataset, pairs: list[tuple[int, int]], events: Events) -> set[int]:
+    """Warn of images that are evaluated while a near-duplicate is trained on, as given splits may have it.
+
+    :returns: their rows.
+    """
     uris, splits = dataset.manifest.uris, dataset.manifest.splits
+    told: set[int] = set()
     for split, others in (("validation", ("train",)), ("test", ("train", "validation"))):
         found = {
             row: other
@@ -131,6 +135,8 @@ def _tell_divided(dataset: Dataset, pairs: list[tuple[int, int]], events: Events
                 f"the {' or '.join(others)} split, for example {display_name(uris[row])} of "
                 f"{display_name(uris[other])}: the figures are too good (headstart check lists them)"
             )
+            told.update(found)
+    return told
 
 
 def _calibrated(extractor: FeatureExtractor, images: Manifest, *, events: Events) -> Thresholds | None:
