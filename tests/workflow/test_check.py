@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import csv
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -80,3 +82,8 @@ def test_labels_that_cannot_be_cross_validated_are_not_checked(
     settings = FitSettings("test_resnet", weights="random", cache_dir=str(tmp_path / "store"))
     found = check(read(photos(**counts)), settings)
     assert not [issue for issue in found.issues if issue.kind == "wrong-label"]
+
+
+def test_without_features_torch_is_not_loaded() -> None:
+    program = "import sys, headstart.workflow.check; print('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], capture_output=True, check=True).stdout == b"False\n"

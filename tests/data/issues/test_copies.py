@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from typing import Any
 
 from headstart.data.issues import CheckedImages, Issue, find_issues
+from headstart.data.issues.leaks import find_leaks
 from headstart.data.manifest import Manifest
 from headstart.data.near_duplicates import NearDuplicates, NearPair, Thresholds
 
@@ -103,3 +105,17 @@ def test_all_images_of_one_content_leak_where_one_of_them_is_near_to_another_spl
 def test_without_features_duplicates_and_leaks_of_the_same_content_are_still_found() -> None:
     manifest = Manifest.from_rows(["/a.jpg", "/b.jpg"], splits=["train", "test"]).with_column("hash", ["1", "1"])
     assert [issue.kind for issue in find_issues(CheckedImages(manifest))] == ["leak", "duplicate"]
+
+
+def test_a_thousand_copies_are_told_without_looking_at_a_million_pairs() -> None:
+    count = 1_500
+    splits = ["train" if row % 2 else "test" for row in range(count)]
+    manifest = Manifest.from_rows([f"/{row}.jpg" for row in range(count)], splits=splits)
+    manifest = manifest.with_column("hash", ["1"] * count)
+    tracemalloc.start()
+    found = list(find_leaks(CheckedImages(manifest)))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(found) == count // 2
+    assert {issue.related for issue in found} == {("/1.jpg",)}
+    assert peak < 1000 * count  # bytes; by pairs, more than 100 times as many
