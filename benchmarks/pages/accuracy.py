@@ -297,6 +297,18 @@ def near_duplicates(result: Figures) -> list[str]:
     ]
 
 
+def video_frames(result: Figures) -> list[str]:
+    """Frames of videos, divided in three ways."""
+    ways = {
+        "random": "at random (`--near-duplicates ignore`)",
+        "near_duplicates": "near-duplicates together (the default)",
+        "groups": "videos together (`--group-pattern`)",
+    }
+    rows = [[text, percent(result[way]["told"]), percent(result[way]["others"])] for way, text in ways.items()]
+    head = ["the validation split divides frames", "accuracy that the fit tells", "on photographs that are in no video"]
+    return [*heading("Frames of videos", result), *table(head, rows)]
+
+
 SECTIONS = {
     "peer_comparison": Section(peer_comparison, draw_peer_comparison),
     "peer_comparison-gpu": Section(peer_comparison, draw_peer_comparison),
@@ -313,4 +325,5 @@ SECTIONS = {
     "odd_images": Section(odd_images),
     "near_duplicates": Section(near_duplicates),
     "labels_needed": Section(labels_needed, draw_labels_needed),
+    "video_frames": Section(video_frames),
 }

@@ -8,6 +8,8 @@ import pytest
 from PIL import Image
 
 from headstart.data.decode import decode, inspect
+from headstart.data.issues import CheckedImages, find_issues
+from headstart.data.pixel_statistics import compute_statistics
 from headstart.data.sources.frames import count_frames, frame_uri
 from headstart.data.sources.read import read_images
 from headstart.data.uri import to_uri
@@ -28,6 +30,10 @@ def test_each_page_of_a_tiff_is_an_image(tmp_path: Path, options: dict[str, obje
     assert [np.asarray(decode(manifest.source(row))).mean() for row in range(3)] == [10, 120, 240]
     assert len({inspect(manifest.source(row)).hash for row in range(3)}) == 3
     assert np.asarray(decode(path)).mean() == 10
+    for rows, told in ((read_images(tmp_path), 1), (manifest, 0)):
+        measured = compute_statistics(rows)
+        found = find_issues(CheckedImages(rows, measured.values, measured.formats))
+        assert sum(issue.kind == "frames" for issue in found) == told
 
 
 def test_pages_belong_to_the_group_that_the_path_of_their_file_says(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from PIL import Image
 
 from headstart.data.issues.base import DROP, LOOK, CheckedImages, Issue
 from headstart.data.more_formats import SUFFIXES
+from headstart.data.sources.frames import FrameSource
 from headstart.data.uri import display_name
 
 __all__ = [
@@ -182,7 +183,7 @@ def find_frames(checked: CheckedImages) -> Iterator[Issue]:
     names = checked.formats or (None,) * len(checked.statistics["frames"])
     found = zip(checked.manifest.usable.uris, checked.statistics["frames"].tolist(), names, strict=True)
     for uri, frames, name in found:
-        if frames > 1:
+        if frames > 1 and not uri.startswith(f"{FrameSource.scheme}:"):  # else each of them is an image
             more = "; --frames all takes each as an image" if name in ("TIFF", "DICOM") else ""
             yield Issue("frames", uri, 0.5, f"{name} of {frames:,.0f} frames, of which the first is taken{more}", LOOK)
 
