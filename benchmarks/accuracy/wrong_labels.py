@@ -4,7 +4,7 @@
 
 Of dogs120, 100 images get a breed drawn at random, and 100 others the breed whose mean features are most similar to
 their own. ``precision at 80`` is the share of these among the images that are listed first, where 80 % of them are
-found; those of the other kind are left out of the count. The set has wrong labels of its own. The 50 images that are
+found; those of the other kind are left out of the count. The set has wrong labels of its own. The 108 images that are
 listed first without any label changed were looked at; wrong_labels_judged.csv says which labels are wrong by eye. In
 the figures ``with judged`` these count as found, in the others as errors.
 
