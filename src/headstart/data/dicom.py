@@ -53,7 +53,8 @@ def read_pixels(file: IO[bytes]) -> npt.NDArray[np.uint8] | DeepPixels:
     :raises UnsupportedDicomError: a compression for which no decoder is installed.
     """
     import pydicom
-    from pydicom.pixels import apply_color_lut, apply_modality_lut, pixel_array
+    from pydicom.pixels.processing import apply_color_lut, apply_modality_lut
+    from pydicom.pixels.utils import pixel_array
 
     found = pydicom.dcmread(file)
     try:
@@ -135,7 +136,7 @@ def _smallest_type(rescaled: npt.NDArray[Any], stored: npt.NDArray[Any]) -> npt.
 
 def _windowed(values: npt.NDArray[Any], found: Dataset, *, inverted: bool) -> npt.NDArray[np.uint8] | None:
     """What the file's own window or VOI LUT shows; None if it has none."""
-    from pydicom.pixels import apply_voi, apply_windowing
+    from pydicom.pixels.processing import apply_voi, apply_windowing
 
     if found.get("VOILUTSequence"):
         white = float((1 << int(found.VOILUTSequence[0].LUTDescriptor[2])) - 1)
