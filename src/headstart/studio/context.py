@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from headstart.config import FitSettings, StudioSettings
 from headstart.data.projects import Change, Project
+from headstart.errors import RunError
 from headstart.studio.classifiers import Classifiers
 from headstart.studio.events import EventHub
 from headstart.studio.imports import FolderImports
@@ -62,9 +63,17 @@ class Studio:
 
         :raises RunError: there is no such run.
         """
-        from headstart.workflow.live.results import run_folder
+        return self.classifiers.service(self.run_folder(run))
 
-        return self.classifiers.service(run_folder(self.project.folder, run))
+    def run_folder(self, name: str) -> Path:
+        """The folder of a run; without torch, unlike the function of that name in the workflow.
+
+        :raises RunError: there is no such run.
+        """
+        for each in (self.project.folder / "runs").glob("[!.]*"):
+            if each.name == name and (each / "evaluation.json").is_file():
+                return each
+        raise RunError(f"the project has no run {name!r}")
 
     def _tell(self, change: Change) -> None:
         told = asdict(change)

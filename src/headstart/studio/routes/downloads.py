@@ -22,6 +22,7 @@ from headstart.studio.context import Studio
 
 __all__ = ["add_downloads"]
 
+_RECORD = ".export.json"  # of an export, beside it
 _IN_MEMORY = 16_000_000  # bytes of an archive, from which on it is written to a temporary file
 _CHUNK = 1 << 20
 
@@ -49,9 +50,9 @@ def add_downloads(app: FastAPI, studio: Studio) -> None:
         responses=_answers("application/zip") | refusals(401, 404, 421, 422, 507),
     )
     def run(name: Name) -> Response:
-        from headstart.workflow.live.results import run_folder, write_run_zip
+        found = studio.run_folder(name)
+        from headstart.workflow.live.results import write_run_zip
 
-        found = run_folder(folder, name)
         return _zipped(f"{name}.zip", lambda file: write_run_zip(found, file))
 
     @app.get(
@@ -61,9 +62,7 @@ def add_downloads(app: FastAPI, studio: Studio) -> None:
         responses=_answers("text/html") | refusals(401, 404, 421, 422),
     )
     def report(name: Name) -> Response:
-        from headstart.workflow.live.results import run_folder
-
-        path = run_folder(folder, name) / "report.html"
+        path = studio.run_folder(name) / "report.html"
         if path.is_symlink() or not path.is_file():  # a link: the run would choose the file
             raise RunError(f"the run {name} has no report")
         return HTMLResponse(path.read_bytes(), headers={"Content-Security-Policy": REPORT_POLICY})
@@ -75,11 +74,11 @@ def add_downloads(app: FastAPI, studio: Studio) -> None:
         responses=_answers("application/octet-stream") | refusals(401, 404, 421, 422, 507),
     )
     def export(name: Name) -> Response:
-        from headstart.workflow.live.results import EXPORTS, list_exports
-
-        if name not in {each.file for each in list_exports(folder)}:
+        exports = folder / "exports"
+        # Each has a record beside it; the name is compared, not followed.
+        if name not in {each.name.removesuffix(_RECORD) for each in exports.glob(f"[!.]*{_RECORD}")}:
             raise RunError(f"the project has no export {name!r}")
-        path = folder / EXPORTS / name
+        path = exports / name
         weights = path.with_suffix(".bin")
         if path.suffix == ".xml" and weights.is_file():
             return _zipped(f"{path.stem}-openvino.zip", lambda file: _write_zip(file, path, weights))

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from http import HTTPStatus
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from fastapi import FastAPI, Query
 from fastapi import Path as InPath
@@ -18,6 +18,9 @@ from headstart.serve.problems import Refusal
 from headstart.serve.schemas import ClassProbability, ImagePrediction, PredictResponse
 from headstart.studio.context import Studio
 from headstart.studio.learning_schemas import EvaluationView, LearningView
+
+if TYPE_CHECKING:
+    from headstart.serve.service import Upload
 
 __all__ = ["add_learning", "learning_view"]
 
@@ -103,8 +106,11 @@ def _add_predict(app: FastAPI, studio: Studio) -> None:
         request: Request,
         run: Annotated[str, Query(max_length=200, description="name of a run, or live")] = "live",
     ) -> PredictResponse:
-        from headstart.serve.uploads import read_uploads  # which imports torch
-
+        if run == "live":
+            _ = learning.live  # which says whether there is one, before anything is read
+        else:
+            studio.run_folder(run)
+        read_uploads = await asyncio.to_thread(_uploads_reader)
         uploads = await read_uploads(request, max_files=_MOST, paths=None)
         if run != "live":
             service = await asyncio.to_thread(studio.service_of, run)
@@ -123,6 +129,13 @@ def _add_predict(app: FastAPI, studio: Studio) -> None:
                 for each in uploads
             ],
         )
+
+
+def _uploads_reader() -> Callable[..., Awaitable[list[Upload]]]:
+    """The function that reads the images of a request; importing it takes seconds, since that imports torch."""
+    from headstart.serve.uploads import read_uploads
+
+    return read_uploads
 
 
 def _predict_live(studio: Studio, images: Sequence[tuple[str, bytes]]) -> list[ImagePrediction]:
