@@ -315,28 +315,8 @@ def label_class(page: Page, name: str, key: int, number: int) -> None:
     expect(page.locator(".class-count").nth(key - 1)).to_have_text(str(number))
 
 
-def test_the_story(learning: tuple[str, Studio], open_page: Open) -> None:
-    url, made = learning
-    page = open_page(url)
-    for name in PHOTOGRAPHS:
-        add_class(page, name)
-    drop(page, crops(12))
-    count(page, "Unlabeled", 36)
-    page.select_option("#order", "name")
-    for key, name in enumerate(PHOTOGRAPHS, 1):
-        label_class(page, name, key, 3)
-    wait_for_accuracy(page)
-    page.select_option("#order", "suggested")
-    expect(page.locator("#grid .suggested:visible").first).to_be_visible(timeout=TIMEOUT)
-
-    page.locator("#grid .suggested:visible").first.click()
-    page.keyboard.press("x")
-    expect(page.locator("#live")).to_have_text("1 suggestion rejected")
-    page.keyboard.press("a")
-    expect(page.locator("#live")).to_contain_text("accepted", timeout=TIMEOUT)
-    assert made.project.counts().labeled > 9
-    assert len(made.project.rejections()) == 1
-
+def mend_a_wrong_label(page: Page, made: Studio) -> None:
+    """Give a rocket the label cat, find it in the confusion matrix, look at it and right it."""
     page.click("#filters [data-show=labeled]")
     rocket = page.locator("#grid [aria-label^='rocket-00']")
     rocket.click()
@@ -359,6 +339,34 @@ def test_the_story(learning: tuple[str, Studio], open_page: Open) -> None:
     assert labels["rocket-00.jpg"] == 3
     assert not set(made.project.labels().items()) & made.project.rejections()
 
+
+def test_the_story(learning: tuple[str, Studio], open_page: Open) -> None:
+    url, made = learning
+    page = open_page(url)
+    for name in PHOTOGRAPHS:
+        add_class(page, name)
+    drop(page, crops(12))
+    count(page, "Unlabeled", 36)
+    page.select_option("#order", "name")
+    for key, name in enumerate(PHOTOGRAPHS, 1):
+        label_class(page, name, key, 3)
+    wait_for_accuracy(page)
+    page.select_option("#order", "suggested")
+    expect(page.locator("#grid .suggested:visible").first).to_be_visible(timeout=TIMEOUT)
+
+    page.locator("#grid .suggested:visible").first.click()
+    page.keyboard.press("x")
+    expect(page.locator("#live")).to_have_text("1 suggestion rejected")
+    page.keyboard.press("a")
+    expect(page.locator("#live")).to_contain_text("accepted", timeout=TIMEOUT)
+    assert made.project.counts().labeled > 9
+    assert len(made.project.rejections()) == 1
+
+    # Suggestions may be wrong: another program rights what was accepted, so that what follows is certain.
+    ids = {each.name: each.id for each in made.project.classes()}
+    labeled = made.project.images(ImageQuery(show="labeled")).images
+    made.project.set_labels({each.id: ids[each.name.split("-")[0]] for each in labeled})
+    mend_a_wrong_label(page, made)
     wait_until_solved(made)
     page.click("nav a[href='#try']")
     drop(page, [("a rocket.jpg", list(jpeg("rocket", 80))), ("broken.jpg", list(jpeg("cat", 1)[:2000]))])
