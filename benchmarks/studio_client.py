@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from benchmarks.harness import ROOT, Figures
 
 if TYPE_CHECKING:
-    import httpx
+    import httpx2 as httpx
 
 PAGE = 500  # images per request
 
@@ -121,7 +121,7 @@ def _quiet(work: Callable[[], None]) -> Callable[[], None]:
     """The end of the server ends a stream of events with an error."""
 
     def run() -> None:
-        import httpx
+        import httpx2 as httpx
 
         with suppress(httpx.HTTPError):
             work()
@@ -132,7 +132,7 @@ def _quiet(work: Callable[[], None]) -> Callable[[], None]:
 @contextmanager
 def serving(project: Path, *options: str) -> Iterator[StudioClient]:
     """``headstart studio`` in a process of its own, and a client of it."""
-    import httpx
+    import httpx2 as httpx
 
     words = ["studio", "--project", str(project), "--port", "0", "--no-browser", *options]
     process = subprocess.Popen(

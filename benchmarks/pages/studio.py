@@ -39,7 +39,14 @@ def studio(result: Figures) -> list[str]:
     ]
     return [
         *heading("Labelling in the studio", result),
-        *table(["features in the store", "from a label to the new accuracy", "from the start to the first one"], rows),
+        *table(
+            [
+                "features in the store",
+                "from a label to the new accuracy",
+                "from the first start to it, with reading the folder",
+            ],
+            rows,
+        ),
         *table(["store empty, network loaded", "after"], steps),
     ]
 
