@@ -67,7 +67,14 @@ export class Grid extends EventTarget {
       if (at !== null && this.list.rows[at]) this.#tell("open", this.list.rows[at]);
     });
     list.addEventListener("reset", () => this.#replaced());
-    list.addEventListener("resized", () => this.layout());
+    list.addEventListener("resized", (event) => {
+      if (event.detail) { // places before these have moved up
+        const moved = (at) => at - event.detail.filter((place) => place < at).length;
+        this.active = moved(this.active);
+        this.#anchor = moved(this.#anchor);
+      }
+      this.layout();
+    });
     list.addEventListener("filled", () => this.draw());
     new ResizeObserver(throttled(() => this.layout(), 50)).observe(box);
   }

@@ -122,17 +122,17 @@ export class ImageList extends EventTarget {
   take(ids) {
     const before = this.total;
     const kept = [];
-    let gone = 0;
+    const gone = []; // places
     this.rows.forEach((row, at) => { // passes over what is not there
-      if (ids.has(row.id)) gone += 1;
-      else kept[at - gone] = row;
+      if (ids.has(row.id)) gone.push(at);
+      else kept[at - gone.length] = row;
     });
-    kept.length = Math.max(0, before - gone);
+    kept.length = Math.max(0, before - gone.length);
     this.rows = kept;
     this.total = kept.length;
     for (const each of this.#asking) each.controller.abort();
     this.#asking.clear();
-    this.#tell("resized");
+    this.dispatchEvent(new CustomEvent("resized", { detail: gone }));
     if (this.#reading) this.#read(this.#reading.around); // what was being read may still have them
   }
 
