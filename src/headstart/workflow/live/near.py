@@ -16,7 +16,8 @@ does no harm to keep two different images together."""
 
 _MOST = 20_000  # images that are compared; all pairs of more would take minutes
 _BLOCK = 512
-_MEASURED, _BY_CHANCE = 300, 0.999  # images, and the quantile of the cosines between them
+_MEASURED = 300  # images
+_ALIKE, _BY_CHANCE = 0.75, 0.999  # quantiles of the cosines between them
 
 
 class NearGroups:
@@ -34,9 +35,10 @@ class NearGroups:
         self._directions: NDArray[np.float32] | None = None
 
     def measure(self, vectors: NDArray[np.floating]) -> None:
-        """Take the cosines that one pair of images in a thousand reaches, if that is more than 0.95.
+        """Find out what a cosine means in these images.
 
-        Between the features of some networks, and of images that are all alike, such cosines mean nothing.
+        Between the features of some networks, and of images that are all alike, one of 0.95 means nothing: where a
+        quarter of all pairs are that near, the threshold is what one pair in a thousand reaches.
 
         :param vectors: of any images, (N, D).
         """
@@ -45,7 +47,8 @@ class NearGroups:
         rows = np.random.default_rng(0).permutation(len(vectors))[:_MEASURED]
         own = _directions(np.asarray(vectors[rows], np.float32))
         cosines = (own @ own.T)[np.triu_indices(len(own), 1)]
-        self.min_cosine = max(MIN_COSINE, float(np.quantile(cosines, _BY_CHANCE)))
+        alike, by_chance = np.quantile(cosines, (_ALIKE, _BY_CHANCE)).tolist()
+        self.min_cosine = max(MIN_COSINE, by_chance) if alike >= MIN_COSINE else MIN_COSINE
 
     def of(self, ids: Sequence[int], vectors: NDArray[np.floating]) -> NDArray[np.int64]:
         """The groups (N,) of images, numbered by the id of an image of each; what is known of an image stays.
