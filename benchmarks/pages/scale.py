@@ -133,13 +133,6 @@ def studio_lists(result: Figures) -> list[str]:
     return [*heading("A project of many images", result), *table(["", ""], rows), load]
 
 
-SECTIONS = {
-    "growth": Section(growth, draw),
-    "hostile": Section(hostile),
-    "studio_grid": Section(studio_grid),
-    "studio_killed": Section(studio_killed),
-    "studio_lists": Section(studio_lists),
-}
 CHECK = {"seconds": "seconds", "peak_gb": "peak memory, GB"}
 
 
@@ -154,4 +147,11 @@ def check_rows(result: Figures) -> list[str]:
     return lines
 
 
-SECTIONS = {"growth": Section(growth, draw), "check_rows": Section(check_rows), "hostile": Section(hostile)}
+SECTIONS = {
+    "growth": Section(growth, draw),
+    "check_rows": Section(check_rows),
+    "hostile": Section(hostile),
+    "studio_grid": Section(studio_grid),
+    "studio_killed": Section(studio_killed),
+    "studio_lists": Section(studio_lists),
+}

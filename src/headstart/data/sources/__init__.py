@@ -17,8 +17,8 @@ from headstart.data.sources.base import (
 from headstart.data.sources.frames import FrameSource
 from headstart.data.sources.image_columns import IMAGE_COLUMNS
 from headstart.data.sources.local import LocalFiles
-from headstart.data.sources.projects import Projects
 from headstart.data.sources.named import NAMED
+from headstart.data.sources.projects import Projects
 from headstart.data.sources.remote_files import REMOTE
 
 __all__ = [
