@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import platform
 import subprocess
 import sys
@@ -49,3 +50,41 @@ def test_freed_memory_is_reused_and_returned_at_the_end() -> None:
     assert default[0] > 5 * a_step
     assert retained[0] < a_step // 2
     assert retained[1] > 32 << 20
+
+
+# As many threads at once as would have eight heaps. What glibc tells of itself is XML with one element for each.
+HEAPS = """
+import ctypes, sys, threading
+from headstart.execution.memory import share_heaps
+
+if sys.argv[1] == "shared":
+    share_heaps()
+everyone = threading.Barrier(8)
+
+def allocate():
+    kept = [bytearray(1000) for _ in range(100)]
+    everyone.wait()
+
+threads = [threading.Thread(target=allocate) for _ in range(8)]
+for each in threads: each.start()
+for each in threads: each.join()
+library = ctypes.CDLL(None)
+library.fdopen.restype = ctypes.c_void_p
+library.malloc_info(0, ctypes.c_void_p(library.fdopen(1, b"w")))
+library.fflush(None)
+"""
+
+
+@glibc
+@pytest.mark.parametrize(("how", "environment", "most"), [("shared", {}, 2), ("shared", {"MALLOC_ARENA_MAX": "3"}, 3)])
+def test_threads_share_two_heaps_unless_a_person_has_set_how_many(
+    how: str, environment: dict[str, str], most: int
+) -> None:
+    def heaps(how: str) -> int:
+        kept = {name: value for name, value in os.environ.items() if name != "MALLOC_ARENA_MAX"}
+        words = [sys.executable, "-c", HEAPS, how]
+        env = {**kept, **environment}
+        return subprocess.run(words, check=True, capture_output=True, text=True, env=env).stdout.count("<heap ")
+
+    assert heaps(how) == most
+    assert environment or heaps("default") > most

@@ -31,6 +31,7 @@ from headstart.cli.serve import serve
 from headstart.cli.similar import similar
 from headstart.cli.studio import studio
 from headstart.errors import HeadstartError, SettingsError
+from headstart.execution.memory import share_heaps
 from headstart.execution.waiting import spin_briefly
 from headstart.files import reason_of
 
@@ -44,6 +45,7 @@ def main() -> None:
     of the signal.
     """
     spin_briefly()
+    share_heaps()
     with safe_streams(), _interrupting_signals():
         _run()
 

@@ -4,24 +4,28 @@ A training step allocates and frees the same tens of megabytes again and again. 
 at once where a block is large or lies at the end of the heap, and the system fills each page with zeros when it is
 requested again: in the tutorial's last 20 layers that took a seventh of each step (benchmarks/speed/heap_reuse.py). On
 the other hand, glibc never returns small gaps. So within :func:`retain_heap` nothing is returned, and :func:`trim_heap`
-returns everything. Other C libraries are left alone.
+returns everything. Besides, glibc gives threads heaps of their own, of which each keeps what it once needed: a fit of
+10,222 dogs had 1.1 to 1.4 GB, and with two heaps 0.9 to 1.15 GB, at the same speed (:func:`share_heaps`). Other C libraries are left
+alone.
 """
 
 from __future__ import annotations
 
 import ctypes
+import os
 import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
-__all__ = ["retain_heap", "trim_heap"]
+__all__ = ["retain_heap", "share_heaps", "trim_heap"]
 
 # Parameters of mallopt(3). glibc accepts no mmap threshold above 32 MiB, and its dynamic thresholds end there (mmap)
 # and at twice as much (trim).
-_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
+_TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8
 _LARGE, _NEVER = 32 << 20, (1 << 31) - 1
+_HEAPS = 2
 
 
 @contextmanager
@@ -47,6 +51,16 @@ def trim_heap() -> None:
     library = _glibc()
     if library is not None:
         library.malloc_trim(0)
+
+
+def share_heaps() -> None:
+    """Let all threads of this process allocate from two heaps, unless a person has set how many there may be.
+
+    For the beginning of a process: glibc looks at it once, when there are more threads than heaps.
+    """
+    library = _glibc()
+    if library is not None and "MALLOC_ARENA_MAX" not in os.environ:
+        library.mallopt(_ARENA_MAX, _HEAPS)
 
 
 def _set(trim_threshold: int) -> None:
