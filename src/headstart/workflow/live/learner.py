@@ -28,6 +28,7 @@ _log = logging.getLogger(__name__)
 
 _QUIET = 0.7  # seconds without a change, after which the head is improved
 _MAX_CURVE = 400  # points
+_COMPLETE = 0.95  # share of the labeled images with features, below which an accuracy is no point of the curve
 _CURVE = "learning.curve"  # setting of the project
 _MIN_DETECTOR, _DETECTOR_IMAGES, _DETECTOR_GROWTH = 20, 2000, 1.2
 
@@ -55,6 +56,7 @@ class Learner:
         self._detector_for = 0
         self._curve = _read_curve(project)
         self._curve_changed = False
+        self._with_features = 0.0  # share of the labeled images
         self.view, self.looked = View.empty(), 0
         self.detector: OODDetector | None = None
         self.accuracy: Interval | None = None
@@ -155,7 +157,8 @@ class Learner:
     def _publish(self, solution: Solution | None, vectors: Vectors, rejected: set[tuple[int, int]]) -> None:
         """Tell the accuracy first, then what takes a little longer."""
         self.accuracy = None if solution is None else solution.accuracy
-        if self.accuracy is not None and solution is not None:
+        # The images of a folder come class by class: the first of them tell nothing of the others.
+        if self.accuracy is not None and solution is not None and self._with_features >= _COMPLETE:
             count, found = len(solution.ids), self.accuracy
             self._curve[count] = CurvePoint(count, found.value, found.low, found.high)
             self._curve_changed = True
@@ -191,6 +194,7 @@ class Learner:
         here = (rows >= 0) & (rows < len(vectors))
         if not len(vectors):
             return None
+        self._with_features = float(here.mean()) if len(ids) else 0.0
         ids, rows = ids[here], rows[here]
         of_images = np.array([labels[image] for image in ids.tolist()], np.int64)
         return Labeled(revision, ids, of_images, vectors.values[rows], names)
