@@ -188,11 +188,11 @@ def test_the_evaluation_lists_the_wrong_label_and_its_cell(
 
 
 def test_a_new_image_is_tried_and_explained(project: Project, add: Add, live: Open, wait_until: Wait) -> None:
-    ids = add(60, labeled=True)
+    ids = add(100, labeled=True)
     classifier = live()
     with pytest.raises(DataError, match=r"being|try again"):
         classifier.predict([("a", b"")])
-    wait_until(lambda: classifier.state().learned == 60)
+    wait_until(lambda: classifier.state().learned == 100)
     wait_until(lambda: classifier._learner.detector is not None)
     photo = Path(project.image(ids[0]).uri)
     first, second = classifier.predict([("red.png", photo.read_bytes()), ("broken.png", b"no image")])
