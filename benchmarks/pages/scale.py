@@ -94,8 +94,7 @@ def studio_grid(result: Figures) -> list[str]:
     return [
         *heading("Scrolling in the studio", result),
         *table(["", ""], rows),
-        f"Other programs ran at the same time: the load average was {load:g} on {result['machine']['cores']} cores, so "
-        "that a task, and the frame after it, could be held up however little it had to do.",
+        f"The load average was {load:g} on {result['machine']['cores']} cores, with the studio and the browser.",
     ]
 
 
