@@ -10,6 +10,8 @@ from contextlib import contextmanager, redirect_stdout, suppress
 from io import TextIOWrapper
 from typing import TYPE_CHECKING, TextIO, cast
 
+import click
+
 from headstart.events import (
     DataDescribed,
     Done,
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
 
     from headstart.evaluate.schema import Evaluation
 
-__all__ = ["Console", "console", "event_line", "headline", "printable", "safe_streams"]
+__all__ = ["Console", "console", "event_line", "headline", "printable", "safe_streams", "say_token"]
 
 # Control characters but tab and line feed, and those that change the direction of text.
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
@@ -159,6 +161,13 @@ def headline(evaluation: Evaluation) -> str:
         f"{evaluation.split} accuracy {top1.value:.1%} (95 % interval {top1.low:.1%} to {top1.high:.1%}), "
         f"{evaluation.images:,} images, {len(evaluation.classes):,} classes"
     )
+
+
+def say_token(url: str, token: str | None) -> None:
+    """Tell the token of a server that was made for this start; None: there is none that has to be told."""
+    if token is not None:
+        click.echo(f"token: {token}", err=True)
+        click.echo(f"sign in at {url}?token={token}", err=True)
 
 
 def _bar(stage: StageBegun) -> tqdm:

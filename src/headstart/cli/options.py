@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
@@ -57,6 +58,23 @@ IMAGES = click.argument("photos", callback=_existing)
 MANY_IMAGES = click.argument("images", nargs=-1, required=True, callback=_all_existing)
 RUN = click.argument("run")
 MANY_RUNS = click.argument("runs", nargs=-1, required=True)
+
+TOKEN_FILE = click.option(
+    "--token-file",
+    metavar="FILE",
+    type=Path,
+    help="File with the token that requests need.  [default: HEADSTART_TOKEN; else, where one is needed, a new one is "
+    "printed]",
+)
+ALLOW_HOST = click.option(
+    "--allow-host",
+    "hosts",
+    metavar="NAME",
+    multiple=True,
+    help="Further name by which the server may be asked for, for example that of a proxy before it. Can be repeated.",
+)
+SERVER_PACKAGES = ("fastapi", "uvicorn", "python_multipart", "prometheus_client", "httptools")
+"""What the extras of the commands that listen consist of."""
 
 Command = Callable[..., Any]
 _Settings = TypeVar("_Settings", bound=Settings)

@@ -7,13 +7,13 @@ from typing import Any
 
 import click
 
-from headstart.cli.options import RUN, GroupedCommand, parse, settings_options
+from headstart.cli.console import say_token
+from headstart.cli.options import ALLOW_HOST, RUN, SERVER_PACKAGES, TOKEN_FILE, GroupedCommand, parse, settings_options
 from headstart.config import EngineSettings, InputSettings, ServeSettings
 from headstart.extras import require_extra
 
 __all__ = ["serve"]
 
-_PACKAGES = ("fastapi", "uvicorn", "python_multipart", "prometheus_client", "httptools")
 _ENGINE = ("device", "precision", "engine", "value_range")
 
 
@@ -26,20 +26,8 @@ _ENGINE = ("device", "precision", "engine", "value_range")
     type=Path,
     help="Let JSON requests name files below this folder of the server. Links that lead out of it are not followed.",
 )
-@click.option(
-    "--token-file",
-    metavar="FILE",
-    type=Path,
-    help="File with the token that requests need.  [default: HEADSTART_TOKEN; else, where one is needed, a new one is "
-    "printed]",
-)
-@click.option(
-    "--allow-host",
-    "hosts",
-    metavar="NAME",
-    multiple=True,
-    help="Further name by which the server may be asked for, for example that of a proxy before it. Can be repeated.",
-)
+@TOKEN_FILE
+@ALLOW_HOST
 @settings_options(EngineSettings, only=_ENGINE)
 @settings_options(InputSettings)
 def serve(run: str, allow_paths: Path | None, token_file: Path | None, hosts: tuple[str, ...], **given: Any) -> None:
@@ -47,7 +35,7 @@ def serve(run: str, allow_paths: Path | None, token_file: Path | None, hosts: tu
 
     RUN is a run folder, hf:OWNER/NAME on the hub, or the name or file of a pretrained network.
     """
-    require_extra("serve", _PACKAGES, what="headstart serve")
+    require_extra("serve", SERVER_PACKAGES, what="headstart serve")
     settings = parse({name: value for name, value in given.items() if name not in _ENGINE}, ServeSettings)
     engine = parse({name: given[name] for name in _ENGINE}, EngineSettings)
     input_settings = parse(given, InputSettings)
@@ -56,9 +44,7 @@ def serve(run: str, allow_paths: Path | None, token_file: Path | None, hosts: tu
     server = open_server(run, settings, engine, input_settings, paths=allow_paths, token_file=token_file, hosts=hosts)
 
     def announce() -> None:
-        if server.new_token is not None:
-            click.echo(f"token: {server.new_token}", err=True)
-            click.echo(f"sign in at {server.url}?token={server.new_token}", err=True)
+        say_token(server.url, server.new_token)
         click.echo(f"serving {run} at {server.url} (stop with Ctrl-C)", err=True)
 
     server.serve(announce)

@@ -7,14 +7,14 @@ from typing import Any
 
 import click
 
-from headstart.cli.options import GroupedCommand, parse, settings_options
+from headstart.cli.console import say_token
+from headstart.cli.options import ALLOW_HOST, SERVER_PACKAGES, TOKEN_FILE, GroupedCommand, parse, settings_options
 from headstart.config import FitSettings, StudioSettings
 from headstart.extras import require_extra
 
 __all__ = ["studio"]
 
 _LEARNING = ("model", "weights", "cache_dir", "device", "seed")
-_PACKAGES = ("fastapi", "uvicorn", "python_multipart", "prometheus_client", "httptools")
 
 
 @click.command(cls=GroupedCommand)
@@ -36,20 +36,8 @@ _PACKAGES = ("fastapi", "uvicorn", "python_multipart", "prometheus_client", "htt
     help="Further folder of this machine whose images may be added by naming it or one below it. Links that lead out "
     "of such folders are not followed. Can be repeated.",
 )
-@click.option(
-    "--token-file",
-    metavar="FILE",
-    type=Path,
-    help="File with the token that requests need.  [default: HEADSTART_TOKEN; else, where one is needed, a new one is "
-    "printed]",
-)
-@click.option(
-    "--allow-host",
-    "hosts",
-    metavar="NAME",
-    multiple=True,
-    help="Further name by which the server may be asked for, for example that of a proxy before it. Can be repeated.",
-)
+@TOKEN_FILE
+@ALLOW_HOST
 def studio(
     place: Path | None,
     project: Path | None,
@@ -63,7 +51,7 @@ def studio(
     Opens a page on this machine; nothing leaves it. PHOTOS is a folder of images, which stay where they are. PROJECT is
     the folder of a project that was opened before.
     """
-    require_extra("studio", _PACKAGES, what="headstart studio")
+    require_extra("studio", SERVER_PACKAGES, what="headstart studio")
     settings, fit = parse(given, StudioSettings), parse(given, FitSettings)
     from headstart.studio.server import open_studio
 
@@ -79,9 +67,7 @@ def studio(
     )
 
     def announce() -> None:
-        if server.new_token is not None:
-            click.echo(f"token: {server.new_token}", err=True)
-            click.echo(f"sign in at {server.url}?token={server.new_token}", err=True)
+        say_token(server.url, server.new_token)
         click.echo(f"project {server.studio.project.folder} at {server.url} (stop with Ctrl-C)", err=True)
 
     server.serve(announce)
