@@ -23,6 +23,7 @@ from headstart.data.pixel_agreement import Thumbnail, compare, gray_thumbnail
 from headstart.data.sources.base import ImageReference
 from headstart.data.uri import display_name
 from headstart.data.value_range import ValueRange
+from headstart.data.vectors import normalized
 from headstart.errors import ImageProblem
 from headstart.events import Events
 from headstart.execution import open_executor
@@ -36,7 +37,6 @@ __all__ = [
     "comparable_rows",
     "find_near_duplicates",
     "nearest_pairs",
-    "normalized",
 ]
 
 MAX_IMAGES = 100_000
@@ -237,18 +237,6 @@ def nearest_pairs(
             cosine = float(values.min())
     order = np.lexsort((pairs[:, 1], pairs[:, 0]))
     return pairs[order], np.minimum(values[order], 1), complete
-
-
-def normalized(vectors: NDArray[np.floating]) -> NDArray[np.float32]:
-    """Vectors (N, D) divided by their lengths, as float32; a vector of zeros stays one.
-
-    >>> normalized(np.array([[3, 4], [0, 0]], np.float16)).tolist()
-    [[0.6000000238418579, 0.800000011920929], [0.0, 0.0]]
-    """
-    values = np.array(vectors, np.float32)
-    lengths = np.sqrt(np.einsum("nd,nd->n", values, values))[:, None]
-    values /= np.maximum(lengths, np.finfo(np.float32).tiny)
-    return values
 
 
 def are_frames(first: str, second: str) -> bool:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from headstart.data.spec import InputSpec
+from headstart.data.vectors import normalized
 from headstart.features.sources import InMemoryFeatures
 from headstart.features.values import to_stored_dtype
 from headstart.inference.engine import Normalized
@@ -61,18 +62,13 @@ class NearestImages:
     """
 
     def __init__(self, vectors: NDArray[np.float32]) -> None:
-        self._directions = _normalized(vectors)
+        self._directions = normalized(vectors)
 
     def nearest(self, vector: NDArray[np.float32], k: int) -> list[tuple[int, float]]:
         """The rows of the ``k`` nearest vectors with their cosines, nearest first.
 
         :param vector: (D,).
         """
-        cosines = self._directions @ _normalized(vector[None])[0]
+        cosines = self._directions @ normalized(vector[None])[0]
         order = np.argsort(-cosines, kind="stable")[:k]
         return [(int(row), float(cosines[row])) for row in order]
-
-
-def _normalized(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return np.asarray(vectors / np.maximum(lengths, np.finfo(np.float32).tiny), np.float32)

@@ -22,6 +22,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from headstart.data.vectors import normalized
 from headstart.errors import SettingsError, did_you_mean
 
 __all__ = ["RULES", "margins", "order_by_suggestion", "spread_out"]
@@ -97,8 +98,7 @@ def spread_out(features: Floats, weights: Floats, count: int, *, seed: int = 0) 
     [1, 2]
     """
     rng = np.random.default_rng(seed)
-    x = np.asarray(features, np.float32)
-    x = x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), np.finfo(np.float32).tiny)
+    x = normalized(features)
     scores = np.asarray(weights, np.float64)
     chosen: list[int] = []
     free = np.ones(len(x), bool)

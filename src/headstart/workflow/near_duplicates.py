@@ -20,12 +20,12 @@ from headstart.data.near_duplicates import (
     Thresholds,
     comparable_rows,
     find_near_duplicates,
-    normalized,
 )
 from headstart.data.pixel_agreement import Thumbnail, compare, gray_thumbnail
 from headstart.data.sources.base import ImageReference
 from headstart.data.transforms import min_source_side
 from headstart.data.uri import display_name
+from headstart.data.vectors import normalized
 from headstart.errors import DataError, ImageProblem
 from headstart.events import Events
 from headstart.execution import open_executor

@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 
 from headstart.data.projects import Change, Project
+from headstart.data.vectors import normalized
 from headstart.errors import DataError
 from headstart.workflow.live.evaluation import LiveEvaluation
 from headstart.workflow.live.feature_thread import FeatureThread
@@ -168,13 +169,11 @@ class LiveClassifier:
         vectors, (row,) = self._pool.vectors(), self._pool.rows([image]).tolist()
         if not 0 <= row < len(vectors):
             return []
-        own = vectors.take(slice(row, row + 1))[0]
-        own /= max(float(np.linalg.norm(own)), 1e-12)
+        own = normalized(vectors.take(slice(row, row + 1)))[0]
         cosines = np.empty(len(vectors), np.float32)
         for start in range(0, len(vectors), _BLOCK):
-            block = vectors.take(slice(start, start + _BLOCK))
-            lengths = np.maximum(np.linalg.norm(block, axis=1), 1e-12)
-            cosines[start : start + len(block)] = block @ own / lengths
+            block = normalized(vectors.take(slice(start, start + _BLOCK)))
+            cosines[start : start + len(block)] = block @ own
         cosines[row] = -np.inf
         nearest = np.argsort(-cosines, kind="stable")[: min(count, len(vectors) - 1)]
         return [(int(vectors.ids[each]), float(cosines[each])) for each in nearest.tolist()]

@@ -7,12 +7,14 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from headstart.data.vectors import normalized
+
 __all__ = ["MIN_COSINE", "NearGroups"]
 
 MIN_COSINE = 0.95
-"""Between the features of two images, from which on they are kept in one fold. Of trash6 2 % have another image that
-near, of dogs120 1 %. Unlike the search of a fit (:mod:`headstart.data.near_duplicates`) nothing else is compared: it
-does no harm to keep two different images together."""
+"""Between the features of two images, from which on they are kept in one fold. Unlike the search of a fit
+(:mod:`headstart.data.near_duplicates`) nothing else is compared: it does no harm to keep two different images
+together."""
 
 _MOST = 20_000  # images that are compared; all pairs of more would take minutes
 _BLOCK = 512
@@ -45,7 +47,7 @@ class NearGroups:
         if len(vectors) < 2:
             return
         rows = np.random.default_rng(0).permutation(len(vectors))[:_MEASURED]
-        own = _directions(np.asarray(vectors[rows], np.float32))
+        own = normalized(vectors[rows])
         cosines = (own @ own.T)[np.triu_indices(len(own), 1)]
         alike, by_chance = np.quantile(cosines, (_ALIKE, _BY_CHANCE)).tolist()
         self.min_cosine = max(MIN_COSINE, by_chance) if alike >= MIN_COSINE else MIN_COSINE
@@ -68,7 +70,7 @@ class NearGroups:
         count = len(self._compared)
         directions = self._room(count + len(ids), vectors.shape[1])
         own = directions[count : count + len(ids)]
-        own[:] = _directions(vectors)
+        own[:] = normalized(vectors)
         self._compared += ids
         cosines = own @ directions[: count + len(ids)].T
         cosines[np.arange(len(ids))[:, None] + count <= np.arange(count + len(ids))] = -1  # not with later ones
@@ -84,7 +86,3 @@ class NearGroups:
                 larger[: len(self._compared)] = self._directions[: len(self._compared)]
             self._directions = larger
         return self._directions
-
-
-def _directions(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-    return np.asarray(vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12), np.float32)
