@@ -125,6 +125,7 @@ class EpochView(_Model):
     accuracy: float | None
     val_loss: float | None
     val_accuracy: float | None
+    seconds: float
 
 
 class TrialView(_Model):

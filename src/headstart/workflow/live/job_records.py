@@ -6,37 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Literal, TypeVar
 
-__all__ = ["Job", "JobEpoch", "JobTrial"]
+from headstart.events import EpochEnded, TrialEnded
+
+__all__ = ["Job"]
 
 Kind = Literal["fit", "export"]
 State = Literal["queued", "running", "done", "failed", "stopped"]
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class JobEpoch:
-    """One epoch of fine-tuning, with losses in nats."""
-
-    trial: str
-    epoch: int
-    epochs: int
-    loss: float
-    accuracy: float
-    val_loss: float
-    val_accuracy: float
-
-
-@dataclass(frozen=True)
-class JobTrial:
-    """One candidate of the search over what to train."""
-
-    trial: str
-    accuracy: float
-    low: float
-    high: float
-    log_loss: float
-    seconds: float
 
 
 @dataclass(frozen=True)
@@ -52,8 +29,8 @@ class Job:
     seconds: float = 0.0  # since it began to run
     seconds_left: float | None = None  # of the budget of a fit, which may end earlier
     message: str = ""  # the last thing it said; in the end what came of it, or why it failed
-    epochs: tuple[JobEpoch, ...] = ()
-    trials: tuple[JobTrial, ...] = ()
+    epochs: tuple[EpochEnded, ...] = ()
+    trials: tuple[TrialEnded, ...] = ()
     result: str | None = None  # name of the run, or of the exported file
 
     @property
@@ -76,11 +53,11 @@ class Job:
         """
         kind = event.get("kind")
         if kind == "epoch_ended":
-            epoch = _of(JobEpoch, event)
+            epoch = _of(EpochEnded, event)
             stage = f"training {epoch.trial}"
             return replace(self, stage=stage, progress=epoch.epoch / max(epoch.epochs, 1), epochs=(*self.epochs, epoch))
         if kind == "trial_ended":
-            return replace(self, progress=None, trials=(*self.trials, _of(JobTrial, event)))
+            return replace(self, progress=None, trials=(*self.trials, _of(TrialEnded, event)))
         if kind in ("notice", "warning"):
             return replace(self, message=str(event["text"]))
         if kind in ("stage_begun", "stage_advanced"):
@@ -95,5 +72,5 @@ def _share(done: object, total: object) -> float | None:
 
 
 def _of(kind: type[T], event: Mapping[str, object]) -> T:
-    """A record from the values of an event that has fields of the same names."""
+    """An event from its values."""
     return kind(**{each.name: event[each.name] for each in fields(kind)})  # type: ignore[arg-type]
