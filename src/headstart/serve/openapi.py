@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from headstart.serve.problems import PROBLEM_JSON
 from headstart.serve.schemas import Info, PredictRequest, PredictResponse, Problem
 
-__all__ = ["PAGE", "PREDICT_BODY", "PROMETHEUS", "Responses", "complete", "predictions", "refusals"]
+__all__ = ["PAGE", "PREDICT_BODY", "PROMETHEUS", "Responses", "complete", "images_body", "predictions", "refusals"]
 
 Responses: TypeAlias = "dict[int | str, dict[str, Any]]"
 
@@ -19,20 +19,23 @@ _REFERENCE = "#/components/schemas/{model}"
 _FILE = {"type": "string", "format": "binary"}
 _FILES = {"type": "array", "items": _FILE, "minItems": 1}
 
-PREDICT_BODY: dict[str, Any] = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "multipart/form-data": {
-                "schema": {"type": "object", "required": ["images"], "properties": {"images": _FILES}}
-            },
-            "application/json": {"schema": {"$ref": _REFERENCE.format(model="PredictRequest")}},
-            "image/jpeg": {"schema": _FILE},
-            "image/png": {"schema": _FILE},
-            "application/octet-stream": {"schema": _FILE},
-        },
-    }
-}
+
+def images_body(*media_types: str, **others: Any) -> dict[str, Any]:
+    """The body of a request with images: a form with files, or one image of these media types.
+
+    :param others: further content by media type.
+    """
+    form = {"schema": {"type": "object", "required": ["images"], "properties": {"images": _FILES}}}
+    content = {"multipart/form-data": form, **others, **{each: {"schema": _FILE} for each in media_types}}
+    return {"requestBody": {"required": True, "content": content}}
+
+
+PREDICT_BODY = images_body(
+    "image/jpeg",
+    "image/png",
+    "application/octet-stream",
+    **{"application/json": {"schema": {"$ref": _REFERENCE.format(model="PredictRequest")}}},
+)
 """What ``POST /predict`` accepts."""
 
 PAGE: Responses = {

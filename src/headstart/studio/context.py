@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from headstart.config import FitSettings, StudioSettings
 from headstart.data.projects import Change, Project
-from headstart.errors import RunError
+from headstart.data.projects.outputs import run_folder
 from headstart.studio.classifiers import Classifiers
 from headstart.studio.events import EventHub
 from headstart.studio.imports import FolderImports
@@ -63,17 +63,7 @@ class Studio:
 
         :raises RunError: there is no such run.
         """
-        return self.classifiers.service(self.run_folder(run))
-
-    def run_folder(self, name: str) -> Path:
-        """The folder of a run; without torch, unlike the function of that name in the workflow.
-
-        :raises RunError: there is no such run.
-        """
-        for each in (self.project.folder / "runs").glob("[!.]*"):
-            if each.name == name and (each / "evaluation.json").is_file():
-                return each
-        raise RunError(f"the project has no run {name!r}")
+        return self.classifiers.service(run_folder(self.project.folder, run))
 
     def _tell(self, change: Change) -> None:
         told = asdict(change)

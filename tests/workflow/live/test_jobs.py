@@ -14,12 +14,14 @@ import pytest
 
 from headstart.config import FitSettings
 from headstart.data.projects import Project
+from headstart.data.projects.outputs import run_folder
 from headstart.errors import DataError, RunError, SettingsError
+from headstart.export.registry import format_names
 from headstart.workflow.live.job_process import JobProcess
 from headstart.workflow.live.job_records import Job
 from headstart.workflow.live.job_worker import Task
 from headstart.workflow.live.jobs import Jobs
-from headstart.workflow.live.results import export_formats, list_exports, list_runs, run_folder, write_run_zip
+from headstart.workflow.live.results import list_exports, list_runs, write_run_zip
 
 Add = Callable[..., list[int]]
 Wait = Callable[[Callable[[], object]], None]
@@ -195,4 +197,4 @@ def test_a_job_follows_the_events_of_its_process() -> None:
 
 
 def test_all_formats_of_headstart_are_offered() -> None:
-    assert export_formats()[:4] == ("onnx", "openvino", "torch", "html")  # others may be registered
+    assert format_names()[:4] == ("onnx", "openvino", "torch", "html")  # others may be registered

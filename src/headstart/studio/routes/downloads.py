@@ -13,6 +13,7 @@ from fastapi import FastAPI
 from fastapi import Path as InPath
 from starlette.responses import HTMLResponse, Response, StreamingResponse
 
+from headstart.data.projects.outputs import exported_files, run_folder
 from headstart.data.projects.tables import as_csv, label_rows
 from headstart.errors import OutputError, RunError
 from headstart.files import reason_of
@@ -22,7 +23,6 @@ from headstart.studio.context import Studio
 
 __all__ = ["add_downloads"]
 
-_RECORD = ".export.json"  # of an export, beside it
 _IN_MEMORY = 16_000_000  # bytes of an archive, from which on it is written to a temporary file
 _CHUNK = 1 << 20
 
@@ -50,7 +50,7 @@ def add_downloads(app: FastAPI, studio: Studio) -> None:
         responses=_answers("application/zip") | refusals(401, 404, 421, 422, 507),
     )
     def run(name: Name) -> Response:
-        found = studio.run_folder(name)
+        found = run_folder(folder, name)
         from headstart.workflow.live.results import write_run_zip
 
         return _zipped(f"{name}.zip", lambda file: write_run_zip(found, file))
@@ -62,7 +62,7 @@ def add_downloads(app: FastAPI, studio: Studio) -> None:
         responses=_answers("text/html") | refusals(401, 404, 421, 422),
     )
     def report(name: Name) -> Response:
-        path = studio.run_folder(name) / "report.html"
+        path = run_folder(folder, name) / "report.html"
         if path.is_symlink() or not path.is_file():  # a link: the run would choose the file
             raise RunError(f"the run {name} has no report")
         return HTMLResponse(path.read_bytes(), headers={"Content-Security-Policy": REPORT_POLICY})
@@ -74,11 +74,9 @@ def add_downloads(app: FastAPI, studio: Studio) -> None:
         responses=_answers("application/octet-stream") | refusals(401, 404, 421, 422, 507),
     )
     def export(name: Name) -> Response:
-        exports = folder / "exports"
-        # Each has a record beside it; the name is compared, not followed.
-        if name not in {each.name.removesuffix(_RECORD) for each in exports.glob(f"[!.]*{_RECORD}")}:
+        path = next((each for each in exported_files(folder) if each.name == name), None)  # compared, not followed
+        if path is None:
             raise RunError(f"the project has no export {name!r}")
-        path = exports / name
         weights = path.with_suffix(".bin")
         if path.suffix == ".xml" and weights.is_file():
             return _zipped(f"{path.stem}-openvino.zip", lambda file: _write_zip(file, path, weights))

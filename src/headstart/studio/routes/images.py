@@ -20,7 +20,7 @@ from headstart.data.projects import ProjectImage
 from headstart.data.projects.ingest import Ingested, LabelsFrom, UploadedFile, add_uploads, check_allowed
 from headstart.errors import ImageProblem, OutputError
 from headstart.files import reason_of
-from headstart.serve.openapi import Responses, refusals
+from headstart.serve.openapi import Responses, images_body, refusals
 from headstart.serve.problems import Refusal
 from headstart.studio.context import Studio
 from headstart.studio.lists import SHOWN, ImageLists
@@ -44,23 +44,6 @@ _IMAGE: Responses = {
     200: {"description": "the image", "content": {"image/*": {}}},
     304: {"description": "it is known already"},
 }
-_BODY = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "multipart/form-data": {
-                "schema": {
-                    "type": "object",
-                    "required": ["images"],
-                    "properties": {
-                        "images": {"type": "array", "items": {"type": "string", "format": "binary"}, "minItems": 1}
-                    },
-                }
-            }
-        },
-    }
-}
-
 T = TypeVar("T")
 
 ImageId = Annotated[int, InPath(ge=1, le=2**53 - 1)]
@@ -139,7 +122,7 @@ def _add_uploads(app: FastAPI, studio: Studio) -> None:
         "/api/images",
         summary="Add images, or zip archives of images",
         responses=refusals(400, 401, 403, 408, 413, 421, 422, 503, 507),
-        openapi_extra=_BODY,
+        openapi_extra=images_body(),
     )
     async def upload(
         request: Request,

@@ -12,8 +12,9 @@ from fastapi import Path as InPath
 from starlette.requests import Request
 from starlette.responses import Response
 
+from headstart.data.projects.outputs import run_folder
 from headstart.errors import DataError, ImageProblem
-from headstart.serve.openapi import Responses, refusals
+from headstart.serve.openapi import Responses, images_body, refusals
 from headstart.serve.problems import Refusal
 from headstart.serve.schemas import ClassProbability, ImagePrediction, PredictResponse
 from headstart.studio.context import Studio
@@ -27,24 +28,6 @@ __all__ = ["add_learning", "learning_view"]
 _COVERAGE = 0.9  # of the sets of the live classifier
 _MOST = 32  # images per request
 _PNG: Responses = {200: {"description": "the image", "content": {"image/png": {}}}}
-_BODY = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "multipart/form-data": {
-                "schema": {
-                    "type": "object",
-                    "required": ["images"],
-                    "properties": {
-                        "images": {"type": "array", "items": {"type": "string", "format": "binary"}, "minItems": 1}
-                    },
-                }
-            },
-            "image/jpeg": {"schema": {"type": "string", "format": "binary"}},
-            "image/png": {"schema": {"type": "string", "format": "binary"}},
-        },
-    }
-}
 
 
 def learning_view(studio: Studio) -> LearningView:
@@ -100,7 +83,7 @@ def _add_predict(app: FastAPI, studio: Studio) -> None:
         "/api/predict",
         summary="Predict the classes of images, which are not kept",
         responses=refusals(400, 401, 403, 404, 408, 409, 413, 415, 421, 422, 503),
-        openapi_extra=_BODY,
+        openapi_extra=images_body("image/jpeg", "image/png"),
     )
     async def predict(
         request: Request,
@@ -109,7 +92,7 @@ def _add_predict(app: FastAPI, studio: Studio) -> None:
         if run == "live":
             _ = learning.live  # which says whether there is one, before anything is read
         else:
-            studio.run_folder(run)
+            run_folder(studio.project.folder, run)
         read_uploads = await asyncio.to_thread(_uploads_reader)
         uploads = await read_uploads(request, max_files=_MOST, paths=None)
         if run != "live":

@@ -87,11 +87,12 @@ def _results(studio: Studio) -> tuple[list[RunView], list[ExportView], list[str]
     """Runs, exports and the names of formats; nothing while what lists them is being loaded."""
     if studio.learning.state() is None:
         return [], [], []
-    from headstart.workflow.live.results import export_formats, list_exports, list_runs
+    from headstart.export.registry import format_names
+    from headstart.workflow.live.results import list_exports, list_runs
 
     folder = studio.project.folder
     return (
         [RunView.model_validate(each) for each in list_runs(folder)],
         [ExportView.model_validate(each) for each in list_exports(folder)],
-        list(export_formats()),
+        list(format_names()),
     )

@@ -17,6 +17,7 @@ from headstart.config import FitSettings
 from headstart.config.options import parse_duration
 from headstart.data.manifest import Manifest
 from headstart.data.projects import ImageQuery, Project
+from headstart.data.projects.outputs import EXPORTS, RUNS, finished_runs, run_folder
 from headstart.errors import DataError, HeadstartError, RunError, SettingsError
 from headstart.export.registry import export_format
 from headstart.files import reason_of
@@ -24,7 +25,7 @@ from headstart.workflow.live.features import manifest_of
 from headstart.workflow.live.job_process import JobProcess
 from headstart.workflow.live.job_records import Job
 from headstart.workflow.live.job_worker import Task
-from headstart.workflow.live.results import EXPORTS, RUNS, export_file_name, list_runs, run_folder
+from headstart.workflow.live.results import export_file_name
 
 __all__ = ["Jobs"]
 
@@ -139,7 +140,7 @@ class Jobs:
             raise SettingsError(f"an export has no setting {min(unknown)!r}: it has format and run")
         to = given.get("format", "onnx")
         export_format(to).check()
-        runs = list_runs(self._project.folder)
+        runs = finished_runs(self._project.folder)
         if not runs:
             raise RunError("there is nothing to export yet: train first")
         folder = run_folder(self._project.folder, given.get("run") or runs[0].name)

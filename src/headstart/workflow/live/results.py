@@ -7,28 +7,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from headstart.data.projects.outputs import exported_files, finished_runs
 from headstart.errors import RunError
 from headstart.evaluate.schema import Interval, read_evaluation
 from headstart.export.registry import format_names
 from headstart.workflow.export import default_path
 
 __all__ = [
-    "EXPORTS",
-    "RUNS",
     "ExportSummary",
     "RunSummary",
     "export_file_name",
-    "export_formats",
     "list_exports",
     "list_runs",
-    "run_folder",
     "write_run_zip",
 ]
 
-RUNS, EXPORTS = "runs", "exports"  # folders of a project
-
 _COMPRESSED = frozenset({".json", ".jsonl", ".html", ".md", ".csv"})
-_RECORD = ".export.json"  # beside each exported file
 
 
 @dataclass(frozen=True)
@@ -50,34 +44,14 @@ class ExportSummary:
     run: str
 
 
-def export_formats() -> tuple[str, ...]:
-    """The names of the formats that there are."""
-    return format_names()
-
-
 def list_runs(project: Path) -> list[RunSummary]:
     """The finished runs of a project's folder, newest first."""
-    found = [each for each in (project / RUNS).glob("[!.]*") if (each / "evaluation.json").is_file()]
-    return [_run_summary(each) for each in sorted(found, key=_age, reverse=True)]
+    return [_run_summary(each) for each in finished_runs(project)]
 
 
 def list_exports(project: Path) -> list[ExportSummary]:
     """The exported files of a project's folder, newest first."""
-    records = sorted((project / EXPORTS).glob(f"[!.]*{_RECORD}"), key=_age, reverse=True)
-    files = [each.with_name(each.name.removesuffix(_RECORD)) for each in records]
-    return [_export_summary(each) for each in files if each.is_file()]
-
-
-def run_folder(project: Path, name: str) -> Path:
-    """The folder of a run by its name.
-
-    :raises RunError: there is no such run.
-    """
-    names = {each.name for each in list_runs(project)}
-    if name not in names:  # which no path with separators or dots is
-        listed = f": it has {', '.join(sorted(names))}" if names else ": train first"
-        raise RunError(f"the project has no run {name!r}{listed}")
-    return project / RUNS / name
+    return [_export_summary(each) for each in exported_files(project)]
 
 
 def write_run_zip(run: Path, file: IO[bytes]) -> None:
@@ -120,7 +94,3 @@ def _export_summary(file: Path) -> ExportSummary:
 def _of_one_export(path: Path, file: Path) -> bool:
     """Whether a path is a file of the export: OpenVINO's weights have the suffix .bin."""
     return path == file or (file.suffix == ".xml" and path.suffix == ".bin")
-
-
-def _age(path: Path) -> float:
-    return path.stat().st_mtime
