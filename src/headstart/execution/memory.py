@@ -4,8 +4,9 @@ A training step allocates and frees the same tens of megabytes again and again. 
 at once where a block is large or lies at the end of the heap, and the system fills each page with zeros when it is
 requested again: in the tutorial's last 20 layers that took a seventh of each step (benchmarks/speed/heap_reuse.py). On
 the other hand, glibc never returns small gaps. So within :func:`retain_heap` nothing is returned, and :func:`trim_heap`
-returns everything. Besides, glibc gives threads heaps of their own, of which each keeps what it once needed: a fit of
-10,222 dogs had 1.1 to 1.4 GB, and with two heaps 0.9 to 1.15 GB, at the same speed (:func:`share_heaps`).
+returns everything. Besides, glibc gives threads heaps of their own, of which each keeps what it once needed:
+hundreds of megabytes in a fit from nothing (benchmarks/scale/growth.py; with ``MALLOC_ARENA_MAX`` set to 16 as without
+:func:`share_heaps`).
 
 Other C libraries are left alone.
 """

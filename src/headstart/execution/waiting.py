@@ -3,7 +3,7 @@
 GNU's OpenMP, which torch computes with on Linux, lets a thread that is done with its part of a step spin until the
 others are done: for milliseconds, since it takes every core to be its own. A solved head is thousands of steps of a few
 microseconds. Where another program wants a core, the thread that all wait for is the one that has none, the others spin
-away the time that it needs, and the head takes more than ten times as long (benchmarks/speed/busy_machine.py). With few
+away the time that it needs, and the head takes many times as long (benchmarks/speed/busy_machine.py). With few
 rounds of spinning it takes about as long as its share of the cores lets it, and as long as before on an idle machine.
 """
 

@@ -3,8 +3,8 @@
 The objective is that of the built-in solver (:mod:`headstart.train.heads.logistic`): multinomial logistic regression
 with an L2 penalty toward zero or toward the pretrained head. What is left out is what makes a fit slow and its figures
 a little better: discriminant analysis, pooled stages and kernels. Each solution starts from the one before, and the
-folds are solved side by side, each by one thread: where a machine has other work to do, threads that wait for each
-other within a product took up to fifty times as long.
+folds are solved side by side, each by one thread: where a machine has other work to do, threads of one product would
+wait for each other (:mod:`headstart.execution.waiting`).
 
 An image stays in its fold for good. So no solution for a fold has ever seen an image of it, not even by way of the
 solution that it started from.

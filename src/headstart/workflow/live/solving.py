@@ -36,8 +36,7 @@ _ROWS = 1024  # per batch
 _SAMPLE = 10_000  # images whose mean and scale are those of all
 _FOR_TEMPERATURE = 2000
 _FIRST_L2, _FIRST_L2_PRETRAINED = 10**-1.5, 0.1
-"""Penalties to start with. Without a prior, the accuracy on trash6 and dogs120 with 1 to 200 labels a class differs by
-less than a point between 0.003 and 0.3."""
+"""Penalties to start with; a better one is looked for once there is time (:meth:`LiveHead.improve`)."""
 _STEP, _WEAKEST, _STRONGEST = math.sqrt(10), 1e-6, 10.0
 _MIN_TUNED = 100  # images: with fewer, the log-loss says little about penalties
 _GROWTH = 1.3  # of the number of labels, after which the penalty is chosen again
