@@ -6,7 +6,6 @@ import os
 import unicodedata
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -23,7 +22,7 @@ from headstart.data.sources.split_names import parse_split
 from headstart.data.unpack import Limits, escapes_root
 from headstart.data.uri import printable, to_path
 from headstart.errors import DataError, OutputError
-from headstart.execution import available_cores
+from headstart.execution import available_cores, open_executor
 from headstart.files import reason_of, write_bytes
 
 __all__ = ["Ingested", "LabelsFrom", "UploadedFile", "add_folder", "add_uploads", "check_allowed"]
@@ -84,9 +83,9 @@ def add_uploads(
     """
     done = Ingested(revision=project.revision)
     inspect_one = partial(_inspected, labels=labels, max_pixels=max_pixels)
-    with ThreadPoolExecutor(available_cores()) as pool:
+    with open_executor(_CHUNK, kind="threads") as executor:
         for part in _chunks(_expanded(files, done), lambda item: len(item[1])):
-            found = list(pool.map(inspect_one, part))
+            found = list(executor.map(inspect_one, part))
             known = project.known_hashes([new.hash for new, _ in found if new.hash is not None])
             for new, content in found:
                 if new.problem is None and new.hash not in known:
@@ -119,12 +118,12 @@ def add_folder(
     uris, names, seen, total = manifest.uris, manifest.labels, 0, len(rows)
     advance(0, total)
     roots = [os.path.realpath(each) for each in allowed]
-    with ThreadPoolExecutor(2 * available_cores()) as pool:
+    with open_executor(total, workers=2 * available_cores(), kind="threads") as executor:
         look = partial(_inspected_at, folder=folder, roots=roots, max_pixels=max_pixels)
         for part in _chunks(iter(rows)):
             if stopped():
                 break
-            looked = list(pool.map(look, [uris[row] for row in part], [names[row] for row in part]))
+            looked = list(executor.map(look, [(uris[row], names[row]) for row in part]))
             done.add(project.add_images([each for each in looked if each is not None], source=source))
             outside = [uris[row] for row, each in zip(part, looked, strict=True) if each is None]
             done.problems += [(_clean(_relative(uri, folder)), _OUTSIDE) for uri in outside]
@@ -264,9 +263,10 @@ def _source_of(manifest: Manifest, labels: LabelsFrom) -> Source:
 
 
 def _inspected_at(
-    uri: str, label: str | None, *, folder: Path, roots: Sequence[str], max_pixels: int
+    image: tuple[str, str | None], *, folder: Path, roots: Sequence[str], max_pixels: int
 ) -> NewImage | None:
-    """One image of a folder; None if a link leads out of ``roots``."""
+    """One image of a folder, by its URI and label; None if a link leads out of ``roots``."""
+    uri, label = image
     if roots and Path(to_path(uri)).is_absolute():
         real = os.path.realpath(to_path(uri))
         if not any(os.path.commonpath([root, real]) == root for root in roots):
