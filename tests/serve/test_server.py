@@ -208,7 +208,7 @@ def test_settings(tmp_path: Path) -> None:
 
 
 def test_a_missing_package(run: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("headstart.cli.serve._PACKAGES", ("fastapi", "no_such_package"))
+    monkeypatch.setattr("headstart.cli.serve.SERVER_PACKAGES", ("fastapi", "no_such_package"))
     code, _, errors = run("serve", "tf_efficientnet_lite0")
     assert (code, errors) == (
         2,

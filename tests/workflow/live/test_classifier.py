@@ -251,6 +251,7 @@ def test_beyond_the_memory_images_get_no_suggestions_and_that_is_told(add: Add, 
     classifier = live(max_vector_bytes=2 * 96 * 20)
     wait_until(lambda: classifier.state().images_with_features == 20)
     wait_until(lambda: "10 images get no suggestions" in classifier.state().message)
+    wait_until(lambda: classifier.state().learned == 20)
     assert len(classifier.predictions(ids)) == 20
 
 
