@@ -16,7 +16,7 @@ import pytest
 import uvicorn
 from axe_playwright_python.sync_playwright import Axe
 from PIL import Image
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 from skimage import data
 
 from headstart.config import StudioSettings
@@ -179,6 +179,29 @@ def test_labels_by_keys_with_undo_and_redo(studio: tuple[str, Studio], open_page
     assert page.inner_text("#live").startswith("The label of 2 images was removed")
 
 
+def test_a_range_begins_at_the_image_that_was_clicked_while_another_order_was_read(
+    studio: tuple[str, Studio], open_page: Open
+) -> None:
+    page = open_page(studio[0])
+    drop(page, crops(3))
+    count(page, "Unlabeled", 9)
+    page.select_option("#order", "added")
+    grid = page.locator("#grid")
+    expect(grid).not_to_have_attribute("aria-busy", "true")
+    held: list[Route] = []
+    page.route("**/api/images?*order=name*", held.append)
+    page.select_option("#order", "name")
+    expect(grid).to_have_attribute("aria-busy", "true")
+    page.locator("#grid [aria-label^='cup-00']").click()
+    held[0].continue_()
+    expect(grid).not_to_have_attribute("aria-busy", "true")
+    page.keyboard.press("Shift+ArrowRight")
+    expect(page.locator(".chosen")).to_have_text("2 selected")
+    selected = page.locator("#grid [aria-selected=true]:visible")
+    names = [selected.nth(at).get_attribute("aria-label") for at in range(2)]
+    assert [str(name)[:6] for name in names] == ["cup-00", "cup-01"]
+
+
 def test_mouse_selection_dragging_and_classes(studio: tuple[str, Studio], open_page: Open) -> None:
     url, made = studio
     page = open_page(url, expected="409")
@@ -307,6 +330,7 @@ def wait_until_solved(made: Studio) -> None:
 
 def label_class(page: Page, name: str, key: int, number: int) -> None:
     """Select the first images whose names begin with that of a class, and press its key."""
+    expect(page.locator("#grid")).not_to_have_attribute("aria-busy", "true")
     page.locator(f"#grid [aria-label^='{name}']").first.click()
     for _ in range(number - 1):
         page.keyboard.press("Shift+ArrowRight")

@@ -322,7 +322,7 @@ export class Grid extends EventTarget {
     }
     const alone = !(event.ctrlKey || event.metaKey || touch);
     this.active = at;
-    this.#anchor = at;
+    this.#begin(at);
     if (alone) {
       this.select([image.id]);
     } else {
@@ -330,6 +330,13 @@ export class Grid extends EventTarget {
       if (!ids.delete(image.id)) ids.add(image.id);
       this.select(ids);
     }
+  }
+
+  /** Ranges begin here: a range that is still being read does not count, and another list does not go to its top. */
+  #begin(at) {
+    this.#anchor = at;
+    this.#turn += 1;
+    this.#atTop = false;
   }
 
   /** Select from the anchor to the active cell. */
@@ -368,7 +375,7 @@ export class Grid extends EventTarget {
       if (!image) return;
       const ids = new Set(this.selected);
       if (!ids.delete(image.id)) ids.add(image.id);
-      this.#anchor = this.active;
+      this.#begin(this.active);
       this.select(ids);
     } else if (event.key === "Enter" && image) {
       event.preventDefault();
@@ -389,7 +396,7 @@ export class Grid extends EventTarget {
     if (extend) {
       this.#extend(false);
     } else {
-      this.#anchor = this.active;
+      this.#begin(this.active);
       const image = this.list.rows[this.active];
       if (keep) this.draw();
       else this.select(image ? [image.id] : []);

@@ -96,7 +96,9 @@ export class LabelView {
     }
     this.classes.shown = show.startsWith("class:") ? Number(show.slice(6)) : null;
     this.classes.draw();
+    byId("grid").setAttribute("aria-busy", "true"); // the images of the query before are still there
     await this.list.open({ show, order: ranked ? "suggested" : select.value });
+    if (!this.list.reading) byId("grid").removeAttribute("aria-busy");
   }
 
   emptyText() {

@@ -22,6 +22,11 @@ export class ImageList extends EventTarget {
     return this.#read(0);
   }
 
+  /** Whether rows are being read that will replace these. */
+  get reading() {
+    return this.#reading !== null;
+  }
+
   /** The same query as the server has it now; `around` is the row that stays in sight. */
   reload(around = 0) {
     return this.#read(around);
