@@ -208,15 +208,6 @@ def test_a_compressed_tar_file_is_refused_with_what_to_do(tmp_path: Path) -> Non
         read_images(tmp_path / "a.tar")
 
 
-def test_a_table_in_an_archive_is_left_out_and_named(tmp_path: Path) -> None:
-    archive = write_zip(tmp_path / "a.zip", {"1.jpg": jpeg(1), "labels.csv": b"id,label\n1,cat\n"})
-    assert "  left out: 1 table in a zip archive: tables of labels are read beside images in a folder" in "\n".join(
-        lines(archive)
-    )
-    with pytest.raises(DataError, match="--label-column is given, but"):
-        read_images(archive, label_column="label")
-
-
 def test_archives_of_two_kinds_in_a_folder_are_refused(tmp_path: Path) -> None:
     write_zip(tmp_path / "a.zip", {"cats/1.jpg": jpeg(1)})
     write_tar(tmp_path / "b.tar", {"cats/1.jpg": jpeg(1)})

@@ -122,7 +122,7 @@ def test_third_party_images_in_lists_decode_and_headers(archive: str, photo: Pho
     assert (description.source, description.table, len(description.classes)) == ("zip", None, len(manifest.classes))
     with pytest.raises(DataError) as caught:
         read_images(archive, "labels.csv")
-    assert str(caught.value) == f"--labels must be used with a folder of image files, got {archive}"
+    assert str(caught.value) == f"--labels must be used with a folder or an archive of image files, got {archive}"
 
 
 @pytest.mark.usefixtures("zip_images")

@@ -31,7 +31,7 @@ from headstart.data.uri import display_name, printable
 from headstart.description import LeftOut
 from headstart.errors import DataError, ImageProblem
 
-__all__ = ["ARCHIVES", "Archives", "Member", "index_of", "read_member"]
+__all__ = ["ARCHIVES", "Archives", "Member", "index_of", "is_hidden", "read_member"]
 
 _STORED, _DEFLATED = zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED
 _LOCAL_HEADER = struct.Struct("<4s22xHH")  # signature, lengths of the name and of the extra field
@@ -88,11 +88,12 @@ class Archives:
         for file, top in zip(files, names, strict=True):
             prefix = self._uri(file, "")
             for name in indexes[file]:
-                if _is_hidden(name):
+                if is_hidden(name):
                     continue
                 if is_image_name(name):
                     members.append((f"{top}/{name}" if top else name, prefix + name))
-                tables += name.lower().endswith(TABLES)
+                # Those at the top of a single archive are looked at before (archive_tables.py).
+                tables += name.lower().endswith(TABLES) and (len(files) > 1 or "/" in name)
         members.sort(
             key=lambda member: member[0].split("/")
         )  # the order of a folder, however it is divided into shards
@@ -101,7 +102,7 @@ class Archives:
         if not tables:
             return found
         text = f"{tables:,} table{'s' * (tables != 1)} in {count}"
-        left = LeftOut(text, "tables of labels are read beside images in a folder: unpack the archive to use one")
+        left = LeftOut(text, "a table of labels must be at the top of a single archive, or be named with --labels")
         return SourceReading(found.images, found.source, found.folders, found.names, (), (left,), found.guesses)
 
     def _webdataset(self, place: str, files: Sequence[str], options: ReadOptions) -> SourceReading:
@@ -242,5 +243,6 @@ def _unpacked(data: bytes, member: Member, uri: str) -> bytes:
     return data
 
 
-def _is_hidden(name: str) -> bool:
+def is_hidden(name: str) -> bool:
+    """Whether a member is no file of the person who made the archive: hidden, or made by an operating system."""
     return any(part.startswith(".") or part.lower() in _SYSTEM for part in name.split("/"))

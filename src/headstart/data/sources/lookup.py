@@ -57,9 +57,14 @@ class _Found:
 class ImageLookup:
     """Finds images below ``root`` by path, by the end of a path, or by bare name, with or without suffix."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, tree: Tree | None = None) -> None:
+        """Look below a folder.
+
+        :param tree: what lies below it, where this is known already.
+        """
         self.root = root.absolute()
         self._root = str(self.root)
+        self._tree = tree
 
     def matches(self, name: str) -> list[Path]:
         """Return the files that match best: none, one, or several that match equally well.
@@ -180,7 +185,7 @@ class ImageLookup:
     @cached_property
     def tree(self) -> Tree:
         """What lies below the root. Listed on first use, since it walks the folder."""
-        return list_tree(self.root)
+        return list_tree(self.root) if self._tree is None else self._tree
 
     @cached_property
     def _by_name(self) -> dict[str, list[str]]:

@@ -13,6 +13,7 @@ from headstart.data.frames import with_all_frames
 from headstart.data.groups import group_by_pattern
 from headstart.data.label_checks import check_class_names
 from headstart.data.manifest import Manifest
+from headstart.data.sources.archive_tables import ArchiveFolder, archive_folder
 from headstart.data.sources.base import FoundImage, is_elsewhere, source_of
 from headstart.data.sources.folders import FolderReading, Tree, read_folder
 from headstart.data.sources.lookup import ImageLookup
@@ -114,10 +115,13 @@ def _count_groups(groups: Iterable[str | None]) -> int:
 
 def _read(root: str, labels: PathLike | Literal[False] | None, options: _Options) -> Manifest:
     labels = False if labels == NO_TABLE else labels
-    place = root if labels else source_place(root)
+    place = source_place(root)
     if source_of(place).scheme != "file":
+        with archive_folder(place) as archive:
+            if archive is not None and labels is not False:
+                return _read_archive(archive, place, root, labels, options)
         if labels:
-            raise DataError(f"--labels must be used with a folder of image files, got {root}")
+            raise DataError(f"--labels must be used with a folder or an archive of image files, got {root}")
         return _from_source(place, root, options)
     folder = Path(root)
     if folder.suffix.lower() in SUFFIXES and folder.is_file() and labels is None:
@@ -137,18 +141,43 @@ def _read(root: str, labels: PathLike | Literal[False] | None, options: _Options
     return _read_folder(folder, options, look_for_table=labels is None)
 
 
+def _read_archive(
+    archive: ArchiveFolder, place: str, root: str, labels: PathLike | None, options: _Options
+) -> Manifest:
+    """With labels from a table in the archive, or the one that is named; else as any source."""
+    lookup = ImageLookup(archive.root, archive.tree)
+    if labels:
+        table = options.labels(archive.table(os.fspath(labels)), lookup)
+        return archive.restored(_labeled(lookup, table, TableChoice(None), root), root)
+    found = _look_for_table(lookup, archive.root, options)
+    if isinstance(found, Manifest):
+        return archive.restored(found, root)
+    manifest = _from_source(place, root, options)
+    assert manifest.description is not None
+    description = manifest.description
+    return manifest.described(replace(description, left_out=(*found, *description.left_out)))
+
+
+def _look_for_table(lookup: ImageLookup, folder: Path, options: _Options) -> Manifest | tuple[LeftOut, ...]:
+    """The manifest of the table in a folder; if none has labels, the tables that are not used."""
+    choice = choose_table(
+        lookup, lambda path: options.labels(path, lookup), lambda: options.folders(folder, lookup.tree)
+    )
+    if choice.table is not None:
+        return _labeled(lookup, choice.table, choice, str(folder))
+    if paths := split_tables(folder):
+        return _labeled(lookup, read_split_tables(folder, paths, **options.columns), choice, str(folder))
+    return choice.left_out
+
+
 def _read_folder(folder: Path, options: _Options, *, look_for_table: bool) -> Manifest:
     left_out: tuple[LeftOut, ...] = ()
     lookup = ImageLookup(folder)
     if look_for_table:
-        choice = choose_table(
-            lookup, lambda path: options.labels(path, lookup), lambda: options.folders(folder, lookup.tree)
-        )
-        if choice.table is not None:
-            return _labeled(lookup, choice.table, choice, str(folder))
-        if paths := split_tables(folder):
-            return _labeled(lookup, read_split_tables(folder, paths, **options.columns), choice, str(folder))
-        left_out = choice.left_out
+        found = _look_for_table(lookup, folder, options)
+        if isinstance(found, Manifest):
+            return found
+        left_out = found
     if any(options.columns.values()):
         given = ", ".join(f"--{name.replace('_', '-')}" for name, value in options.columns.items() if value)
         raise DataError(f"{given} is given, but no table in {folder} has labels of its images: name one with --labels")
