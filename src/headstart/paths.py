@@ -10,7 +10,17 @@ from platformdirs import user_cache_path
 
 from headstart.errors import SettingsError
 
-__all__ = ["features", "imported", "inspections", "pixel_statistics", "prepared", "remote", "root", "weights"]
+__all__ = [
+    "features",
+    "gray_thumbnails",
+    "imported",
+    "inspections",
+    "pixel_statistics",
+    "prepared",
+    "remote",
+    "root",
+    "weights",
+]
 
 
 def root(cache_dir: str | None = None) -> Path:
@@ -66,6 +76,11 @@ def inspections(cache_dir: str | None = None) -> Path:
 def pixel_statistics(cache_dir: str | None = None) -> Path:
     """The file with the numbers of the pixels of images."""
     return root(cache_dir) / "pixel_statistics.parquet"
+
+
+def gray_thumbnails(cache_dir: str | None = None) -> Path:
+    """The file with small gray copies of images."""
+    return root(cache_dir) / "gray_thumbnails.parquet"
 
 
 def imported(cache_dir: str | None = None) -> Path:

@@ -72,7 +72,8 @@ def test_prune_one_model_or_everything(cache_dir: str) -> None:
     assert [line.split()[1] for line in list(list_tables(cache_dir))[1:]] == ["test_efficientnet"]
     paths.prepared(cache_dir).mkdir()
     (paths.prepared(cache_dir) / "one.xml").write_bytes(bytes(10**6))
-    paths.inspections(cache_dir).write_bytes(bytes(10**6))
+    for file in (paths.inspections, paths.pixel_statistics, paths.gray_thumbnails):
+        file(cache_dir).write_bytes(bytes(10**6))
     (root / "weights").mkdir()
     (root / "weights" / "mine.safetensors").write_bytes(bytes(10**6))
     assert prune(cache_dir, model=None, everything=True).endswith(", 0.0 MB kept")

@@ -84,7 +84,8 @@ def prune(cache_dir: str | None, *, model: str | None, everything: bool) -> str:
         for folder in (paths.prepared(cache_dir), paths.imported(cache_dir), paths.remote(cache_dir)):
             with suppress(FileNotFoundError):
                 shutil.rmtree(folder)
-        paths.inspections(cache_dir).unlink(missing_ok=True)
+        for file in _files(cache_dir):
+            file.unlink(missing_ok=True)
     after = _size(cache_dir)
     text = f"{paths.root(cache_dir)}: {max(before - after, 0) / 1e6:,.1f} MB freed, {after / 1e6:,.1f} MB kept"
     waits = not alone and not everything and model is None
@@ -100,13 +101,18 @@ def _remove_incomplete(prepared: Path) -> None:
                 path.unlink()
 
 
+def _files(cache_dir: str | None) -> tuple[Path, ...]:
+    """What is known of images by their content."""
+    return paths.inspections(cache_dir), paths.pixel_statistics(cache_dir), paths.gray_thumbnails(cache_dir)
+
+
 def _size(cache_dir: str | None) -> int:
     """Bytes of everything that headstart writes into the cache folder, without weights that users provide."""
     folders = (
         *(paths.features(cache_dir), paths.prepared(cache_dir)),
         *(paths.imported(cache_dir), paths.remote(cache_dir)),
     )
-    written = (*folders, paths.inspections(cache_dir))
+    written = (*folders, *_files(cache_dir))
     total = 0
     for file in (file for path in written for file in ([path] if path.is_file() else path.rglob("*"))):
         with suppress(FileNotFoundError):  # another process may be pruning

@@ -11,6 +11,7 @@ import numpy as np
 
 from headstart import paths
 from headstart.config import FitSettings
+from headstart.data.gray_thumbnails import compute_thumbnails, sample_of_classes
 from headstart.data.issues import CheckedImages, Issue, find_issues
 from headstart.data.issues.tables import write_issues
 from headstart.data.manifest import Manifest
@@ -83,7 +84,16 @@ def check(
         cache=paths.pixel_statistics(settings.cache_dir),
         events=events,
     )
-    checked = CheckedImages(inspected, measured.values, measured.formats)
+    thumbnails = compute_thumbnails(
+        usable,
+        sample_of_classes(usable),
+        max_pixels=settings.max_pixels,
+        value_ranges=ranges,
+        workers=settings.workers,
+        cache=paths.gray_thumbnails(settings.cache_dir),
+        events=events,
+    )
+    checked = CheckedImages(inspected, measured.values, measured.formats, thumbnails=thumbnails)
     if features and len(usable):
         # torch takes 0.8 GB and some seconds: it is imported where it is needed.
         from headstart.workflow.image_features import open_network, predict_out_of_fold

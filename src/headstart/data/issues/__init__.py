@@ -15,6 +15,7 @@ from headstart.data.issues.leaks import find_leaks
 from headstart.data.issues.near_duplicates import find_conflicting_near_duplicates, find_near_duplicate_images
 from headstart.data.issues.shortcuts import find_shortcuts
 from headstart.data.issues.unreadable import find_unreadable
+from headstart.data.issues.watermarks import find_watermarks
 from headstart.data.issues.wrong_labels import find_wrong_labels
 
 __all__ = ["DESCRIPTIONS", "CheckedImages", "Detector", "Issue", "OutOfFold", "find_issues", "register_detector"]
@@ -58,6 +59,10 @@ DESCRIPTIONS = {
     "few-images": ("Few images", "Classes with one or two images."),
     "imbalance": ("Imbalance", "Some classes have far more images than others."),
     "border": ("Border of one class", "Most images of a class have a border that others do not have."),
+    "watermark": (
+        "Watermark of one class",
+        "Most images of a class have the same edges at the same place, which others do not have.",
+    ),
     "shortcut": (
         "Shortcuts",
         "Numbers beside the content from which the label can be told: a classifier may learn them instead.",
@@ -86,6 +91,7 @@ _DETECTORS: list[Detector] = [
     find_few_images,
     find_imbalance,
     find_borders,
+    find_watermarks,
     find_shortcuts,
 ]
 

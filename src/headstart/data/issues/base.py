@@ -9,6 +9,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from headstart.data.gray_thumbnails import GrayThumbnails
 from headstart.data.manifest import Manifest
 from headstart.data.near_duplicates import NearDuplicates
 from headstart.data.uri import printable
@@ -57,6 +58,7 @@ class CheckedImages:
     vectors: NDArray[np.float32] | None = None  # last features of the network, (N, D); None: not computed
     out_of_fold: OutOfFold | None = None  # None: there are no labels, or too few
     near_duplicates: NearDuplicates | None = None  # None: not computed, or too few images
+    thumbnails: GrayThumbnails | None = None  # of a sample of each class; None: not computed
 
 
 Detector: TypeAlias = Callable[[CheckedImages], Iterable[Issue]]

@@ -1,0 +1,98 @@
+"""Watermarks that the images of one class have at the same place: a network may learn them instead of the class.
+
+Edges of a watermark are at the same place, with the same sign, in all images that have it; edges of what was
+photographed are not. So what stands out from its spread in the mean gradient of a class is a watermark (Dekel et al.,
+On the effectiveness of visible watermarks, CVPR 2017, find them by the median gradient). Half of the images of a class
+show where such edges are, the other half whether they are there by more than chance.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headstart.data.gray_thumbnails import SIDE
+from headstart.data.issues.base import LOOK, CheckedImages, Issue
+
+__all__ = ["find_watermarks"]
+
+_INSIDE, _OUTSIDE = 0.5, 0.05  # shares of images: at least in the class, at most in the others
+_FEWEST = 12  # images of a class: half of them find the places
+_STRONG = 24  # of 255: stronger edges count as this strong, so that a few images do not make up for the others
+_STANDS_OUT = (
+    5.0  # standard errors of the mean gradient; by chance about seven of the places do, of which there are 8,064
+)
+_MIN_PLACES = 20
+_MAX_SHARE = 0.4  # of the strength of all edges of a class: with more, the objects themselves are at the same place
+_ALIKE = 0.5  # correlation of an image's edges with those of the watermark
+_SHOWN = 3
+
+
+def find_watermarks(checked: CheckedImages) -> Iterator[Issue]:
+    """The classes most of whose images have the same edges at the same place, and few of the others."""
+    thumbnails, usable = checked.thumbnails, checked.manifest.usable
+    if thumbnails is None or not len(thumbnails.rows):
+        return
+    edges = _edges(thumbnails.pixels)
+    labels = np.array(usable.labels, object)[thumbnails.rows]
+    for name in usable.classes:
+        own, others = np.flatnonzero(labels == name), np.flatnonzero(labels != name)
+        if min(len(own), len(others)) < _FEWEST:
+            continue
+        places, pattern = _common_edges(edges[own[::2]])
+        if len(places) < _MIN_PLACES:
+            continue
+        inside = _alike(edges[own[1::2]][:, places], pattern)
+        outside = _alike(edges[others][:, places], pattern)
+        if inside.mean() < _INSIDE or outside.mean() > _OUTSIDE:
+            continue
+        evidence = (
+            f"{inside.mean():.0%} of the images of {name!r} have the same edges {_where(places)}, "
+            f"{outside.mean():.1%} of the others do: a watermark or a label, if not the objects themselves"
+        )
+        shown = thumbnails.rows[own[1::2][inside]][:_SHOWN]
+        uris = tuple(usable.uris[row] for row in shown)
+        yield Issue("watermark", None, float(inside.mean() - outside.mean()), evidence, LOOK, related=uris)
+
+
+def _edges(pixels: NDArray[np.uint8]) -> NDArray[np.int8]:
+    """Differences to the right and to the lower neighbor, (n, 2 * SIDE * (SIDE - 1)), within ``_STRONG``."""
+    shades = pixels.astype(np.int16)
+    across, down = np.diff(shades, axis=2).transpose(0, 2, 1), np.diff(shades, axis=1)
+    both = np.stack([across, down], axis=1).reshape(len(pixels), -1)
+    return np.asarray(np.clip(both, -_STRONG, _STRONG), np.int8)
+
+
+def _common_edges(edges: NDArray[np.int8]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """The places at which the images (n, places) have edges in common, and the mean there."""
+    values = edges.astype(np.float32)
+    mean, spread = values.mean(0), values.std(0, ddof=1)
+    # At least that of 8-bit shades: an error of zero would make any difference stand out.
+    error = np.maximum(spread, 1) / np.sqrt(len(values))
+    places = np.flatnonzero(np.abs(mean) >= _STANDS_OUT * error)
+    strength = np.abs(values).sum(0)
+    if strength[places].sum() > _MAX_SHARE * strength.sum():
+        places = places[:0]
+    return places, mean[places]
+
+
+def _alike(edges: NDArray[np.int8], pattern: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Which images (n, places) have the edges of a pattern (places,)."""
+    values = edges.astype(np.float32)
+    size = np.linalg.norm(values, axis=1) * np.linalg.norm(pattern)
+    return np.asarray(values @ pattern >= _ALIKE * np.maximum(size, 1e-6))
+
+
+def _where(places: NDArray[np.int64]) -> str:
+    """The place of most of the edges, as a reader would say it."""
+    rows, columns = np.divmod(places % (SIDE * (SIDE - 1)), SIDE)
+    across = places < SIDE * (SIDE - 1)  # stored with columns first
+    x = np.where(across, rows, columns) / (SIDE - 1)
+    y = np.where(across, columns, rows) / (SIDE - 1)
+    names = [
+        ("upper", "middle", "lower")[min(2, int(3 * np.median(y)))],
+        ("left", "center", "right")[min(2, int(3 * np.median(x)))],
+    ]
+    return "in the middle" if names == ["middle", "center"] else f"at the {names[0]} {names[1]}"
