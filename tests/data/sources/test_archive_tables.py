@@ -86,6 +86,15 @@ def test_a_message_names_the_archive_and_not_a_temporary_file(tmp_path: Path) ->
     assert f"{archive}!labels.csv gives '1' two labels" in str(raised.value)
 
 
+def test_paths_of_another_machine_are_found_and_told_with_the_name_of_the_archive(tmp_path: Path) -> None:
+    table = b"path,label\n/data/x/1.jpg,cat\n/data/x/2.jpg,dog\n"
+    archive = write_zip(tmp_path / "a.zip", {"1.jpg": jpeg(1), "2.jpg": jpeg(2), "labels.csv": table})
+    read = read_images(archive)
+    assert read.labels == ["cat", "dog"]
+    assert read.description is not None
+    assert [guess.what for guess in read.description.guesses] == [f"paths below /data/x are taken below {archive}!"]
+
+
 def test_a_missing_image_is_told_by_name(tmp_path: Path) -> None:
     members = {"1.jpg": jpeg(1), "2.jpg": jpeg(2), "labels.csv": b"id,label\n1,cat\n2,dog\n7,dog\n"}
     read = inspect_all(read_images(write_zip(tmp_path / "a.zip", members)))

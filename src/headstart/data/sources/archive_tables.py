@@ -59,6 +59,8 @@ class ArchiveFolder:
                 root=root,
                 source=f"table in a {kind} archive" if description.source == "table" else description.source,
                 table=None if description.table is None else self.told(description.table),
+                guesses=tuple(replace(each, what=self.told(each.what)) for each in description.guesses),
+                notes=tuple(map(self.told, description.notes)),
             )
         )
 

@@ -155,15 +155,24 @@ class ImageLookup:
                 continue
             beginnings = ["/".join(parts[:count]) for count in range(1, len(parts))]
             for beginning in [*(each for each in dropped if each in beginnings), *beginnings]:
-                path = self.root / "/".join(parts[beginning.count("/") + 1 :])
-                if os.path.isfile(path):  # noqa: PTH113 - false for a name that is too long, or has a NUL
-                    found[name] = _Found((str(path),), "moved")
+                below = "/".join(parts[beginning.count("/") + 1 :])
+                if self._is_file(below):
+                    found[name] = _Found((f"{self._root}/{below}",), "moved")
                     dropped += [beginning] if beginning not in dropped else []
                     break
         if not found or len(dropped) > _MACHINES:
             return {}, ()
         shown = " and ".join(beginning or "/" for beginning in dropped)
         return found, (Guess(f"paths below {shown} are taken below {self.root}", _SETTLED_BY),)
+
+    def _is_file(self, below: str) -> bool:
+        if self._tree is not None:
+            return below in self._known
+        return os.path.isfile(self.root / below)  # noqa: PTH113 - false for a name that is too long, or has a NUL
+
+    @cached_property
+    def _known(self) -> frozenset[str]:
+        return frozenset(self.tree.images)
 
     def _preferred(self, paths: Sequence[str]) -> tuple[str, ...]:
         """Of paths relative to the root those in a train folder, else those outside test folders; absolute."""
