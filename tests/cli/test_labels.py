@@ -28,15 +28,15 @@ def folder(tmp_path: Path) -> Path:
 def test_the_table_is_printed(run: Run, folder: Path, options: tuple[str, ...]) -> None:
     code, out, err = run("labels", str(folder), *options)
     lines = out.splitlines()
-    assert (code, err, lines[0]) == (0, "", "path,label,labeled_by,labeled_at")
-    assert lines[1].startswith("/photos/1.jpg,'=cat,person,20")  # which no spreadsheet runs as a formula
+    assert (code, err, lines[0]) == (0, "", "path,name,label,labeled_by,labeled_at")
+    assert lines[1].startswith("/photos/1.jpg,1.jpg,'=cat,person,20")  # which no spreadsheet runs as a formula
     assert len(lines) == 2
 
 
 def test_files_are_written(run: Run, folder: Path, tmp_path: Path) -> None:
     code, out, _ = run("labels", str(folder), "--unlabeled", "--csv", str(tmp_path / "l.csv"))
     assert (code, out) == (0, f"{tmp_path / 'l.csv'}: 2 images\n")
-    assert (tmp_path / "l.csv").read_text().splitlines()[2] == "/photos/2.jpg,,,"
+    assert (tmp_path / "l.csv").read_text().splitlines()[2] == "/photos/2.jpg,2.jpg,,,"
     assert run("labels", str(folder), "--json-lines", str(tmp_path / "l.jsonl"))[0] == 0
     (line,) = (tmp_path / "l.jsonl").read_text().splitlines()
     assert json.loads(line)["label"] == "=cat"

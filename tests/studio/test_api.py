@@ -71,6 +71,22 @@ def test_a_zip_archive_is_unpacked(client: TestClient, make_jpeg: Make) -> None:
     assert (answer["added"], answer["classes_added"]) == (1, ["cat"])
 
 
+def test_a_table_labels_images_by_their_names(filled: TestClient) -> None:
+    filled.post("/api/labels", json={"images": [2], "class": 2}).raise_for_status()
+    table = b"file,animal\ncat/0.jpg,cat\ncat/1.jpg,cat\ncup/0.jpg,mug\nnone.jpg,cat\n"
+    answer = filled.post("/api/labels/table", files={"table": ("my labels.csv", table)}).json()
+    assert (answer["labeled"], answer["kept"], answer["unknown"], answer["unknown_names"]) == (2, 1, 1, ["none.jpg"])
+    assert (answer["classes_added"], answer["columns"]) == (["mug"], {"id": "file", "label": "animal"})
+    assert [each["class"] for each in filled.get("/api/images").json()["images"]] == [1, 2, 3, None]
+    assert filled.post("/api/undo").json()["counts"]["labeled"] == 1
+    refused = filled.post("/api/labels/table", files={"table": ("labels.csv", b"file,animal\n")})
+    assert problem(refused) == (422, "labels.csv has no rows below its header")
+    two = [("table", ("a.csv", b"")), ("table", ("b.csv", b""))]
+    assert problem(filled.post("/api/labels/table", files=two)) == (422, "the form has more than one table")
+    text = filled.post("/api/labels/table", files={"table": ("labels.txt", b"")})
+    assert problem(text) == (422, "labels.txt: a table of labels ends in .csv, .tsv, .jsonl, .parquet")
+
+
 def test_labels_by_class_and_back(filled: TestClient) -> None:
     answer = filled.post("/api/labels", json={"images": [1, 2], "class": 1}).json()
     assert answer["counts"] == {"images": 4, "labeled": 2, "unlabeled": 2, "problems": 0}

@@ -190,4 +190,4 @@ def test_without_learning_the_api_says_so(open_client: Callable[..., TestClient]
     for path in ("/api/evaluation", "/api/jobs", "/api/images?show=errors"):
         answer = client.get(path)
         assert (answer.status_code, "--no-learn" in answer.json()["detail"]) == (503, True)
-    assert client.get("/api/labels.csv").text == "path,label,labeled_by,labeled_at\n"
+    assert client.get("/api/labels.csv").text == "path,name,label,labeled_by,labeled_at\n"

@@ -179,6 +179,27 @@ def test_labels_by_keys_with_undo_and_redo(studio: tuple[str, Studio], open_page
     assert page.inner_text("#live").startswith("The label of 2 images was removed")
 
 
+def test_a_table_beside_dropped_images_labels_them(studio: tuple[str, Studio], open_page: Open) -> None:
+    url, made = studio
+    page = open_page(url)
+    rows = "".join(f"{name},{'metal' if name.startswith('rocket') else 'home'}\n" for name, _ in crops(2))
+    table = ("labels.csv", list(f"image,kind\n{rows}gone.jpg,home\n".encode()))
+    drop(page, [*crops(2), table])
+    expect(page.locator("dialog h2")).to_have_text("6 files")
+    check_accessibility(page)
+    page.click("text=Labels from labels.csv")
+    count(page, "Labeled", 6)
+    expect(page.locator("#messages")).to_contain_text(
+        "labels.csv: 6 images labeled from the column kind, 1 name unknown"
+    )
+    page.click("#messages >> text=Show")
+    expect(page.locator("dialog tbody")).to_contain_text("gone.jpg")
+    page.click("dialog >> text=Close")
+    assert [each.name for each in made.project.classes()] == ["home", "metal"]
+    drop(page, [("more.csv", list(b"image,kind\ncat-00.jpg,other\n"))])  # a table alone, for images that are there
+    expect(page.locator("#messages")).to_contain_text("1 image with another label kept it")
+
+
 def test_a_range_begins_at_the_image_that_was_clicked_while_another_order_was_read(
     studio: tuple[str, Studio], open_page: Open
 ) -> None:
@@ -189,7 +210,7 @@ def test_a_range_begins_at_the_image_that_was_clicked_while_another_order_was_re
     grid = page.locator("#grid")
     expect(grid).not_to_have_attribute("aria-busy", "true")
     held: list[Route] = []
-    page.route("**/api/images?*order=name*", held.append)
+    page.route("**/api/images?*order=name*", lambda route: held.append(route))  # noqa: PLW0108 - Playwright marks it
     page.select_option("#order", "name")
     expect(grid).to_have_attribute("aria-busy", "true")
     page.locator("#grid [aria-label^='cup-00']").click()

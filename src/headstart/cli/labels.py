@@ -21,8 +21,8 @@ __all__ = ["labels"]
 def labels(project: Path, table: Path | None, lines: Path | None, unlabeled: bool) -> None:
     """Write the labels of PROJECT, a project of headstart studio.
 
-    The table has the columns path, label, labeled_by and labeled_at, and is one for --labels of other commands. The
-    project may be open in headstart studio meanwhile.
+    The table has the columns path, name, label, labeled_by and labeled_at, and is one for --labels of other commands.
+    The project may be open in headstart studio meanwhile.
     """
     if table is not None and lines is not None:
         raise SettingsError("--csv and --json-lines: give one of both")

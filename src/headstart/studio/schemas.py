@@ -31,6 +31,7 @@ __all__ = [
     "NumberedStep",
     "ProblemView",
     "ProjectView",
+    "TableLabeled",
 ]
 
 Id = Annotated[int, Field(ge=1, le=2**53 - 1)]  # JavaScript knows no larger whole numbers
@@ -183,6 +184,19 @@ class ImagesAdded(_Model):
     classes_added: list[str]
     labeled: int
     ignored: Annotated[int, Field(description="files that are no images")]
+    revision: int
+
+
+class TableLabeled(_Model):
+    """What became of the rows of a table of labels."""
+
+    labeled: int
+    kept: Annotated[int, Field(description="images that had another label, which they keep")]
+    unknown: Annotated[int, Field(description="rows whose name no image has, or several have")]
+    unknown_names: list[str]
+    classes_added: list[str]
+    columns: dict[str, str]
+    notes: list[str]
     revision: int
 
 

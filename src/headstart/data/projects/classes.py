@@ -10,7 +10,7 @@ from headstart.data.projects.errors import ChangeRefused, NotInProject
 from headstart.data.projects.records import ProjectClass
 from headstart.errors import ProjectError
 
-__all__ = ["class_name", "list_classes", "merge", "named", "new_class", "remove", "rename", "require"]
+__all__ = ["add", "class_name", "list_classes", "merge", "named", "new_class", "remove", "rename", "require"]
 
 MAX_NAME = 200  # characters
 MAX_CLASSES = 10_000
@@ -68,6 +68,17 @@ def named(connection: sqlite3.Connection, name: str) -> tuple[int, str] | None:
     ):
         return int(number), str(found)
     return None
+
+
+def add(connection: sqlite3.Connection, name: str) -> tuple[Edit, str]:
+    """The edit that adds a class, and its text.
+
+    :raises ProjectError: it is no name.
+    :raises ChangeRefused: the name is taken.
+    """
+    edit = Edit()
+    new_class(connection, edit, name)
+    return edit, f"added the class {class_name(name)}"
 
 
 def new_class(connection: sqlite3.Connection, edit: Edit, text: str) -> int:

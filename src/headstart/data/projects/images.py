@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from headstart.data.projects import classes
@@ -30,7 +30,9 @@ __all__ = [
     "known_hashes",
     "known_uris",
     "label_times",
+    "labels_by_name",
     "present_labels",
+    "reject",
     "rejected",
     "require_images",
     "rows",
@@ -154,7 +156,7 @@ def add(connection: sqlite3.Connection, images: Iterable[NewImage], source: Sour
             problems.append((image.name, image.problem))
         elif image.label is not None:
             names.setdefault(number, image.label)
-    edit, made = _labels(connection, names, source)
+    edit, made = labels_by_name(connection, names, source)
     if not ids and not edit:
         return Added((), tuple(duplicates), tuple(problems), 0, (), None)
     change = commit(connection, "import", _text(len(ids), len(edit.labels), source), edit)
@@ -183,8 +185,13 @@ def _insert(connection: sqlite3.Connection, image: NewImage) -> int:
     return number
 
 
-def _labels(connection: sqlite3.Connection, names: dict[int, str], source: Source) -> tuple[Edit, tuple[str, ...]]:
-    """The labels of images by the names of classes, and the names of the classes that are made for them."""
+def labels_by_name(
+    connection: sqlite3.Connection, names: Mapping[int, str], source: Source
+) -> tuple[Edit, tuple[str, ...]]:
+    """The labels of images by the names of classes, and the names of the classes that are made for them.
+
+    An image that has a label keeps it.
+    """
     edit, made = Edit(), []
     numbers: dict[str, int | None] = {}
     for name in dict.fromkeys(names.values()):
@@ -202,6 +209,20 @@ def _labels(connection: sqlite3.Connection, names: dict[int, str], source: Sourc
         del labels[image]
     edit.set_labels(connection, labels, source)
     return edit, tuple(made)
+
+
+def reject(connection: sqlite3.Connection, suggestions: Mapping[int, int]) -> tuple[Edit, str]:
+    """The edit that notes that images are not of a class, and its text.
+
+    :raises NotInProject: the project does not have one of the images or classes.
+    """
+    require_images(connection, suggestions)
+    for each in set(suggestions.values()):
+        classes.require(connection, each)
+    known = rejected(connection)
+    edit = Edit(rejections=[(*pair, True) for pair in suggestions.items() if pair not in known])
+    count = len(edit.rejections)
+    return edit, f"rejected {count:,} suggestion{'s' * (count != 1)}"
 
 
 def _labeled(connection: sqlite3.Connection, ids: Iterable[int]) -> list[int]:

@@ -132,20 +132,24 @@ class Project(ProjectReader):
             made.append(self._commit(connection, kind, _label_text(edit, names), edit))
         return made[0]
 
+    def label_by_name(self, names: Mapping[int, str], *, source: Source) -> tuple[Change, tuple[str, ...]]:
+        """Give images (by id) classes by name; an image that has a label keeps it.
+
+        :returns: the change, and the names of the classes that were made.
+        :raises NotInProject: it does not have one of the images; nothing is changed then.
+        """
+        with self._changes() as (connection, made):
+            images.require_images(connection, names)
+            edit, classes_made = images.labels_by_name(connection, names, source)
+            made.append(self._commit(connection, "label", _label_text(edit, {}), edit))
+        return made[0], classes_made
+
     def reject(self, suggestions: Mapping[int, int]) -> Change:
         """Note that images (by id) are not of a class (by id), which is not suggested for them again.
 
         :raises NotInProject: it does not have one of the images or classes; nothing is changed then.
         """
-        with self._changes() as (connection, made):
-            images.require_images(connection, suggestions)
-            for each in set(suggestions.values()):
-                classes.require(connection, each)
-            known = images.rejected(connection)
-            edit = Edit(rejections=[(*pair, True) for pair in suggestions.items() if pair not in known])
-            text = f"rejected {_count(len(edit.rejections), 'suggestion')}"
-            made.append(self._commit(connection, "reject", text, edit))
-        return made[0]
+        return self._change("reject", lambda connection: images.reject(connection, suggestions))
 
     def add_class(self, name: str) -> Change:
         """Add a class.
@@ -153,11 +157,7 @@ class Project(ProjectReader):
         :raises ProjectError: it is no name.
         :raises ChangeRefused: the name is taken.
         """
-        with self._changes() as (connection, made):
-            edit = Edit()
-            classes.new_class(connection, edit, name)
-            made.append(self._commit(connection, "add class", f"added the class {classes.class_name(name)}", edit))
-        return made[0]
+        return self._change("add class", lambda connection: classes.add(connection, name))
 
     def rename_class(self, class_id: int, name: str) -> Change:
         """Rename a class.
@@ -165,30 +165,21 @@ class Project(ProjectReader):
         :raises NotInProject: no such class.
         :raises ChangeRefused: the name is taken.
         """
-        with self._changes() as (connection, made):
-            edit, text = classes.rename(connection, class_id, name)
-            made.append(self._commit(connection, "rename class", text, edit))
-        return made[0]
+        return self._change("rename class", lambda connection: classes.rename(connection, class_id, name))
 
     def merge_classes(self, class_id: int, into: int) -> Change:
         """Give all images of a class to another one, and remove it.
 
         :raises NotInProject: no such class.
         """
-        with self._changes() as (connection, made):
-            edit, text = classes.merge(connection, class_id, into)
-            made.append(self._commit(connection, "merge classes", text, edit))
-        return made[0]
+        return self._change("merge classes", lambda connection: classes.merge(connection, class_id, into))
 
     def remove_class(self, class_id: int) -> Change:
         """Remove a class; its images are unlabeled then.
 
         :raises NotInProject: no such class.
         """
-        with self._changes() as (connection, made):
-            edit, text = classes.remove(connection, class_id)
-            made.append(self._commit(connection, "remove class", text, edit))
-        return made[0]
+        return self._change("remove class", lambda connection: classes.remove(connection, class_id))
 
     def undo(self) -> Change:
         """Take back the last change but those that add images. This is a change itself, so that no history is lost.
@@ -206,6 +197,13 @@ class Project(ProjectReader):
         """
         with self._changes() as (connection, made):
             made.append(edits.redo(connection))
+        return made[0]
+
+    def _change(self, kind: str, make: Callable[[sqlite3.Connection], tuple[Edit, str]]) -> Change:
+        """Make one edit, with its text, in a transaction."""
+        with self._changes() as (connection, made):
+            edit, text = make(connection)
+            made.append(self._commit(connection, kind, text, edit))
         return made[0]
 
     @staticmethod

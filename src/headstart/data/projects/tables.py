@@ -22,6 +22,7 @@ class LabelRow:
     """An image with its label; ``labeled_at`` is in UTC, and None for an image that has no label."""
 
     path: str
+    name: str  # of the file when it was added: the project keeps what is dropped under another one
     label: str | None
     labeled_by: str | None  # "person", "suggestion" that a person accepted, "folder" or "table"
     labeled_at: str | None
@@ -37,6 +38,7 @@ def label_rows(project: ProjectReader, *, unlabeled: bool = False) -> list[Label
     return [
         LabelRow(
             display_name(image.uri),
+            image.name,
             None if image.class_id is None else classes[image.class_id],
             image.source,
             _text(times.get(image.id)) if image.class_id is not None else None,

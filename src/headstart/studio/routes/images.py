@@ -18,6 +18,7 @@ from starlette.responses import Response
 
 from headstart.data.projects import ProjectImage
 from headstart.data.projects.ingest import Ingested, LabelsFrom, UploadedFile, add_uploads, check_allowed
+from headstart.data.projects.label_tables import TableLabels, label_from_table
 from headstart.errors import ImageProblem, OutputError
 from headstart.files import reason_of
 from headstart.serve.openapi import Responses, images_body, refusals
@@ -33,6 +34,7 @@ from headstart.studio.schemas import (
     ImagesAdded,
     ImagesPage,
     ProblemView,
+    TableLabeled,
 )
 
 __all__ = ["add_images"]
@@ -130,26 +132,36 @@ def _add_uploads(app: FastAPI, studio: Studio) -> None:
             Literal["subfolders", "none"], Query(description="whether the folder above an image is its class")
         ] = "none",
     ) -> ImagesAdded:
-        try:
-            async with request.form(max_files=settings.max_files, max_fields=_MAX_FIELDS) as form:
-                files = [each for _, each in form.multi_items() if isinstance(each, UploadFile)]
-                if not files:
-                    raise Refusal(HTTPStatus.UNPROCESSABLE_ENTITY, "the form has no file")
-                given = [UploadedFile(each.filename or "image", each.file, each.size or 0) for each in files]
-                found = await asyncio.to_thread(
-                    add_uploads, project, given, labels=cast(LabelsFrom, labels), max_pixels=settings.max_pixels
-                )
-        except HTTPException as failure:
-            if "many files" in failure.detail:
-                raise Refusal(
-                    HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"at most {settings.max_files} files per request"
-                ) from None
-            raise Refusal(HTTPStatus.BAD_REQUEST, f"the form cannot be read: {failure.detail}") from None
-        except OSError as failure:  # of the temporary file that holds a large upload
-            raise OutputError(f"the upload cannot be kept ({reason_of(failure)}): free some space") from failure
-        except (UnicodeDecodeError, LookupError):
-            raise Refusal(HTTPStatus.BAD_REQUEST, "the form cannot be read: a name in it is not UTF-8") from None
+        def add(files: list[UploadFile]) -> Ingested:
+            given = [UploadedFile(each.filename or "image", each.file, each.size or 0) for each in files]
+            return add_uploads(project, given, labels=cast(LabelsFrom, labels), max_pixels=settings.max_pixels)
+
+        found = await _with_files(request, add, most=settings.max_files)
         return _added(found)
+
+    @app.post(
+        "/api/labels/table",
+        summary="Label images by a table with their names: CSV, TSV, JSON lines or Parquet",
+        responses=refusals(400, 401, 403, 408, 413, 421, 422, 503, 507),
+        openapi_extra=images_body(),
+    )
+    async def table(request: Request) -> TableLabeled:
+        def label(files: list[UploadFile]) -> TableLabels:
+            if len(files) > 1:
+                raise Refusal(HTTPStatus.UNPROCESSABLE_ENTITY, "the form has more than one table")
+            return label_from_table(project, files[0].filename or "table", files[0].file.read())
+
+        found = await _with_files(request, label, most=settings.max_files)
+        return TableLabeled(
+            labeled=found.labeled,
+            kept=found.kept,
+            unknown=found.unknown,
+            unknown_names=list(found.unknown_names),
+            classes_added=list(found.classes),
+            columns=dict(found.columns),
+            notes=list(found.notes),
+            revision=found.revision,
+        )
 
     @app.post(
         "/api/folder",
@@ -161,6 +173,24 @@ def _add_uploads(app: FastAPI, studio: Studio) -> None:
         found = check_allowed(Path(asked.path), studio.folders)
         studio.imports.start(found, asked.labels)
         return FolderAnswer(folder=str(found))
+
+
+async def _with_files(request: Request, act: Callable[[list[UploadFile]], T], *, most: int) -> T:
+    """What a function makes of the files of a form, in a thread."""
+    try:
+        async with request.form(max_files=most, max_fields=_MAX_FIELDS) as form:
+            files = [each for _, each in form.multi_items() if isinstance(each, UploadFile)]
+            if not files:
+                raise Refusal(HTTPStatus.UNPROCESSABLE_ENTITY, "the form has no file")
+            return await asyncio.to_thread(act, files)
+    except HTTPException as failure:
+        if "many files" in failure.detail:
+            raise Refusal(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"at most {most} files per request") from None
+        raise Refusal(HTTPStatus.BAD_REQUEST, f"the form cannot be read: {failure.detail}") from None
+    except OSError as failure:  # of the temporary file that holds a large upload
+        raise OutputError(f"the upload cannot be kept ({reason_of(failure)}): free some space") from failure
+    except (UnicodeDecodeError, LookupError):
+        raise Refusal(HTTPStatus.BAD_REQUEST, "the form cannot be read: a name in it is not UTF-8") from None
 
 
 def _readable(image: ProjectImage) -> ProjectImage:

@@ -10,6 +10,8 @@ const FILES = 50; // of one request
 const BYTES = 16_000_000;
 const SHOTS = 5; // photographs a second while the button is held
 const SHOWN = 200; // problems that are listed
+const TABLES = /\.(csv|tsv|jsonl|parquet)$/i;
+const MOST_TABLES = 4; // that are offered
 
 /** Files of a drop, those in folders with their path. */
 export async function droppedFiles(transfer) {
@@ -96,7 +98,7 @@ export class Bring {
     element("button", { type: "submit" }, "Read"));
     return element("div", { class: "ways" },
       element("div", { class: "row" },
-        choose("Choose images or a zip", { accept: "image/*,.zip", "data-way": "files" }), choose("Choose a folder", { webkitdirectory: true, "data-way": "folder" }),
+        choose("Choose images, a zip or a table", { accept: "image/*,.zip,.csv,.tsv,.jsonl,.parquet", "data-way": "files" }), choose("Choose a folder", { webkitdirectory: true, "data-way": "folder" }),
         element("button", { type: "button", click: () => { done(); this.burst(); } }, "Photograph")),
       folder,
       element("p", { class: "quiet" }, "A named folder is read where it is: its images are not copied. It must be one that was named when the studio was started, or lie below it."));
@@ -136,26 +138,49 @@ export class Bring {
     else this.#summary({ ...data, listed: data.first_problems });
   }
 
-  /** Take files; with subfolders, ask whether they are classes. */
+  /** Take files; with subfolders or tables beside images, ask where the labels are. */
   async take(files) {
     if (!files.length) return complain("no file was found in what was given");
-    const names = subfolders(files);
-    const labels = names.length > 0 ? await this.#ask(files, names) : "none";
+    const tables = files.filter(({ name }) => TABLES.test(name));
+    const images = files.filter(({ name }) => !TABLES.test(name));
+    if (!images.length && tables.length === 1) return this.#label(tables[0]);
+    const names = subfolders(images);
+    const labels = names.length || tables.length ? await this.#ask(images, names, tables) : "none";
     if (labels === null) return undefined;
-    this.queue = this.queue.then(() => this.send(files, labels));
+    const table = tables.find((each) => each === labels);
+    this.queue = this.queue.then(async () => {
+      await this.send(images, table ? "none" : labels);
+      if (table) await this.#label(table);
+    });
     return this.queue;
   }
 
-  #ask(files, names) {
+  /** Label images by a table with their names. */
+  async #label(table) {
+    const answer = await attempt(() => upload("/api/labels/table", [table], "table"));
+    if (!answer) return;
+    const parts = [`${table.name}: ${counted(answer.labeled, "image")} labeled from the column ${answer.columns.label}`];
+    if (answer.kept) parts.push(`${counted(answer.kept, "image")} with another label kept it`);
+    if (answer.unknown) parts.push(`${counted(answer.unknown, "name")} unknown`);
+    const told = [...answer.notes.map((note) => [table.name, note]), ...answer.unknown_names.map((name) => [name, "no image has this name, or several have"])];
+    await project.changed(answer);
+    project.tell("images");
+    say(parts.join(", "), told.length ? { text: "Show", act: () => this.#list(told, "What was read from the table") } : null);
+  }
+
+  /** Where the labels are: "subfolders", "none", a table, or null for not to add anything. */
+  #ask(files, names, tables) {
     return new Promise((resolve) => {
       let answer = null;
       const answered = (value) => () => { answer = value; dialog.close(); };
       const shown = names.slice(0, 8).join(", ") + (names.length > 8 ? ` and ${names.length - 8} more` : "");
+      const many = tables.length > MOST_TABLES ? ` The first ${MOST_TABLES} of ${tables.length} tables are offered.` : "";
       const dialog = element("dialog", { "aria-labelledby": "ask-title", close: () => { dialog.remove(); resolve(answer); } },
-        element("h2", { id: "ask-title" }, `${counted(files.length, "file")} in ${counted(names.length, "folder")}`),
-        element("p", {}, `Folders: ${shown}.`),
+        element("h2", { id: "ask-title" }, counted(files.length, "file") + (names.length ? ` in ${counted(names.length, "folder")}` : "")),
+        element("p", {}, (names.length ? `Folders: ${shown}. ` : "") + (tables.length ? `Where are the labels?${many}` : "")),
         element("div", { class: "row end" },
-          element("button", { type: "button", class: "primary", click: answered("subfolders") }, "Folders are classes"),
+          names.length ? element("button", { type: "button", class: tables.length ? "" : "primary", click: answered("subfolders") }, "Folders are classes") : null,
+          ...tables.slice(0, MOST_TABLES).map((table) => element("button", { type: "button", class: tables.length === 1 ? "primary" : "", click: answered(table) }, `Labels from ${table.name.split("/").pop()}`)),
           element("button", { type: "button", click: answered("none") }, "Without labels"),
           element("button", { type: "button", click: answered(null) }, "Cancel")));
       document.body.append(dialog);
@@ -216,9 +241,9 @@ export class Bring {
     say(parts.join(", "), told.length ? { text: "Show", act: () => this.#list(told) } : null);
   }
 
-  #list(told) {
+  #list(told, title = "Duplicates and problems") {
     const dialog = element("dialog", { "aria-labelledby": "told-title", close: () => dialog.remove() },
-      element("h2", { id: "told-title" }, "Duplicates and problems"),
+      element("h2", { id: "told-title" }, title),
       element("div", { class: "scroll tall", tabindex: 0, role: "region", "aria-labelledby": "told-title" }, element("table", {},
         element("thead", {}, element("tr", {}, element("th", { scope: "col" }, "File"), element("th", { scope: "col" }, "Reason"))),
         element("tbody", {}, ...told.slice(0, SHOWN).map(([name, reason]) => element("tr", {}, element("th", { scope: "row" }, name), element("td", {}, reason)))))),
