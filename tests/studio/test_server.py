@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import signal
 import subprocess
 import sys
@@ -11,11 +12,17 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import httpx2
+import numpy as np
 import pytest
+from PIL import Image
 
-from headstart.config import StudioSettings
+from headstart.config import FitSettings, StudioSettings
+from headstart.data.projects import Project, ProjectImage
+from headstart.data.value_range import ValueRange
 from headstart.errors import SettingsError
+from headstart.studio.learning import settings_of
 from headstart.studio.server import open_studio
+from headstart.studio.thumbnails import Thumbnails
 
 SETTINGS = StudioSettings(port=0, browser=False)
 
@@ -66,7 +73,9 @@ def test_a_folder_of_images_becomes_a_project_beside(tmp_path: Path, make_jpeg: 
             assert f"open already at {address}" in second.stderr
             command = [sys.executable, "-m", "headstart.cli", "labels", "projects/photos"]
             labels = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
-            assert labels.stdout.splitlines()[1].startswith(f"{tmp_path / 'photos' / 'cat' / '1.jpg'},cat,folder,")
+            assert labels.stdout.splitlines()[1].startswith(
+                f"{tmp_path / 'photos' / 'cat' / '1.jpg'},cat/1.jpg,cat,folder,"
+            )
             process.send_signal(signal.SIGTERM)
             for _ in lines:
                 pass
@@ -115,3 +124,22 @@ def close(server: object) -> None:
     server.socket.close()  # type: ignore[attr-defined]
     server.studio.close()  # type: ignore[attr-defined]
     server.studio.project.close()  # type: ignore[attr-defined]
+
+
+def test_a_project_keeps_its_network_and_value_range(tmp_path: Path) -> None:
+    with Project.open(tmp_path, create=True) as project:
+        first = FitSettings(model="test_resnet", value_range="0,4095")
+        assert settings_of(project, first, keep_model=False) == first
+        assert settings_of(project, FitSettings(), keep_model=True) == first
+        other = FitSettings(model="test_vit", value_range="0,1023")
+        assert settings_of(project, other, keep_model=False) == other
+        assert settings_of(project, FitSettings(), keep_model=True) == other
+
+
+def test_thumbnails_have_the_value_range(tmp_path: Path) -> None:
+    photo = tmp_path / "deep.png"
+    Image.fromarray(np.full((40, 40), 2048, np.uint16)).save(photo)
+    image = ProjectImage(1, str(photo), "deep.png", "ab" * 16, 40, 40, None, None, None)
+    for ranges, shade in (((), 8), ((ValueRange("any", 0, 4095),), 128)):
+        made = Thumbnails(tmp_path / "thumbnails", max_pixels=10**6, value_ranges=ranges).jpeg(image)
+        assert np.asarray(Image.open(io.BytesIO(made))).mean() == pytest.approx(shade, abs=1)

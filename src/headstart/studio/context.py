@@ -15,6 +15,7 @@ from headstart.studio.events import EventHub
 from headstart.studio.imports import FolderImports
 from headstart.studio.learning import Learning
 from headstart.studio.thumbnails import Thumbnails
+from headstart.workflow.value_ranges import given_ranges
 
 if TYPE_CHECKING:
     from headstart.serve.service import Service
@@ -44,7 +45,9 @@ class Studio:
     def __post_init__(self) -> None:
         project, settings = self.project, self.settings
         self.hub = EventHub(project.revision)
-        self.thumbnails = Thumbnails(project.folder / "thumbnails", max_pixels=settings.max_pixels)
+        self.thumbnails = Thumbnails(
+            project.folder / "thumbnails", max_pixels=settings.max_pixels, value_ranges=given_ranges(self.fit)
+        )
         self.imports = FolderImports(project, self.hub.publish, allowed=self.folders, max_pixels=settings.max_pixels)
         self.learning = Learning(project, self.fit, self.hub.publish)
         self.classifiers = Classifiers(settings)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Learning", "settings_of"]
 
-_MODEL = "model"  # the setting of a project
+_MODEL, _VALUE_RANGE = "model", "value_range"  # settings of a project
 
 Tell = Callable[[str, Mapping[str, object]], None]
 
@@ -130,13 +130,16 @@ class Learning:
 
 
 def settings_of(project: Project, settings: FitSettings, *, keep_model: bool) -> FitSettings:
-    """The settings with the network of the project, which is noted in it.
+    """The settings with the network and the value range of the project, which are noted in it.
 
-    :param keep_model: whether it stays the one that it was before.
+    :param keep_model: whether it stays the one that it was before. A value range stays where no other one is given.
     """
-    before = project.settings().get(_MODEL)
-    if before is not None and keep_model:
-        return replace(settings, model=before)
-    if before != settings.model:
-        project.set_setting(_MODEL, settings.model)
+    before = project.settings()
+    if keep_model and _MODEL in before:
+        settings = replace(settings, model=before[_MODEL])
+    if settings.value_range is None and _VALUE_RANGE in before:
+        settings = replace(settings, value_range=before[_VALUE_RANGE])
+    for key, value in ((_MODEL, settings.model), (_VALUE_RANGE, settings.value_range)):
+        if value is not None and before.get(key) != value:
+            project.set_setting(key, value)
     return settings

@@ -13,6 +13,7 @@ from PIL import Image
 from headstart.data.decode import decoded
 from headstart.data.projects import ProjectImage
 from headstart.data.sources import reference
+from headstart.data.value_range import ValueRange
 
 __all__ = ["SIDE", "Thumbnails"]
 
@@ -24,17 +25,19 @@ class Thumbnails:
     """Makes thumbnails in the threads that ask for them; two that ask for the same one wait for each other.
 
     :param folder: where they are kept; it may be removed at any time.
+    :param value_ranges: black and white of pixels that are not 8-bit.
     """
 
-    def __init__(self, folder: Path, *, max_pixels: int) -> None:
-        self._folder, self._max_pixels = folder, max_pixels
+    def __init__(self, folder: Path, *, max_pixels: int, value_ranges: tuple[ValueRange, ...] = ()) -> None:
+        self._folder, self._max_pixels, self._value_ranges = folder, max_pixels, value_ranges
+        self._suffix = "-".join(["", *(f"{each.low:.10g}-{each.high:.10g}" for each in value_ranges)])
 
     def jpeg(self, image: ProjectImage) -> bytes:
         """The thumbnail of an image as a JPEG.
 
         :raises ImageProblem: it cannot be read.
         """
-        path = None if image.hash is None else self._folder / image.hash[:2] / f"{image.hash}.jpg"
+        path = None if image.hash is None else self._folder / image.hash[:2] / f"{image.hash}{self._suffix}.jpg"
         if path is not None:
             with suppress(OSError):
                 return path.read_bytes()
@@ -46,7 +49,9 @@ class Thumbnails:
 
     def _make(self, image: ProjectImage) -> bytes:
         # A JPEG of twice the size, from which the result is almost the same, is decoded several times as fast.
-        with decoded(reference(image.uri), max_pixels=self._max_pixels, min_side=2 * SIDE) as whole:
+        with decoded(
+            reference(image.uri), max_pixels=self._max_pixels, min_side=2 * SIDE, value_ranges=self._value_ranges
+        ) as whole:
             small = whole.copy()
         small.thumbnail((SIDE, SIDE), Image.Resampling.BICUBIC, reducing_gap=2.0)
         buffer = io.BytesIO()

@@ -6,6 +6,7 @@ import io
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,12 +14,13 @@ import pytest
 from PIL import Image
 
 from headstart.config import FitSettings
-from headstart.data.projects import Project
+from headstart.data.decode import inspect
+from headstart.data.projects import NewImage, Project
 from headstart.errors import DataError, SettingsError
 from headstart.events import Event, Events, StageBegun
 from headstart.workflow.fit import fit
 from headstart.workflow.live import LiveClassifier, LiveSettings
-from headstart.workflow.live.features import manifest_of
+from headstart.workflow.live.features import LiveNetwork, manifest_of
 
 Add = Callable[..., list[int]]
 Wait = Callable[[Callable[[], object]], None]
@@ -253,6 +255,27 @@ def test_beyond_the_memory_images_get_no_suggestions_and_that_is_told(add: Add, 
     wait_until(lambda: "10 images get no suggestions" in classifier.state().message)
     wait_until(lambda: classifier.state().learned == 20)
     assert len(classifier.predictions(ids)) == 20
+
+
+def test_the_value_range_is_that_of_a_fit(
+    project: Project, live: Open, wait_until: Wait, fit_settings: FitSettings, tmp_path: Path
+) -> None:
+    photo = tmp_path / "deep.png"
+    Image.fromarray(np.full((40, 40), 2048, np.uint16)).save(photo)  # 12 bits, of which 2048 is gray
+    found = inspect(str(photo))
+    new = NewImage(str(photo), "deep.png", found.hash, found.width, found.height, found.bytes, found.problem, "gray")
+    project.add_images([new])
+    vectors = []
+    for value_range in (None, "0,4095"):
+        classifier = live(fit=replace(fit_settings, value_range=value_range))
+        wait_until(lambda: classifier.state().images_with_features == 1)  # noqa: B023 - called at once
+        vectors.append(classifier._pool.vectors().values)
+    dark, gray = vectors
+    assert not np.allclose(dark, gray)
+    Image.fromarray(np.full((40, 40), 128, np.uint8)).save(photo)  # as 2048 of 4095 is read
+    found = inspect(str(photo))
+    expected = LiveNetwork(fit_settings).compute([replace(project.images().images[0], hash=found.hash)])
+    assert np.array_equal(gray, expected.vectors)
 
 
 def test_a_network_that_does_not_exist_is_told(project: Project, fit_settings: FitSettings, wait_until: Wait) -> None:

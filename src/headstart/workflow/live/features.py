@@ -15,6 +15,7 @@ from headstart.data.projects import ProjectImage
 from headstart.errors import SettingsError
 from headstart.events import Events
 from headstart.workflow.candidates import Candidate, open_candidate
+from headstart.workflow.value_ranges import given_ranges
 
 __all__ = ["Computed", "LiveNetwork", "manifest_of"]
 
@@ -64,7 +65,13 @@ class LiveNetwork:
         :raises ModelError: there is no such network, or its head cannot be solved.
         :raises WeightsNotFound: its weights are not available.
         """
-        return open_candidate(self.settings.model, self.settings, classes=2, events=Events())
+        return open_candidate(
+            self.settings.model,
+            self.settings,
+            classes=2,
+            value_ranges=given_ranges(self.settings),
+            events=Events(),
+        )
 
     @property
     def width(self) -> int:
