@@ -68,7 +68,8 @@ def browser() -> Iterator[Any]:
         pytest.skip("no Chromium found: install the package chromium")
     assert found is not None, "HEADSTART_BROWSER=required, but no Chromium found"
     with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
+        camera = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]  # a moving test image
+        opened = playwright.chromium.launch(executable_path=found, args=["--no-sandbox", *camera])
         yield opened
         opened.close()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -198,6 +199,29 @@ def test_a_table_beside_dropped_images_labels_them(studio: tuple[str, Studio], o
     assert [each.name for each in made.project.classes()] == ["home", "metal"]
     drop(page, [("more.csv", list(b"image,kind\ncat-00.jpg,other\n"))])  # a table alone, for images that are there
     expect(page.locator("#messages")).to_contain_text("1 image with another label kept it")
+
+
+def test_photographs_of_a_burst_get_the_chosen_class(studio: tuple[str, Studio], open_page: Open) -> None:
+    url, made = studio
+    page = open_page(url)
+    add_class(page, "cat")
+    page.click("#welcome >> text=Photograph")
+    expect(page.locator(".burst video")).to_have_js_property("paused", value=False)
+    check_accessibility(page)
+    page.select_option(".burst select", label="cat")
+    hold = page.locator(".burst .hold")
+    hold.hover()
+    page.mouse.down()
+    taken_text = page.locator(".burst [role=status]")
+    expect(taken_text).to_have_text(re.compile(r"^([3-9]|\d\d) photographs"))
+    page.mouse.up()
+    page.click(".burst >> text=Add")
+    expect(page.locator("dialog")).to_have_count(0)
+    expect(page.locator("#messages")).to_contain_text("labeled cat", timeout=TIMEOUT)
+    taken = made.project.images().images
+    assert len(taken) >= 2  # of the same moment, one is kept
+    assert {(each.class_id, each.problem) for each in taken} == {(1, None)}
+    assert all(each.name.startswith("camera-") for each in taken)
 
 
 def test_a_range_begins_at_the_image_that_was_clicked_while_another_order_was_read(
@@ -419,7 +443,11 @@ def test_the_story(learning: tuple[str, Studio], open_page: Open) -> None:
     expect(page.locator(".tray h3")).to_have_text("rocket", timeout=TIMEOUT)
     expect(page.locator(".tray .note", has_text="truncated")).to_be_visible(timeout=TIMEOUT)
     check_accessibility(page)
-    page.click("nav a[href='#hand-over']")
+    page.click("text=Start the camera")
+    expect(page.locator(".live .now h3")).to_be_visible(timeout=TIMEOUT)
+    expect(page.locator(".live .quiet", has_text="predictions a second")).to_be_visible(timeout=TIMEOUT)
+    page.click("nav a[href='#hand-over']")  # the camera goes off
+    assert page.evaluate("document.querySelector('#view-try video').srcObject") is None
     with page.expect_download() as download:
         page.click("text=Download labels.csv")
     rows = list(csv.DictReader(io.StringIO(Path(download.value.path()).read_text())))
