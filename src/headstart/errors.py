@@ -12,6 +12,7 @@ HeadstartError
 │   └── CutError           it cannot be cut where the requested training starts
 ├── OutputError            a result cannot be written to its place; the message says where it is instead
 ├── StoreError             the feature store is damaged or cannot be used
+├── ClusterError           a cluster cannot be reached, or failed; the message says what is kept
 ├── ProjectError           a labelling project is missing, damaged or in use, or a change to it is not possible
 └── RunError               a run folder or a saved classifier is missing or damaged
 """
@@ -23,6 +24,7 @@ from collections.abc import Iterable, Sequence
 
 __all__ = [
     "AmbiguousFolders",
+    "ClusterError",
     "CutError",
     "DataError",
     "DownloadError",
@@ -98,6 +100,10 @@ class OutputError(HeadstartError):
 
 class StoreError(HeadstartError):
     """The feature store is damaged or cannot be used."""
+
+
+class ClusterError(HeadstartError, RuntimeError):
+    """A cluster cannot be reached, or failed; the message says what is kept, and how to go on."""
 
 
 class ProjectError(HeadstartError):

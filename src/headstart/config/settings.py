@@ -13,6 +13,7 @@ from headstart.config.fine_tuning import FineTuningSettings
 from headstart.config.options import Settings, option, options_of
 from headstart.config.recipes import QUALITIES, RECIPES
 from headstart.config.values import (
+    mistake_in_cluster,
     mistake_in_kernel,
     mistake_in_mean,
     mistake_in_stages,
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 __all__ = [
+    "ClusterSettings",
     "EngineSettings",
     "FitSettings",
     "ImageNetV2Settings",
@@ -95,6 +97,20 @@ class EngineSettings(Settings):
         low=0,
         high=1,
         group="Data",
+    )
+
+
+@dataclass(kw_only=True)
+class ClusterSettings(Settings):
+    """Where features are computed, if not on this machine alone."""
+
+    cluster: str | None = option(
+        None,
+        "Ray cluster whose workers compute features: auto (that of this machine, or of RAY_ADDRESS), ray://HOST:PORT, "
+        "HOST:PORT, or local:N for N one-core workers on this machine. Images and cache folder must have the same "
+        "paths on all machines.",
+        metavar="WHERE",
+        check=mistake_in_cluster,
     )
 
 
@@ -170,7 +186,7 @@ class InputSettings(Settings):
 
 
 @dataclass(kw_only=True)
-class FitSettings(FineTuningSettings, InputSettings, EngineSettings):
+class FitSettings(FineTuningSettings, InputSettings, ClusterSettings, EngineSettings):
     """How a classifier is fitted to labeled images."""
 
     model: str = option(

@@ -18,6 +18,7 @@ __all__ = [
 ]
 
 _STAGES = re.compile(r"auto|none|(?:late|all):(\d+(?:\.\d+)?)")
+_CLUSTER = re.compile(r"auto|local:[1-9][0-9]{0,3}|(ray://)?(?!local:)[^\s/:]+:[0-9]{1,5}")
 _KERNEL = re.compile(r"auto|none|rbf:(\d+(?:\.\d+)?)")
 
 
@@ -88,6 +89,13 @@ def mistake_in_value_range(value: Any) -> str | None:
     except (ValueError, AttributeError):
         return f"value_range must be two numbers, the lower one first, for example 0,4095, got {value!r}"
     return None
+
+
+def mistake_in_cluster(value: Any) -> str | None:
+    """What is wrong with a value of ``cluster``; None if nothing is."""
+    if isinstance(value, str) and _CLUSTER.fullmatch(value):
+        return None
+    return f"cluster must be auto, local:N, ray://HOST:PORT or HOST:PORT, got {value!r}"
 
 
 def mistake_in_stages(value: Any) -> str | None:

@@ -15,10 +15,21 @@ from typing import Any, Protocol, TypeVar
 
 from headstart.errors import SettingsError
 
-__all__ = ["Executor", "available_cores", "default_kind", "map_in_order", "open_executor", "register_executor"]
+__all__ = [
+    "Executor",
+    "available_cores",
+    "core_limit",
+    "default_kind",
+    "limit_cores",
+    "map_in_order",
+    "open_executor",
+    "register_executor",
+]
 
 # With fewer cores, threads are nearly as fast; with fewer items, processes do not make up for their start-up time.
 _MIN_CORES, _MIN_ITEMS = 8, 8000
+
+_LIMIT: int | None = None
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -115,6 +126,18 @@ def map_in_order(
 def available_cores() -> int:
     """Return the number of processor cores that this process may use.
 
-    Containers and ``taskset`` may allow fewer than the machine has.
+    Containers and ``taskset`` may allow fewer than the machine has, and a worker of a cluster has its share of them.
     """
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return allowed if _LIMIT is None else min(allowed, _LIMIT)
+
+
+def limit_cores(count: int) -> None:
+    """Let this process use fewer cores than it may: others of the same machine use the rest."""
+    global _LIMIT  # noqa: PLW0603 - of the process, as its affinity is
+    _LIMIT = count
+
+
+def core_limit() -> int | None:
+    """What :func:`limit_cores` has set; None if nothing has."""
+    return _LIMIT

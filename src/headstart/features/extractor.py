@@ -17,6 +17,8 @@ from headstart.data.spec import InputSpec
 from headstart.data.views import Views
 from headstart.events import Events
 from headstart.execution import open_executor
+from headstart.execution.cluster import Cluster
+from headstart.features.distributed import Plan, compute_on_cluster
 from headstart.features.table import FeatureTable
 
 if TYPE_CHECKING:
@@ -41,6 +43,7 @@ def extract_features(  # noqa: PLR0913 - independent values, all but three of th
     max_pixels: int,
     workers: int | None = None,
     views: Sequence[int] = (0,),
+    cluster: Cluster | None = None,
     events: Events | None = None,
 ) -> list[tuple[int, str]]:
     """Compute the features that the table lacks for these views of these images, once per distinct content.
@@ -52,8 +55,10 @@ def extract_features(  # noqa: PLR0913 - independent values, all but three of th
     :param open_engine: opens the network; called only if features are missing.
     :param batch_size: views per batch.
     :param views: numbers of views, see :func:`headstart.data.transforms.make_view`.
+    :param cluster: computes instead of this process; ``open_engine`` is then pickled, and called by each worker.
     :returns: (row, reason) of the images that turned out to be unreadable, by row.
     :raises StoreError: the features cannot be written.
+    :raises ClusterError: the cluster cannot be reached, or failed; what was finished is kept.
     :raises ValueError: a usable image has no content hash.
     """
     hashes, unreadable = _hashes(manifest), dict[int, str]()
@@ -62,6 +67,12 @@ def extract_features(  # noqa: PLR0913 - independent values, all but three of th
     read = view_reader(table.space.decoder)
     # A second round happens only if a file has changed in the meantime and another file has its former content.
     while missing := _missing(table, hashes, [row for row in usable if row not in unreadable], views):
+        total = sum(map(len, missing.values()))
+        if cluster is not None:
+            plan = Plan(table, spec, open_engine, batch_size, max_pixels)
+            with (events or Events()).stage("computing features", total=total) as advance:
+                unreadable.update(compute_on_cluster(manifest, missing, plan, cluster, advance=advance))
+            continue
         engine = engine or open_engine()
         batches = read(
             manifest,
@@ -72,7 +83,6 @@ def extract_features(  # noqa: PLR0913 - independent values, all but three of th
             workers=workers,
             views=missing,
         )
-        total = sum(map(len, missing.values()))
         with closing(batches), (events or Events()).stage("computing features", total=total) as advance:
             unreadable.update(_fill(table, batches, engine, missing, hashes, advance))
     table.compact()

@@ -11,7 +11,6 @@ import errno
 import json
 import math
 import shutil
-import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -23,12 +22,12 @@ from uuid import uuid4
 import lance
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from headstart.documents import decode
 from headstart.errors import RunError, StoreError
 from headstart.features.key import FeatureSpace, stored_view
+from headstart.features.rows import checksums_of, corrupt_rows, duplicates_of, keys_of, positions_of, values_of
 from headstart.features.usage import use
 from headstart.features.values import to_stored_dtype
 from headstart.files import clear_remains, reason_of, write_json
@@ -169,20 +168,47 @@ class FeatureTable:
         :param view: the number of the view, or one number per image.
         :raises StoreError: a value is not finite, or the folder cannot be written (for example, the disk is full).
         """
+        table = self._rows_of(images, features, view)
+        with _store_errors(self.path, "cannot add features"):
+            lance.write_dataset(table, str(self.path), mode="append")
+
+    def write_fragments(
+        self, images: Sequence[str], features: NDArray[Any], *, view: int | Sequence[int] = 0
+    ) -> list[str]:
+        """Write rows as :meth:`append` does, which nobody sees before :meth:`commit` is given what this returns.
+
+        :raises StoreError: as of :meth:`append`.
+        """
+        table = self._rows_of(images, features, view)
+        with _store_errors(self.path, "cannot add features"):
+            fragments = lance.fragment.write_fragments(table, str(self.path), schema=self._schema, mode="append")
+        return [json.dumps(each.to_json()) for each in fragments]
+
+    def commit(self, fragments: Sequence[str]) -> None:
+        """Add the rows of fragments that any process has written, in one commit.
+
+        :raises StoreError: the folder cannot be written.
+        """
+        if not fragments:
+            return
+        with _store_errors(self.path, "cannot add features"):
+            found = [lance.FragmentMetadata.from_json(each) for each in fragments]
+            operation = lance.LanceOperation.Append(found)
+            lance.LanceDataset.commit(str(self.path), operation, read_version=self._dataset().version)
+
+    def _rows_of(self, images: Sequence[str], features: NDArray[Any], view: int | Sequence[int]) -> pa.Table:
         values = to_stored_dtype(np.ascontiguousarray(features).reshape(len(images), -1), self.space.dtype)
         keys = [bytes.fromhex(image) for image in images]
         views = [stored_view(number) for number in np.broadcast_to(view, len(keys)).tolist()]
-        table = pa.table(
+        return pa.table(
             [
                 pa.array(keys, pa.binary(16)),
                 pa.array(views, pa.int32()),
-                pa.array(_checksums(keys, views, values)),
+                pa.array(checksums_of(keys, views, values)),
                 pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), values.shape[1]),
             ],
             schema=self._schema,
         )
-        with _store_errors(self.path, "cannot add features"):
-            lance.write_dataset(table, str(self.path), mode="append")
 
     def missing(self, images: Sequence[str], *, view: int = 0) -> list[str]:
         """The images that have no row yet, each once, in the given order."""
@@ -194,8 +220,10 @@ class FeatureTable:
         The table is listed once, whatever the number of views.
         """
         with _store_errors(self.path, "cannot list the rows", _REMEDY):
-            keys, numbers = _keys(self._dataset()), np.unique(views)
-            missing = np.array([_positions(keys, images, number) < 0 for number in numbers.tolist()])  # (views, images)
+            keys, numbers = keys_of(self._dataset()), np.unique(views)
+            missing = np.array(
+                [positions_of(keys, images, number) < 0 for number in numbers.tolist()]
+            )  # (views, images)
         return {images[index]: numbers[missing[:, index]].tolist() for index in np.flatnonzero(missing.any(0)).tolist()}
 
     def rows(self, images: Sequence[str], *, view: int = 0) -> FeatureRows:
@@ -206,7 +234,7 @@ class FeatureTable:
         with _store_errors(self.path, "cannot list the rows", _REMEDY):
             # Opened once for both, since positions belong to one version of the dataset.
             dataset = self._dataset()
-            positions = _positions(_keys(dataset), images, view)
+            positions = positions_of(keys_of(dataset), images, view)
         if (positions < 0).any():
             image = images[int(np.argmin(positions))]
             raise StoreError(f"{self.path}: no features of the image with hash {image}")
@@ -219,7 +247,7 @@ class FeatureTable:
         """
         with _store_errors(self.path, "a file is damaged", _REMEDY):
             batches = self._dataset().to_batches(batch_size=_READ_ROWS)
-            return sum(int(_corrupt(batch, self.space.dtype).sum()) for batch in batches)
+            return sum(int(corrupt_rows(batch, self.space.dtype).sum()) for batch in batches)
 
     def compact(self) -> None:
         """Join the fragments of small commits once there are more than 64."""
@@ -242,7 +270,7 @@ class FeatureTable:
             old = {"older_than": timedelta(0) if alone else _KEEP, "delete_unverified": alone}
             dataset.cleanup_old_versions(**old)  # first, since it needs no space on a full disk
             try:
-                if duplicates := _duplicates(dataset):
+                if duplicates := duplicates_of(dataset):
                     dataset.delete(f"_rowid IN ({', '.join(map(str, duplicates))})")
                 if alone:
                     dataset.optimize.compact_files()
@@ -304,9 +332,9 @@ class FeatureRows:
         space = self.table.space
         with _store_errors(self.table.path, "cannot read features", _REMEDY):
             batches = self.dataset.take(positions.tolist()).to_batches()
-            if any(_corrupt(batch, space.dtype).any() for batch in batches):
+            if any(corrupt_rows(batch, space.dtype).any() for batch in batches):
                 raise ValueError("wrong checksum")
-            return np.concatenate([_values(batch, space.dtype) for batch in batches]).reshape(-1, *space.shape)
+            return np.concatenate([values_of(batch, space.dtype) for batch in batches]).reshape(-1, *space.shape)
 
 
 @contextmanager
@@ -361,40 +389,3 @@ def _damage(space_file: Path) -> StoreError | None:
     except StoreError as failure:
         return failure
     return None
-
-
-def _keys(dataset: Any) -> pa.Table:
-    """The image and view of each row, in the order of the dataset."""
-    return dataset.to_table(columns=["image", "view"])
-
-
-def _duplicates(dataset: Any) -> list[int]:
-    """The identifiers of rows whose image and view an earlier row has."""
-    keys = dataset.to_table(columns=["image", "view"], with_row_id=True)
-    first: dict[tuple[bytes, int], int] = {}
-    columns = (keys[name].to_pylist() for name in ("image", "view", "_rowid"))
-    return [row for image, view, row in zip(*columns, strict=True) if first.setdefault((image, view), row) != row]
-
-
-def _positions(keys: pa.Table, images: Sequence[str], view: int) -> NDArray[np.int64]:
-    """The position of each image's first row in the dataset; -1 if there is none."""
-    of_view = pc.if_else(pc.equal(keys["view"], stored_view(view)), keys["image"], pa.scalar(None, pa.binary(16)))
-    wanted = pa.array([bytes.fromhex(image) for image in images], pa.binary(16))
-    return np.asarray(pc.index_in(wanted, value_set=of_view).fill_null(-1), np.int64)
-
-
-def _values(batch: pa.RecordBatch, dtype: str) -> NDArray[Any]:
-    """The features of a batch, (rows, values)."""
-    return np.asarray(batch["features"].flatten().to_numpy(zero_copy_only=False), dtype).reshape(len(batch), -1)
-
-
-def _checksums(images: Sequence[bytes], views: Sequence[int], values: NDArray[Any]) -> NDArray[np.uint32]:
-    """CRC-32 of whole rows: features under the hash of another image are as wrong as corrupt features."""
-    keys = (image + view.to_bytes(4, "little", signed=True) for image, view in zip(images, views, strict=True))
-    return np.fromiter(map(zlib.crc32, values, map(zlib.crc32, keys)), np.uint32, len(images))
-
-
-def _corrupt(batch: pa.RecordBatch, dtype: str) -> NDArray[np.bool_]:
-    """Which rows differ from what was written."""
-    images, views = batch["image"].to_pylist(), batch["view"].to_pylist()
-    return np.asarray(_checksums(images, views, _values(batch, dtype)) != batch["crc"].to_numpy())

@@ -16,6 +16,7 @@ from torch import nn
 from headstart.data.spec import InputSpec
 from headstart.errors import ModelError
 from headstart.execution import available_cores
+from headstart.execution.base import core_limit
 from headstart.inference.compiled_cache import load, save, variant_path
 from headstart.inference.quantization import BATCH_SIZE, Calibration, quantize
 from headstart.models.importers.graphs import FrozenGraph
@@ -113,6 +114,8 @@ def _compile(model: Any, precision: str, requests: int) -> Forward:
     """A function of any number of the model's batches, of which ``requests`` run at the same time."""
     kind = "bf16" if precision == "bfloat16" else "f32"
     hints = {"INFERENCE_PRECISION_HINT": kind, "PERFORMANCE_HINT": "THROUGHPUT", "NUM_STREAMS": str(requests)}
+    if (limit := core_limit()) is not None:  # else OpenVINO knows better than we how many threads are best
+        hints["INFERENCE_NUM_THREADS"] = str(limit)
     compiled, size = core().compile_model(model, "CPU", hints), model.input(0).shape[0]
     queue = openvino().AsyncInferQueue(compiled, requests)
     outputs: dict[int, NDArray[np.float32]] = {}  # by the index of the first image

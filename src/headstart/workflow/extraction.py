@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 import torch
@@ -16,9 +16,11 @@ from headstart.config import FitSettings
 from headstart.data.inspection_cache import InspectionCache
 from headstart.data.manifest import Manifest
 from headstart.data.readers import choose_decoder
+from headstart.data.spec import InputSpec
 from headstart.data.transforms import FLIPPED_VIEW
 from headstart.evaluate.out_of_distribution import MAX_FIT_IMAGES
 from headstart.events import Events
+from headstart.execution.cluster import parse_cluster
 from headstart.execution.memory import trim_heap
 from headstart.features.extractor import extract_features
 from headstart.features.key import FeatureSpace
@@ -56,6 +58,38 @@ MAX_FOR_ONE_PASS = 1 << 26  # bytes of features that are read once and in order,
 
 
 @dataclass(frozen=True)
+class EngineSource:
+    """Opens the engine of a frozen part; it can be pickled."""
+
+    cut: Cut
+    spec: InputSpec
+    model: str  # names the network in the cache of prepared engines
+    settings: FitSettings
+    calibration: Calibration | None = None  # for --precision int8
+
+    def __call__(self) -> Callable[[Images], NDArray[np.generic]] | Engine:
+        """Open it; for a network that is cut at the image, what passes pixels on.
+
+        :raises SettingsError: the requested device or engine is not on this machine.
+        """
+        if self.cut.at_image:
+            return np.asarray
+        settings, spec = self.settings, self.spec
+        batch = choose_batch_size(settings.extract_batch_size, settings.device)
+        folder = paths.prepared(settings.cache_dir)
+        return open_engine(
+            self.cut.prefix,
+            spec,
+            batch_size=batch,
+            device=settings.device,
+            precision=settings.precision,
+            engine=settings.engine,
+            compiled_path=lambda: cache_path(folder, f"{self.model} to {self.cut.name}", self.cut.prefix, spec, batch),
+            calibration=self.calibration,
+        )
+
+
+@dataclass(frozen=True)
 class FeatureExtractor:
     """A backbone that is cut where training starts, and the table with the features of what comes before the cut."""
 
@@ -71,9 +105,11 @@ class FeatureExtractor:
     @cached_property
     def run(self) -> Callable[[Images], NDArray[np.generic]] | Engine:
         """Computes features of images (B, H, W, 3); opened when it is first needed."""
-        if self.cut.at_image:
-            return np.asarray
-        return _open_engine(self.backbone, self.cut, self.settings, calibration=self.calibration)
+        return self.engine_source()()
+
+    def engine_source(self) -> EngineSource:
+        """What opens the engine in another process."""
+        return EngineSource(self.cut, self.backbone.spec, self.backbone.name, self.settings, self.calibration)
 
     def release(self) -> None:
         """Free what computes the features, some hundred megabytes; it is opened again when it is needed again."""
@@ -142,11 +178,13 @@ class FeatureExtractor:
 
         :param views: of each image; by default those that are averaged in prediction.
         """
+        cluster = None if self.settings.cluster is None else parse_cluster(self.settings.cluster)
         return extract_features(
             images,
             self.table,
             self.backbone.spec,
-            open_engine=lambda: self.run,
+            open_engine=partial(getattr, self, "run") if cluster is None else self.engine_source(),
+            cluster=cluster,
             views=self.views if views is None else views,
             batch_size=self.batch_size,
             max_pixels=self.settings.max_pixels,
@@ -263,7 +301,7 @@ def _open_table(
 ) -> FeatureTable:
     """The table for the features of a frozen part; for a network that is cut at the image, for its pixels.
 
-    :param calibration: the one that :func:`_open_engine` is given.
+    :param calibration: for ``--precision int8``.
     :raises StoreError: the feature store cannot be used.
     """
     spec, at_image = backbone.spec, parts.at_image
@@ -279,25 +317,3 @@ def _open_table(
         decoder="pillow" if at_image else choose_decoder(computes_on(parts.prefix, device)),
     )
     return FeatureStore(paths.features(settings.cache_dir)).table(space)
-
-
-def _open_engine(
-    backbone: Backbone, parts: Cut, settings: FitSettings, *, calibration: Calibration | None = None
-) -> Engine:
-    """The frozen part, ready to run.
-
-    :param calibration: for ``--precision int8``.
-    :raises SettingsError: the requested device or engine is not on this machine.
-    """
-    spec, batch = backbone.spec, choose_batch_size(settings.extract_batch_size, settings.device)
-    folder = paths.prepared(settings.cache_dir)
-    return open_engine(
-        parts.prefix,
-        spec,
-        batch_size=batch,
-        device=settings.device,
-        precision=settings.precision,
-        engine=settings.engine,
-        compiled_path=lambda: cache_path(folder, f"{backbone.name} to {parts.name}", parts.prefix, spec, batch),
-        calibration=calibration,
-    )

@@ -1,0 +1,204 @@
+"""Extraction by the workers of a cluster: each computes shards of the images and writes them, one place commits them.
+
+A shard is some hundred images. The worker that computes it writes a fragment of the Lance dataset, which nobody sees
+before it is committed; this process commits the fragments of finished shards together. A shard whose worker was lost is
+computed again by another one, and its fragment is committed once: no row is there twice, none is missing. Whatever was
+committed is there at the next start.
+
+The workers must see the images and the feature store under the same paths as this process.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import pickle
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, TypedDict, cast
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from headstart.data.manifest import Manifest
+from headstart.data.readers import view_reader
+from headstart.data.spec import InputSpec
+from headstart.errors import HeadstartError
+from headstart.execution.base import limit_cores
+from headstart.execution.cluster import Cluster
+from headstart.features.table import FeatureTable
+from headstart.files import temporary_folder
+
+__all__ = ["Plan", "compute_on_cluster"]
+
+_SHARD = 512  # images, at most
+_SHARDS_PER_WORKER = 8  # at least, so that the last ones are ready at about the same time
+_SECONDS_PER_COMMIT = 5.0
+_ROOM = 0.1  # cores of each worker that are left to Ray: its reading tasks would wait for ever otherwise
+
+
+class _Done(TypedDict):
+    """What is left of a shard."""
+
+    problems: str  # JSON: (row, reason) of the unreadable images
+    fragments: str  # JSON: what FeatureTable.commit is given
+    views: int  # that were asked for
+    error: bytes  # an error of ours, pickled; empty if there is none
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a worker needs; it is pickled."""
+
+    table: FeatureTable
+    spec: InputSpec
+    open_engine: Callable[[], Callable[[Any], NDArray[Any]]]
+    batch_size: int
+    max_pixels: int
+    cores: int = 1  # of each worker
+    gpu: bool = False  # whether each worker has one
+
+
+def compute_on_cluster(
+    manifest: Manifest,
+    missing: Mapping[int, Sequence[int]],
+    plan: Plan,
+    cluster: Cluster,
+    *,
+    advance: Callable[[int], object],
+) -> list[tuple[int, str]]:
+    """Compute and commit the missing views of these rows; return (row, reason) of the unreadable images.
+
+    :param missing: the numbers of the views that each row lacks.
+    :raises ClusterError: the cluster cannot be reached, or failed.
+    :raises StoreError: the features cannot be written.
+    """
+    problems: list[tuple[int, str]] = []
+    fragments: list[str] = []
+    last = time.monotonic()
+    with cluster.connected() as ray, _written(ray, plan) as path:
+        workers = _workers(ray, plan)
+        for part in _run(_shards(manifest, missing, workers), path, plan, workers):
+            if part["error"]:
+                raise pickle.loads(part["error"])
+            problems += json.loads(part["problems"])
+            fragments += json.loads(part["fragments"])
+            advance(part["views"])
+            if time.monotonic() - last > _SECONDS_PER_COMMIT:
+                plan.table.commit(fragments)
+                fragments, last = [], time.monotonic()
+        plan.table.commit(fragments)
+    return [(row, reason) for row, reason in problems]
+
+
+@contextmanager
+def _written(ray: Any, plan: Plan) -> Iterator[Path]:
+    """A file with the plan beside the tables, where every worker finds it, also one that is started again."""
+    with temporary_folder(plan.table.path.parent) as folder:
+        path = folder / "plan.pickle"
+        path.write_bytes(ray.cloudpickle.dumps(plan))
+        yield path
+
+
+def _workers(ray: Any, plan: Plan) -> int:
+    """As many as the cluster has room for."""
+    resources = ray.cluster_resources()
+    cores = max(1, int(resources.get("CPU", 1)) // plan.cores)
+    return min(cores, int(resources.get("GPU", 0))) if plan.gpu else cores
+
+
+def _shards(manifest: Manifest, missing: Mapping[int, Sequence[int]], workers: int) -> list[pa.Table]:
+    """Parts of the manifest, with the rows that they are and the views that each lacks."""
+    rows = sorted(missing)
+    size = max(1, min(_SHARD, -(-len(rows) // (workers * _SHARDS_PER_WORKER))))
+    return [
+        manifest.table.take(pa.array(part))
+        .append_column("row", pa.array(part, pa.int64()))
+        .append_column("views", pa.array([list(missing[row]) for row in part], pa.list_(pa.int32())))
+        for part in (rows[start : start + size] for start in range(0, len(rows), size))
+    ]
+
+
+def _run(shards: list[pa.Table], path: Path, plan: Plan, workers: int) -> Iterator[_Done]:
+    """What the workers return of the shards, as they are ready."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Ray warns of its own settings
+        import ray.data as rd
+
+        context = rd.DataContext.get_current()
+    logging.getLogger("ray.data").setLevel(logging.ERROR)  # progress is told by the stage
+    context.enable_progress_bars = False
+    dataset = rd.from_arrow(shards).map_batches(
+        _Worker,
+        fn_constructor_args=(str(path),),
+        batch_size=None,  # a block, which is a shard
+        batch_format="pyarrow",
+        compute=rd.ActorPoolStrategy(size=min(workers, len(shards))),
+        num_cpus=plan.cores - _ROOM,
+        num_gpus=1 if plan.gpu else 0,
+    )
+    yield from cast(Iterator[_Done], dataset.iter_rows())
+
+
+class _Worker:
+    """One engine, which computes shard after shard."""
+
+    def __init__(self, path: str) -> None:
+        import torch
+
+        self._plan: Plan = pickle.loads(Path(path).read_bytes())
+        limit_cores(self._plan.cores)
+        torch.set_num_threads(self._plan.cores)
+        self._read = view_reader(self._plan.table.space.decoder)
+
+    @cached_property
+    def _engine(self) -> Callable[[Any], NDArray[Any]]:
+        return self._plan.open_engine()
+
+    def __call__(self, shard: pa.Table) -> pa.Table:
+        """Compute a shard, and write its fragment."""
+        done: _Done = {"problems": "[]", "fragments": "[]", "views": 0, "error": b""}
+        try:
+            done = self._compute(shard)
+        except HeadstartError as error:  # Ray would wrap it, and try the shard again
+            done["error"] = pickle.dumps(error)
+        return pa.Table.from_pylist([done])
+
+    def _compute(self, shard: pa.Table) -> _Done:
+        plan = self._plan
+        rows = shard["row"].to_pylist()
+        views = dict(enumerate(shard["views"].to_pylist()))
+        manifest = Manifest(shard.drop_columns(["row", "views"]))
+        hashes, problems = [str(each) for each in manifest.hashes], []
+        computed: list[tuple[int, str, NDArray[Any]]] = []  # view, image, features
+        batches = self._read(
+            manifest,
+            range(len(manifest)),
+            plan.spec,
+            batch_size=plan.batch_size,
+            max_pixels=plan.max_pixels,
+            views=views,
+        )
+        with closing(batches):
+            for batch in batches:
+                problems += [(rows[at], reason) for at, reason in batch.problems]
+                if batch.rows:
+                    features = self._engine(batch.stacked())
+                    computed += zip(batch.numbers, (hashes[at] for at in batch.rows), features, strict=True)
+        computed.sort(key=lambda item: item[0])  # as the extraction on one machine writes them
+        fragments = []
+        if computed:
+            numbers, images, features = zip(*computed, strict=True)
+            fragments = plan.table.write_fragments(images, np.stack(features), view=numbers)
+        return {
+            "problems": json.dumps(problems),
+            "fragments": json.dumps(fragments),
+            "views": sum(map(len, views.values())),
+            "error": b"",
+        }
