@@ -1,6 +1,6 @@
 """Which copies of images ``headstart check`` and ``headstart fit`` find, where it is known which there are.
 
-    python -m benchmarks.accuracy.near_duplicates [--seeds 5] [--peers headstart imagededup-phash] [--quick]
+    python -m benchmarks.accuracy.near_duplicates [--seeds 5] [--peers headstart imagededup-phash fastdup] [--quick]
 
 Each seed adds 220 files to dogs120: 100 exact copies, 20 near-duplicates of each of five kinds (strengths and places
 are drawn at random, and are not those of the copies by which headstart finds its thresholds), and 20 frames of one
@@ -8,10 +8,11 @@ burst: crops of one image, shifted by up to 3 %, with noise. Every second copy i
 images are in train.
 
 Recall is the share of the copies that are paired with an image that shows the same. Precision is the share of the pairs
-with a copy of that kind that show the same. The set has near-duplicates of its own: the pairs of them that either peer
-finds, and those that headstart finds from an agreement of 0.85 on, were looked at; near_duplicates_judged.csv says
-which show the same photograph or moment ("same"). A pair that is not listed there counts as an error, and is saved in
-the result as ``not_judged``. Recall of these is the share of the images that are in a pair that is known by either.
+with a copy of that kind that show the same. The set has near-duplicates of its own: the pairs of them that headstart or
+imagededup finds, and those that headstart finds from an agreement of 0.85 on, were looked at;
+near_duplicates_judged.csv says which show the same photograph or moment ("same"). A pair that is not listed there
+counts as an error, and is saved in the result as ``not_judged``. Recall of these is the share of the images that are in
+a pair that is known by either.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from benchmarks.datasets import labeled_images
 from benchmarks.harness import HERE, Figures, earlier, empty_folder, peer_python, run, save, spread
 from PIL import Image, ImageEnhance, ImageOps
 
-PEERS = ("headstart", "imagededup-phash")
+PEERS = ("headstart", "imagededup-phash", "fastdup")
 KINDS = ("re-encoded", "resized", "cropped", "mirrored", "recolored")
 EXACT, PER_KIND, FRAMES = 100, 20, 20
 JUDGED = Path(__file__).with_name("near_duplicates_judged.csv")
@@ -156,6 +157,22 @@ def imagededup_pairs(
     }
 
 
+def fastdup_pairs(
+    images: list[tuple[Path, str]], copies: list[tuple[Path, Path, str, str]], folder: Path
+) -> tuple[list[Pair], Figures]:
+    """The pairs of fastdup by its own network, with its default threshold."""
+    uris = [str(path) for path in (*(path for path, _ in images), *(path for path, *_ in copies))]
+    (folder / "paths.json").write_text(json.dumps(uris))
+    python = peer_python("fastdup", "fastdup==2.54", shared=False)
+    start, busy = time.monotonic(), _cpu_seconds_of_children()
+    run(
+        python, HERE / "peers" / "fastdup_images.py", folder / "paths.json", folder / "fastdup", folder / "fastdup.json"
+    )
+    seconds, busy = time.monotonic() - start, _cpu_seconds_of_children() - busy
+    found = json.loads((folder / "fastdup.json").read_text())["pairs"]
+    return [(one, other) for one, other in found], {"seconds": round(seconds, 2), "cpu_seconds": round(busy, 2)}
+
+
 def _cpu_seconds_of_children() -> float:
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
@@ -240,7 +257,8 @@ def main() -> None:
             if peer == "headstart":
                 pairs, facts = headstart_pairs(images, copies, work / "store")
             else:
-                pairs, facts = imagededup_pairs(images, copies, folder)
+                find = imagededup_pairs if peer == "imagededup-phash" else fastdup_pairs
+                pairs, facts = find(images, copies, folder)
             runs[peer].append({"seed": seed, **facts, **judge(pairs, copies)})
             print(peer, runs[peer][-1], flush=True)
     for peer, found in runs.items():

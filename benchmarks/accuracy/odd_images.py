@@ -1,12 +1,13 @@
-"""Which odd images and spellings of labels ``headstart check`` finds, where it is known which are, beside CleanVision.
+"""Which odd images and spellings of labels ``headstart check`` finds where it is known which are, beside two peers.
 
-    python -m benchmarks.accuracy.odd_images [--peers headstart cleanvision] [--quick]
+    python -m benchmarks.accuracy.odd_images [--peers headstart cleanvision fastdup] [--quick]
 
 Of dogs120, a copy gets 60 files that cannot be used or are odd, four of each of 15 kinds, and 5 classes some of whose
-images have a class name spelled in another way. ``precision`` is the share of made files among those that are listed as
-a kind, where files of that kind that the set has by itself count as errors; ``recall`` is the share of made files that
-are listed as their kind. CleanVision lists files as it does by default; kinds that it does not know have
-no figures. It stops at files that cannot be read, so it is not given those.
+images have a class name spelled in another way. Seven of ten images of 4 classes get a watermark, a half-transparent
+text at one place (its height, opacity and corner are drawn for each class). ``precision`` is the share of made files
+among those that are listed as a kind, where files of that kind that the set has by itself count as errors; ``recall``
+is the share of made files that are listed as their kind. CleanVision and fastdup list files as they do by default;
+kinds that they do not know have no figures. CleanVision stops at files that cannot be read, so it is not given those.
 """
 
 from __future__ import annotations
@@ -21,10 +22,11 @@ from pathlib import Path
 
 from benchmarks.datasets import labeled_images
 from benchmarks.harness import HERE, Figures, earlier, empty_folder, peer_python, run, save
-from PIL import Image, ImageFilter
+from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
-PEERS = ("headstart", "cleanvision")
+PEERS = ("headstart", "cleanvision", "fastdup")
 PER_KIND = 4
+WATERMARKED = 4  # classes
 SPELLINGS: tuple[tuple[str, Callable[[str], str]], ...] = (
     ("upper case", str.upper),
     ("spaces", lambda name: name.replace("_", " ")),
@@ -41,6 +43,8 @@ CLEANVISION = {
     "extreme-shape": ("is_odd_aspect_ratio_issue",),
     "tiny": ("is_odd_size_issue",),
 }
+FASTDUP = ("unreadable", "dark", "bright", "blurred")
+KNOWN = {"cleanvision": CLEANVISION, "fastdup": FASTDUP}  # the kinds that a peer finds
 
 
 def _jpeg(image: Image.Image, **options: object) -> bytes:
@@ -108,6 +112,7 @@ def make(folder: Path, rows: list[tuple[Path, str]]) -> tuple[list[tuple[Path, s
             copy.unlink()
             copy.write_bytes(data)
             made.setdefault(kind, []).append((way, str(copy)))
+    _mark(images, {path for files in made.values() for _, path in files}, rng)
     names = sorted({label for _, label in rows if label.count("_") == 1})
     for name, (_, spell) in zip(rng.sample(names, len(SPELLINGS)), SPELLINGS, strict=True):
         places = [place for place, (_, label) in enumerate(images) if label == name][:3]
@@ -116,8 +121,26 @@ def make(folder: Path, rows: list[tuple[Path, str]]) -> tuple[list[tuple[Path, s
     return images, made
 
 
-def headstart(images: list[tuple[Path, str]], folder: Path) -> tuple[dict[str, set[str]], int]:
-    """The files by kind, and the number of pairs of class names."""
+def _mark(images: list[tuple[Path, str]], others: set[str], rng: random.Random) -> None:
+    """Write watermarks into seven of ten images of some classes."""
+    for name in rng.sample(sorted({label for _, label in images}), WATERMARKED):
+        height, opacity = rng.uniform(0.06, 0.12), rng.randint(100, 180)
+        left, top = rng.choice((0.03, 0.6)), rng.choice((0.03, 0.85))
+        for copy, label in images:
+            if label != name or str(copy) in others or rng.random() > 0.7:
+                continue
+            with Image.open(copy) as file:
+                image = file.convert("RGBA")
+            layer = Image.new("RGBA", image.size, (0, 0, 0, 0))
+            font = ImageFont.load_default(max(8, round(height * image.height)))
+            place = round(left * image.width), round(top * image.height)
+            ImageDraw.Draw(layer).text(place, f"© {name[:6]}", (255, 255, 255, opacity), font)
+            copy.unlink()
+            Image.alpha_composite(image, layer).convert("RGB").save(copy, "JPEG", quality=92)
+
+
+def headstart(images: list[tuple[Path, str]], folder: Path) -> tuple[dict[str, set[str]], dict[str, int]]:
+    """The files by kind, and how many pairs of class names and classes with a watermark are told."""
     from headstart.config import FitSettings
     from headstart.data.manifest import Manifest
     from headstart.workflow.check import check
@@ -128,7 +151,8 @@ def headstart(images: list[tuple[Path, str]], folder: Path) -> tuple[dict[str, s
     for issue in result.issues:
         if issue.uri is not None:
             found.setdefault(issue.kind, set()).add(issue.uri)
-    return found, sum(issue.kind == "class-name" for issue in result.issues)
+    kinds = [issue.kind for issue in result.issues]
+    return found, {"class names": kinds.count("class-name"), "watermarks": kinds.count("watermark")}
 
 
 def cleanvision(paths: list[Path], folder: Path) -> dict[str, set[str]]:
@@ -140,8 +164,19 @@ def cleanvision(paths: list[Path], folder: Path) -> dict[str, set[str]]:
     return {kind: {path for name in names for path in listed.get(name, [])} for kind, names in CLEANVISION.items()}
 
 
+def fastdup(paths: list[Path], folder: Path) -> dict[str, set[str]]:
+    """The files by kind."""
+    (folder / "paths.json").write_text(json.dumps([str(path) for path in paths]))
+    python = peer_python("fastdup", "fastdup==2.54", shared=False)
+    run(
+        python, HERE / "peers" / "fastdup_images.py", folder / "paths.json", folder / "fastdup", folder / "fastdup.json"
+    )
+    listed = json.loads((folder / "fastdup.json").read_text())
+    return {kind: set(listed[kind]) for kind in FASTDUP}
+
+
 def main() -> None:
-    """One set for both."""
+    """One set for all."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument(
         "--peers", nargs="+", choices=PEERS, default=list(PEERS), help="keep the saved figures of others"
@@ -158,13 +193,15 @@ def main() -> None:
         start = time.monotonic()
         line: Figures = {}
         if peer == "headstart":
-            found, line["pairs of class names"] = headstart(images, folder)
+            found, line["told"] = headstart(images, folder)
+        elif peer == "fastdup":
+            found = fastdup([path for path, _ in images], folder)
         else:
             unreadable = {path for _, path in made["unreadable"]}
             found = cleanvision([path for path, _ in images if str(path) not in unreadable], folder)
         line["seconds"] = time.monotonic() - start
         for kind, files in made.items():
-            if peer == "headstart" or kind in CLEANVISION:
+            if kind in KNOWN.get(peer, made):
                 listed, wanted = found.get(kind, set()), {path for _, path in files}
                 hits = len(listed & wanted)
                 line[kind] = {

@@ -102,6 +102,8 @@ def held_out(result: Figures) -> list[str]:
         [
             name + (f", on {found['machine']['processor']}" if "machine" in found else ""),
             found["within"],
+            found["consistent"],
+            f"{100 * found['optimism']['mean']:+.1f} ± {100 * found['optimism']['standard_error']:.1f} points",
             percent(found["held_out_top1"]),
             f"{found['covered_mean']:.1%}; {percent(found['covered'])}",
             figure(found["set_size"]),
@@ -113,6 +115,8 @@ def held_out(result: Figures) -> list[str]:
     head = [
         "",
         "held-out accuracy within the reported interval",
+        "consistent, given both samples",
+        "reported minus held-out accuracy, mean ± standard error",
         "held-out accuracy",
         "coverage of 90 % sets: mean; median",
         "classes per set",
@@ -250,7 +254,7 @@ def wrong_labels(result: Figures) -> list[str]:
 
 def odd_images(result: Figures) -> list[str]:
     """Odd files that were made on purpose."""
-    peers = [peer for peer in ("headstart", "cleanvision") if peer in result]
+    peers = [peer for peer in ("headstart", "cleanvision", "fastdup") if peer in result]
     kinds = [kind for kind, found in result["headstart"].items() if isinstance(found, dict) and "made" in found]
 
     def figures(peer: str, kind: str) -> list[str]:
@@ -268,7 +272,8 @@ def odd_images(result: Figures) -> list[str]:
     return [
         *heading("Odd files: 60 made ones among 10,222 dogs", result),
         f"Files that the set has by itself count as errors. Of 5 spellings of class names headstart tells "
-        f"{result['headstart']['pairs of class names']}.",
+        f"{result['headstart']['told']['class names']}, of 4 classes with a watermark "
+        f"{result['headstart']['told']['watermarks']}.",
         "",
         *table(["kind", "made", *columns], rows),
     ]
@@ -291,7 +296,7 @@ def near_duplicates(result: Figures) -> list[str]:
     return [
         *heading("Near-duplicates: 220 copies among dogs120", result),
         "Recall, precision. The last kind are the near-duplicates of the set itself, as judged by eye. The seconds of "
-        "headstart are without the features, which a fit computes anyway; those of imagededup are all that it takes.",
+        "headstart are without the features, which a fit computes anyway; those of the peers are all that they take.",
         "",
         *table(["", *peers], [*rows, ["of the set itself", *own], *facts]),
     ]
