@@ -145,6 +145,12 @@ def test_a_network_gives_the_same_bits(tmp_path: Path, cluster: Cluster) -> None
     assert np.array_equal(*found)
 
 
+def test_images_in_memory_are_refused(tmp_path: Path) -> None:
+    images = inspect_all(Manifest.from_arrays([np.zeros((9, 9, 3), np.uint8)]))
+    with pytest.raises(SettingsError, match="write them to files"):
+        extract(images, table_of(tmp_path / "store"), Sums(), TWO)
+
+
 def test_without_ray_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("headstart.extras.find_spec", lambda _: None)
     with (

@@ -17,7 +17,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypedDict, cast
@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 from headstart.data.manifest import Manifest
 from headstart.data.readers import view_reader
 from headstart.data.spec import InputSpec
-from headstart.errors import HeadstartError
+from headstart.errors import HeadstartError, SettingsError
 from headstart.execution.base import limit_cores
 from headstart.execution.cluster import Cluster
 from headstart.features.table import FeatureTable
@@ -62,7 +62,6 @@ class Plan:
     batch_size: int
     max_pixels: int
     cores: int = 1  # of each worker
-    gpu: bool = False  # whether each worker has one
 
 
 def compute_on_cluster(
@@ -76,23 +75,33 @@ def compute_on_cluster(
     """Compute and commit the missing views of these rows; return (row, reason) of the unreadable images.
 
     :param missing: the numbers of the views that each row lacks.
+    :raises SettingsError: the images are in the memory of this process.
     :raises ClusterError: the cluster cannot be reached, or failed.
     :raises StoreError: the features cannot be written.
     """
+    if manifest.arrays is not None:
+        raise SettingsError(
+            "cluster: the workers cannot read images in the memory of this process; write them to files"
+        )
+    plan = replace(plan, table=replace(plan.table, path=plan.table.path.absolute()))
     problems: list[tuple[int, str]] = []
     fragments: list[str] = []
     last = time.monotonic()
-    with cluster.connected() as ray, _written(ray, plan) as path:
-        workers = _workers(ray, plan)
-        for part in _run(_shards(manifest, missing, workers), path, plan, workers):
-            if part["error"]:
-                raise pickle.loads(part["error"])
-            problems += json.loads(part["problems"])
-            fragments += json.loads(part["fragments"])
-            advance(part["views"])
-            if time.monotonic() - last > _SECONDS_PER_COMMIT:
-                plan.table.commit(fragments)
-                fragments, last = [], time.monotonic()
+    try:
+        with cluster.connected() as ray, _written(ray, plan) as path:
+            workers = max(1, int(ray.cluster_resources().get("CPU", 1)) // plan.cores)
+            for part in _run(_shards(manifest, missing, workers), path, plan, workers):
+                if part["error"]:
+                    raise pickle.loads(part["error"])
+                problems += json.loads(part["problems"])
+                fragments += json.loads(part["fragments"])
+                advance(part["views"])
+                if time.monotonic() - last > _SECONDS_PER_COMMIT:
+                    # Not kept here, so that an interruption does not commit the same fragments again.
+                    finished, fragments = fragments, []
+                    plan.table.commit(finished)
+                    last = time.monotonic()
+    finally:
         plan.table.commit(fragments)
     return [(row, reason) for row, reason in problems]
 
@@ -104,13 +113,6 @@ def _written(ray: Any, plan: Plan) -> Iterator[Path]:
         path = folder / "plan.pickle"
         path.write_bytes(ray.cloudpickle.dumps(plan))
         yield path
-
-
-def _workers(ray: Any, plan: Plan) -> int:
-    """As many as the cluster has room for."""
-    resources = ray.cluster_resources()
-    cores = max(1, int(resources.get("CPU", 1)) // plan.cores)
-    return min(cores, int(resources.get("GPU", 0))) if plan.gpu else cores
 
 
 def _shards(manifest: Manifest, missing: Mapping[int, Sequence[int]], workers: int) -> list[pa.Table]:
@@ -141,7 +143,6 @@ def _run(shards: list[pa.Table], path: Path, plan: Plan, workers: int) -> Iterat
         batch_format="pyarrow",
         compute=rd.ActorPoolStrategy(size=min(workers, len(shards))),
         num_cpus=plan.cores - _ROOM,
-        num_gpus=1 if plan.gpu else 0,
     )
     yield from cast(Iterator[_Done], dataset.iter_rows())
 

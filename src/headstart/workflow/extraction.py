@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 
 import numpy as np
@@ -108,8 +108,10 @@ class FeatureExtractor:
         return self.engine_source()()
 
     def engine_source(self) -> EngineSource:
-        """What opens the engine in another process."""
-        return EngineSource(self.cut, self.backbone.spec, self.backbone.name, self.settings, self.calibration)
+        """What opens the engine in another process, with the cache folder of this one."""
+        folder = str(paths.root(self.settings.cache_dir).absolute())
+        settings = replace(self.settings, cache_dir=folder)
+        return EngineSource(self.cut, self.backbone.spec, self.backbone.name, settings, self.calibration)
 
     def release(self) -> None:
         """Free what computes the features, some hundred megabytes; it is opened again when it is needed again."""

@@ -62,6 +62,14 @@ def test_labels_may_be_in_a_table_beside_the_archive_or_deeper_in_it(tmp_path: P
         read_images(archive, "none.csv")
 
 
+def test_a_folder_with_a_named_table_is_one_of_files_whatever_else_lies_in_it(tmp_path: Path) -> None:
+    write_folder(
+        tmp_path, {"photos/1.jpg": jpeg(1), "photos/2.jpg": jpeg(2), "labels.csv": b"id,label\n1,cat\n2,dog\n"}
+    )
+    write_zip(tmp_path / "backup.zip", {"cats/9.jpg": jpeg(9)})
+    assert read_images(tmp_path, "labels.csv").labels == ["cat", "dog"]
+
+
 def test_class_folders_are_read_where_the_table_has_no_labels(tmp_path: Path) -> None:
     members = {"cats/1.jpg": jpeg(1), "dogs/2.jpg": jpeg(2), "sizes.csv": b"camera,width\nx,24\n"}
     read = read_images(write_zip(tmp_path / "a.zip", members))

@@ -115,7 +115,8 @@ def _count_groups(groups: Iterable[str | None]) -> int:
 
 def _read(root: str, labels: PathLike | Literal[False] | None, options: _Options) -> Manifest:
     labels = False if labels == NO_TABLE else labels
-    place = source_place(root)
+    # Beside a table that is named, a folder is one of image files, whatever else lies in it.
+    place = root if labels and Path(root).is_dir() else source_place(root)
     if source_of(place).scheme != "file":
         with archive_folder(place) as archive:
             if archive is not None and labels is not False:
