@@ -146,6 +146,18 @@ def test_the_bias_is_drawn_to_that_of_the_pretrained_rows() -> None:
     torch.testing.assert_close(fit.head.bias, good.bias, atol=1e-3, rtol=1e-3)
 
 
+def test_where_only_the_pretrained_rows_are_good_nothing_else_is_tried_at_length() -> None:
+    good = solve(*three_parts(informative=(0,))[:2], stages="none").head
+    train, validation = blocks(6, informative=(0,), seed=7), blocks(150, informative=(0,), seed=8)
+    given = HeadProblem(classes=3, blocks=BLOCKS, pretrained=good, stages="late:0.5")
+    fit = LbfgsSolver().fit(train, validation, given)
+    tried = {(record.prior, record.kernel) for record in fit.history}
+    assert fit.prior == "pretrained"
+    assert tried == {("zero", None), ("pretrained", None), ("discriminant", None)}
+    without = LbfgsSolver().fit(train, validation, HeadProblem(classes=3, blocks=BLOCKS, stages="late:0.5"))
+    assert ("joint discriminant", None) in {(record.prior, record.kernel) for record in without.history}
+
+
 @pytest.mark.parametrize("text", ["none", "late:0.5", "all:0.25", "all:1"])
 def test_texts_of_choices(text: str) -> None:
     assert str(parse_stages(text)) == text

@@ -214,7 +214,8 @@ def _kernel_searches(
 ) -> Iterator[_Search]:
     """Searches on kernels of the features that the best head without a kernel is given.
 
-    Without stages a kernel brings little, and takes as long as everything else: unless it is given, it is left out.
+    Without stages a kernel brings little, and takes as long as everything else: unless it is given, it is left out, as
+    where only heads that are drawn to the pretrained one are any good, which those on a kernel cannot be.
 
     :raises DataError: a kernel is given, and the features do not fit into memory.
     """
@@ -225,7 +226,7 @@ def _kernel_searches(
         if not chooses:
             raise DataError(f"--kernel {problem.kernel}: the features of these images do not fit into memory")
         return
-    if chooses and stages == NO_STAGES:
+    if chooses and (stages == NO_STAGES or plain.found.needs_pretrained):
         return
     inner = replace(problem, blocks=(), pretrained=None)
 

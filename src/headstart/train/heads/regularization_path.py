@@ -219,6 +219,13 @@ class Found:
     trials: tuple[HeadTrial, ...]  # of all paths
     records: tuple[EpochRecord, ...]  # of these trials, in the order of the history
 
+    @property
+    def needs_pretrained(self) -> bool:
+        """Whether all heads that are not drawn to the pretrained one are far behind it."""
+        losses = [(each.val_balanced_loss or each.val_loss, each.prior == "pretrained") for each in self.records]
+        own = min((loss for loss, pretrained in losses if not pretrained), default=math.inf)
+        return own > HOPELESS * min(loss for loss, _ in losses)
+
     @classmethod
     def of(cls, best: RegularizationPath, paths: Sequence[RegularizationPath]) -> Found:
         """What the best one of some paths and the others have found."""
@@ -254,7 +261,10 @@ def search(tasks: Sequence[SearchTask], problem: HeadProblem, *, limit: float = 
             best.search()
         if chooses_stages:
             best.search_stages(l2_is_given=problem.l2 is not None)
-        if problem.discriminant and (given := best.penalty.stages) != NO_STAGES:
+        given = best.penalty.stages
+        # Where an analysis of the last features is far behind the pretrained head, so is one of more features.
+        analyzed = [path.best_loss for path in paths if path.prior.name == "discriminant"]
+        if problem.discriminant and given != NO_STAGES and min(analyzed, default=0) < HOPELESS * best.best_loss:
             for path in _discriminant_path(tasks, problem.classes, balance, given, given):
                 path.start(problem.l2)
                 if problem.l2 is None and path.best_loss < HOPELESS * best.best_loss:
