@@ -63,7 +63,7 @@ def peer_comparison(result: Figures) -> list[str]:
             f"`python -m benchmarks.accuracy.peer_comparison {' '.join(words)}`",
             "",
             *table(["", "seeds", "accuracy", "log-loss", "ECE", "seconds", "peak memory"], rows),
-            *image("Accuracy over seconds", plot_name(result, data, size)),
+            *(image("Accuracy over seconds", plot_name(result, data, size)) if len(found) > 1 else []),
         ]
     return lines
 
@@ -71,6 +71,8 @@ def peer_comparison(result: Figures) -> list[str]:
 def draw_peer_comparison(result: Figures, folder: Path) -> None:
     """Accuracy over seconds, a plot for each data set and size."""
     for (data, size), found in by_size(result).items():
+        if len(found) == 1:
+            continue
         draw_accuracy(folder / plot_name(result, data, size), found, f"{data}, {size_of(size)}")
 
 

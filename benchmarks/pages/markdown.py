@@ -57,8 +57,9 @@ def machine_of(result: Figures) -> str:
 
 
 def heading(title: str, result: Figures) -> list[str]:
-    """What was measured, with the command, the date and the machine."""
-    return [f"## {title}", "", f"`{result['command']}`, {result['date']}, {machine_of(result)}.", ""]
+    """What was measured, with the command, the date and the machine, and what is to be known of how it was."""
+    note = [str(result["note"]), ""] if "note" in result else []
+    return [f"## {title}", "", f"`{result['command']}`, {result['date']}, {machine_of(result)}.", "", *note]
 
 
 def image(title: str, name: str) -> list[str]:

@@ -146,7 +146,19 @@ def check_rows(result: Figures) -> list[str]:
     return lines
 
 
+def cluster(result: Figures) -> list[str]:
+    """Features by workers of a cluster, and by peers."""
+    rows = [
+        [name, *(number(found[key]) for key in ("images_per_s", "start_s", "seconds"))]
+        for name, found in result.items()
+        if isinstance(found, dict) and "images_per_s" in found
+    ]
+    head = ["", "images per second, after the start", "until the first part, s", "in all, s"]
+    return [*heading(f"Features of {result['images']:,} images by workers of a cluster", result), *table(head, rows)]
+
+
 SECTIONS = {
+    "cluster": Section(cluster),
     "growth": Section(growth, draw),
     "check_rows": Section(check_rows),
     "hostile": Section(hostile),

@@ -39,6 +39,26 @@ def check(result: Figures) -> list[str]:
     return [*heading("A check", result), *table([f"`headstart check {result['data']}`", "", "peak memory"], rows)]
 
 
+def sources(result: Figures) -> list[str]:
+    """The same images from several kinds of places."""
+    rows = [
+        [
+            name.replace("_", " "),
+            figure(result["reading_images_per_s"][name]),
+            f"{fit['top1']['value']:.2%}, {fit['log_loss']['value']:.4f}",
+            figure(fit["seconds"], " s"),
+        ]
+        for name, fit in result["fits"].items()
+    ]
+    head = ["", "read and checked, images per second", "fit: accuracy, log-loss", "fit, store empty"]
+    return [
+        *heading(f"Where images lie: {result['images']:,} images of waste", result),
+        *table(head, rows),
+        "The server of S3's protocol runs on the same cores.",
+        "",
+    ]
+
+
 def against_keras(name: str, theirs: Figures, ours: Figures) -> list[str]:
     """A row of seconds."""
     seconds = figure(theirs["keras_s"], " s"), figure(ours["headstart_s"], " s")
@@ -296,6 +316,7 @@ def serve(result: Figures) -> list[str]:
 SECTIONS = {
     "first_fit": Section(first_fit),
     "check": Section(check),
+    "sources": Section(sources),
     "keras_recipe": Section(keras_recipe, draw_keras_recipe),
     "tutorial": Section(tutorial),
     "predict": Section(predict, draw_predict),
