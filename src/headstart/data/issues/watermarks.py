@@ -44,8 +44,8 @@ def find_watermarks(checked: CheckedImages) -> Iterator[Issue]:
         places, pattern = _common_edges(edges[own[::2]], spread)
         if len(places) < _MIN_PLACES:
             continue
-        inside = _alike(edges[own[1::2]][:, places], pattern)
-        outside = _alike(edges[others][:, places], pattern)
+        alike = _alike(edges[:, places], pattern)
+        inside, outside = alike[own[1::2]], alike[others]
         if inside.mean() < _INSIDE or outside.mean() > _OUTSIDE:
             continue
         evidence = (
