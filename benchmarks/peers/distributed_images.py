@@ -58,13 +58,14 @@ def by_ray(engine: str, paths: list[str], folder: str) -> list[tuple[float, int]
 
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
     ray.data.DataContext.get_current().enable_progress_bars = False
-    images = ray.data.read_binary_files(paths, include_paths=True)
+    # With whole cores for both, reading waits for the actors, and these for it.
+    images = ray.data.read_binary_files(paths, include_paths=True, ray_remote_args={"num_cpus": 0.1})
     images.map_batches(
         Network,
         fn_constructor_args=(engine,),
         batch_size=PART,
         compute=ray.data.ActorPoolStrategy(size=2),
-        num_cpus=0.9,
+        num_cpus=0.8,
     ).write_parquet(folder)
     return finished(folder)
 

@@ -115,7 +115,8 @@ def _compile(model: Any, precision: str, requests: int) -> Forward:
     kind = "bf16" if precision == "bfloat16" else "f32"
     hints = {"INFERENCE_PRECISION_HINT": kind, "PERFORMANCE_HINT": "THROUGHPUT", "NUM_STREAMS": str(requests)}
     if (limit := core_limit()) is not None:  # else OpenVINO knows better than we how many threads are best
-        hints["INFERENCE_NUM_THREADS"] = str(limit)
+        # Pinned, the first thread of each worker of a machine would be on the same core.
+        hints |= {"INFERENCE_NUM_THREADS": str(limit), "ENABLE_CPU_PINNING": "NO"}
     compiled, size = core().compile_model(model, "CPU", hints), model.input(0).shape[0]
     queue = openvino().AsyncInferQueue(compiled, requests)
     outputs: dict[int, NDArray[np.float32]] = {}  # by the index of the first image
