@@ -26,7 +26,6 @@ from benchmarks.harness import (
     earlier,
     empty_folder,
     module,
-    own_python,
     peer_python,
     run,
     save,
@@ -69,7 +68,8 @@ def measure(way: str, folder: Path) -> Figures:
     if way in PEERS:
         (store / "engine.pickle").write_bytes(pickle.dumps(source))
         (store / "paths.json").write_text(json.dumps([str(path) for path in paths]))
-        python = own_python() if way.startswith("Ray") else peer_python("daft", "daft==0.7.26", shared=True)
+        packages = ("ray-data", "ray[data]==2.60.0") if way.startswith("Ray") else ("daft", "daft==0.7.26")
+        python = peer_python(*packages, shared=True)
         script = HERE / "peers" / "distributed_images.py"
         found = run(
             python, script, PEERS[way], store / "engine.pickle", store / "paths.json", store / "parts", cwd=ROOT

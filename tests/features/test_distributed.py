@@ -154,7 +154,7 @@ def test_images_in_memory_are_refused(tmp_path: Path) -> None:
 def test_without_ray_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("headstart.extras.find_spec", lambda _: None)
     with (
-        pytest.raises(SettingsError, match=r'--cluster needs ray, pandas: run "pip install headstart\[ray\]"'),
+        pytest.raises(SettingsError, match=r'--cluster needs ray: run "pip install headstart\[ray\]"'),
         TWO.connected(),
     ):
         pass

@@ -31,8 +31,9 @@ class Cluster:
         :raises SettingsError: Ray is not installed.
         :raises ClusterError: there is no cluster at the address, or it failed within the block.
         """
-        require_extra("ray", ("ray", "pandas"), what="--cluster")
+        require_extra("ray", ("ray",), what="--cluster")
         import ray
+        import ray.util
 
         opened = not ray.is_initialized()
         if opened:

@@ -5,16 +5,15 @@ before it is committed; this process commits the fragments of finished shards to
 computed again by another one, and its fragment is committed once: no row is there twice, none is missing. Whatever was
 committed is there at the next start.
 
+Plain actors of Ray do this, not Ray Data: that needs pandas, which pyarrow then imports in every command.
+
 The workers must see the images and the feature store under the same paths as this process.
 """
 
 from __future__ import annotations
 
-import json
-import logging
 import pickle
 import time
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
@@ -40,14 +39,13 @@ __all__ = ["Plan", "compute_on_cluster"]
 _SHARD = 512  # images, at most
 _SHARDS_PER_WORKER = 8  # at least, so that the last ones are ready at about the same time
 _SECONDS_PER_COMMIT = 5.0
-_ROOM = 0.1  # cores of each worker that are left to Ray: its reading tasks would wait for ever otherwise
 
 
 class _Done(TypedDict):
     """What is left of a shard."""
 
-    problems: str  # JSON: (row, reason) of the unreadable images
-    fragments: str  # JSON: what FeatureTable.commit is given
+    problems: list[tuple[int, str]]  # (row, reason) of the unreadable images
+    fragments: list[str]  # what FeatureTable.commit is given
     views: int  # that were asked for
     error: bytes  # an error of ours, pickled; empty if there is none
 
@@ -90,11 +88,11 @@ def compute_on_cluster(
     try:
         with cluster.connected() as ray, _written(ray, plan) as path:
             workers = max(1, int(ray.cluster_resources().get("CPU", 1)) // plan.cores)
-            for part in _run(_shards(manifest, missing, workers), path, plan, workers):
+            for part in _run(ray, _shards(manifest, missing, workers), path, plan, workers):
                 if part["error"]:
                     raise pickle.loads(part["error"])
-                problems += json.loads(part["problems"])
-                fragments += json.loads(part["fragments"])
+                problems += part["problems"]
+                fragments += part["fragments"]
                 advance(part["views"])
                 if time.monotonic() - last > _SECONDS_PER_COMMIT:
                     # Not kept here, so that an interruption does not commit the same fragments again.
@@ -103,7 +101,7 @@ def compute_on_cluster(
                     last = time.monotonic()
     finally:
         plan.table.commit(fragments)
-    return [(row, reason) for row, reason in problems]
+    return problems
 
 
 @contextmanager
@@ -127,24 +125,16 @@ def _shards(manifest: Manifest, missing: Mapping[int, Sequence[int]], workers: i
     ]
 
 
-def _run(shards: list[pa.Table], path: Path, plan: Plan, workers: int) -> Iterator[_Done]:
+def _run(ray: Any, shards: list[pa.Table], path: Path, plan: Plan, workers: int) -> Iterator[_Done]:
     """What the workers return of the shards, as they are ready."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Ray warns of its own settings
-        import ray.data as rd
-
-        context = rd.DataContext.get_current()
-    logging.getLogger("ray.data").setLevel(logging.ERROR)  # progress is told by the stage
-    context.enable_progress_bars = False
-    dataset = rd.from_arrow(shards).map_batches(
-        _Worker,
-        fn_constructor_args=(str(path),),
-        batch_size=None,  # a block, which is a shard
-        batch_format="pyarrow",
-        compute=rd.ActorPoolStrategy(size=min(workers, len(shards))),
-        num_cpus=plan.cores - _ROOM,
-    )
-    yield from cast(Iterator[_Done], dataset.iter_rows())
+    actor = ray.remote(num_cpus=plan.cores, max_restarts=-1, max_task_retries=-1)(_Worker)
+    actors = [actor.remote(str(path)) for _ in range(min(workers, len(shards)))]
+    pool = ray.util.ActorPool(actors)
+    try:
+        yield from cast(Iterator[_Done], pool.map_unordered(lambda worker, shard: worker.compute.remote(shard), shards))
+    finally:
+        for each in actors:
+            ray.kill(each)
 
 
 class _Worker:
@@ -162,14 +152,12 @@ class _Worker:
     def _engine(self) -> Callable[[Any], NDArray[Any]]:
         return self._plan.open_engine()
 
-    def __call__(self, shard: pa.Table) -> pa.Table:
+    def compute(self, shard: pa.Table) -> _Done:
         """Compute a shard, and write its fragment."""
-        done: _Done = {"problems": "[]", "fragments": "[]", "views": 0, "error": b""}
         try:
-            done = self._compute(shard)
-        except HeadstartError as error:  # Ray would wrap it, and try the shard again
-            done["error"] = pickle.dumps(error)
-        return pa.Table.from_pylist([done])
+            return self._compute(shard)
+        except HeadstartError as error:  # Ray would wrap it
+            return {"problems": [], "fragments": [], "views": 0, "error": pickle.dumps(error)}
 
     def _compute(self, shard: pa.Table) -> _Done:
         plan = self._plan
@@ -198,8 +186,8 @@ class _Worker:
             numbers, images, features = zip(*computed, strict=True)
             fragments = plan.table.write_fragments(images, np.stack(features), view=numbers)
         return {
-            "problems": json.dumps(problems),
-            "fragments": json.dumps(fragments),
+            "problems": problems,
+            "fragments": fragments,
             "views": sum(map(len, views.values())),
             "error": b"",
         }
