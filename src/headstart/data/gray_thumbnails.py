@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -16,13 +15,14 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 from PIL import Image
 
+from headstart.data.content_cache import content_keys, read_known, rows_to_compute
 from headstart.data.decode import MAX_PIXELS, decode
 from headstart.data.image_map import map_images
 from headstart.data.manifest import Manifest
-from headstart.data.parquet import read_parquet, write_parquet
+from headstart.data.parquet import write_parquet
 from headstart.data.sources.base import ImageReference
-from headstart.data.value_range import PixelValues, ValueRange
-from headstart.errors import ImageProblem, RunError
+from headstart.data.value_range import ValueRange
+from headstart.errors import ImageProblem
 from headstart.events import Events
 
 __all__ = ["SIDE", "GrayThumbnails", "compute_thumbnails", "sample_of_classes"]
@@ -79,11 +79,8 @@ def compute_thumbnails(
         than 10,000 the oldest leave it. One that cannot be read counts as empty.
     """
     images = manifest.select(rows)
-    keys = [_key(image, values, value_ranges) for image, values in zip(images.hashes, images.values, strict=True)]
-    known = _read(cache)
-    places = pc.index_in(pa.array(keys, pa.string()), value_set=known["key"]).to_pylist() if len(known) else []
-    missing = {key: row for row, key in enumerate(keys) if not places or places[row] is None}
-    if missing:
+    keys, known = content_keys(images, value_ranges), read_known(cache, _SCHEMA)
+    if missing := rows_to_compute(keys, known):
         look = partial(_look, max_pixels=max_pixels, value_ranges=value_ranges)
         made = map_images(look, images, list(missing.values()), stage="looking", workers=workers, events=events)
         new = _table({key: each for key, each in zip(missing, made, strict=True) if each is not None})
@@ -97,25 +94,10 @@ def compute_thumbnails(
     return GrayThumbnails(np.asarray(rows, np.int64)[found], pixels.reshape(-1, SIDE, SIDE))
 
 
-def _key(content: str | None, values: PixelValues | None, ranges: Sequence[ValueRange]) -> str:
-    """What a thumbnail depends on: the content, and black and white if it is not of 8 bits."""
-    of_deep = "" if values is None else hashlib.blake2b(repr(tuple(ranges)).encode(), digest_size=8).hexdigest()
-    return f"{content}{of_deep}"
-
-
 def _table(made: Mapping[str, NDArray[np.uint8]]) -> pa.Table:
     flat = np.concatenate([np.empty(0, np.uint8), *(each.ravel() for each in made.values())])
     values = pa.FixedSizeListArray.from_arrays(pa.array(flat), type=_SCHEMA.field("pixels").type)
     return pa.table([pa.array(made, pa.string()), values], schema=_SCHEMA)
-
-
-def _read(cache: Path | None) -> pa.Table:
-    if cache is not None:
-        with suppress(OSError, RunError):
-            table = read_parquet(cache)
-            if table.schema.equals(_SCHEMA, check_metadata=True):
-                return table
-    return _SCHEMA.empty_table()
 
 
 def _look(image: ImageReference, *, max_pixels: int, value_ranges: Sequence[ValueRange]) -> NDArray[np.uint8] | None:

@@ -20,7 +20,6 @@ frames             frames of an animation, pages of a TIFF or frames of a DICOM 
 
 from __future__ import annotations
 
-import hashlib
 import io
 import math
 import warnings
@@ -37,16 +36,17 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 from PIL import Image
 
+from headstart.data.content_cache import content_keys, read_known, rows_to_compute
 from headstart.data.decode import MAX_PIXELS, decode, read_content
 from headstart.data.image_map import map_images
 from headstart.data.manifest import Manifest
 from headstart.data.opening import open_image
-from headstart.data.parquet import read_parquet, write_parquet
+from headstart.data.parquet import write_parquet
 from headstart.data.pixels import exif_orientation
 from headstart.data.sources.base import ImageReference
 from headstart.data.tiff_pages import page_offsets
 from headstart.data.value_range import ValueRange
-from headstart.errors import ImageProblem, RunError
+from headstart.errors import ImageProblem
 from headstart.events import Events
 
 __all__ = ["STATISTICS", "PixelStatistics", "compute_statistics", "measure"]
@@ -130,11 +130,8 @@ def compute_statistics(
     :param cache: a Parquet file with the numbers of images by their content; others are added to it. One that cannot
         be read counts as empty.
     """
-    keys = _keys(manifest, value_ranges)
-    known = _read(cache)
-    places = pc.index_in(pa.array(keys, pa.string()), value_set=known["key"]).to_pylist() if len(known) else []
-    missing = {key: row for row, key in enumerate(keys) if not places or places[row] is None}
-    if missing:
+    keys, known = content_keys(manifest, value_ranges), read_known(cache, _SCHEMA)
+    if missing := rows_to_compute(keys, known):
         look = partial(_look, max_pixels=max_pixels, value_ranges=value_ranges)
         rows = map_images(look, manifest, list(missing.values()), stage="measuring", workers=workers, events=events)
         new = pa.table(
@@ -153,22 +150,6 @@ def compute_statistics(
     found = known.take(pc.index_in(pa.array(keys, pa.string()), value_set=known["key"]))
     values = {name: found[name].to_numpy().astype(np.float32) for name in STATISTICS}
     return PixelStatistics(values, tuple(found["format"].to_pylist()))
-
-
-def _keys(manifest: Manifest, ranges: Sequence[ValueRange]) -> list[str]:
-    """What the numbers of each image depend on: its content, and black and white if it is not of 8 bits."""
-    of_deep = hashlib.blake2b(repr(tuple(ranges)).encode(), digest_size=8).hexdigest()
-    found = zip(manifest.hashes, manifest.uris, manifest.values, strict=True)
-    return [f"{content or uri}{'' if values is None else of_deep}" for content, uri, values in found]
-
-
-def _read(cache: Path | None) -> pa.Table:
-    if cache is not None:
-        with suppress(OSError, RunError):
-            table = read_parquet(cache)
-            if table.schema.equals(_SCHEMA, check_metadata=True):
-                return table
-    return _SCHEMA.empty_table()
 
 
 _Measured = tuple[str | None, list[float]]
