@@ -60,6 +60,9 @@ def test_labels_may_be_in_a_table_beside_the_archive_or_deeper_in_it(tmp_path: P
     assert set(read_images(archive, tmp_path / "other.csv").labels) == {"terrier", "beagle"}
     with pytest.raises(DataError, match=r"a\.zip!none\.csv: no such table of labels"):
         read_images(archive, "none.csv")
+    bad = write_zip(tmp_path / "b.zip", {**images, "../out.csv": TABLE})
+    with pytest.raises(DataError, match="no such table of labels"):
+        read_images(bad, "../out.csv")  # which would be written beside the temporary folder
 
 
 def test_a_folder_with_a_named_table_is_one_of_files_whatever_else_lies_in_it(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from headstart.data.sources.containers import files_of
 from headstart.data.sources.folders import Tree
 from headstart.data.sources.table_file import SUFFIXES
 from headstart.data.sources.webdataset import has_labels
+from headstart.data.unpack import escapes_root
 from headstart.data.uri import display_name, to_path
 from headstart.errors import DataError
 
@@ -39,9 +40,10 @@ class ArchiveFolder:
         if Path(name).exists():
             return Path(name)
         archive, _, top = self.uri.partition("!")
-        file, members = archive.partition(":")[2], index_of(archive.partition(":")[2])
+        file = archive.partition(":")[2]
+        members = index_of(file)
         for member in (f"{top}{name}", name):
-            if member in members:
+            if member in members and not escapes_root(name):
                 return _unpack(file, member, self.root / name)
         raise DataError(f"{self.name}{name}: no such table of labels, in the archive or beside it")
 
