@@ -21,7 +21,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, TypedDict, cast
 
-import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
@@ -31,6 +30,7 @@ from headstart.data.spec import InputSpec
 from headstart.errors import HeadstartError, SettingsError
 from headstart.execution.base import limit_cores
 from headstart.execution.cluster import Cluster
+from headstart.features.rows import sorted_by_view
 from headstart.features.table import FeatureTable
 from headstart.files import temporary_folder
 
@@ -165,7 +165,7 @@ class _Worker:
         views = dict(enumerate(shard["views"].to_pylist()))
         manifest = Manifest(shard.drop_columns(["row", "views"]))
         hashes, problems = [str(each) for each in manifest.hashes], []
-        computed: list[tuple[int, str, NDArray[Any]]] = []  # view, image, features
+        computed: dict[tuple[int, str], NDArray[Any]] = {}  # by view and image
         batches = self._read(
             manifest,
             range(len(manifest)),
@@ -178,13 +178,12 @@ class _Worker:
             for batch in batches:
                 problems += [(rows[at], reason) for at, reason in batch.problems]
                 if batch.rows:
-                    features = self._engine(batch.stacked())
-                    computed += zip(batch.numbers, (hashes[at] for at in batch.rows), features, strict=True)
-        computed.sort(key=lambda item: item[0])  # as the extraction on one machine writes them
+                    keys = [(number, hashes[at]) for number, at in zip(batch.numbers, batch.rows, strict=True)]
+                    computed.update(zip(keys, self._engine(batch.stacked()), strict=True))
         fragments = []
         if computed:
-            numbers, images, features = zip(*computed, strict=True)
-            fragments = plan.table.write_fragments(images, np.stack(features), view=numbers)
+            numbers, images, features = sorted_by_view(computed)
+            fragments = plan.table.write_fragments(images, features, view=numbers)
         return {
             "problems": problems,
             "fragments": fragments,

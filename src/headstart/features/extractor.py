@@ -19,6 +19,7 @@ from headstart.events import Events
 from headstart.execution import open_executor
 from headstart.execution.cluster import Cluster
 from headstart.features.distributed import Plan, compute_on_cluster
+from headstart.features.rows import sorted_by_view
 from headstart.features.table import FeatureTable
 
 if TYPE_CHECKING:
@@ -141,9 +142,7 @@ def _fill(
 
 
 def _commit(table: FeatureTable, pending: dict[tuple[int, str], NDArray[Any]]) -> None:
-    # Sorted by view, since training reads view by view and then finds long runs of rows. All views go into one commit,
-    # since each commit takes time.
-    rows = sorted(pending.items(), key=lambda item: item[0][0])
-    if rows:
-        numbers, images = zip(*(key for key, _ in rows), strict=True)
-        table.append(images, np.stack([features for _, features in rows]), view=numbers)
+    # All views go into one commit, since each commit takes time.
+    if pending:
+        views, images, features = sorted_by_view(pending)
+        table.append(images, features, view=views)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,22 @@ from numpy.typing import NDArray
 
 from headstart.features.key import stored_view
 
-__all__ = ["checksums_of", "corrupt_rows", "duplicates_of", "keys_of", "positions_of", "values_of"]
+__all__ = ["checksums_of", "corrupt_rows", "duplicates_of", "keys_of", "positions_of", "sorted_by_view", "values_of"]
+
+
+def sorted_by_view(
+    computed: Mapping[tuple[int, str], NDArray[Any]],
+) -> tuple[tuple[int, ...], tuple[str, ...], NDArray[Any]]:
+    """Views (N,), images (N,) and features (N, *shape) of what was computed by view and image, in the order of views.
+
+    Training reads view by view, and then finds long runs of rows.
+
+    >>> sorted_by_view({(1, "a"): np.ones(2), (0, "b"): np.zeros(2)})[:2]
+    ((0, 1), ('b', 'a'))
+    """
+    rows = sorted(computed.items(), key=lambda item: item[0][0])
+    views, images = zip(*(key for key, _ in rows), strict=True)
+    return views, images, np.stack([features for _, features in rows])
 
 
 def keys_of(dataset: Any) -> pa.Table:

@@ -221,9 +221,8 @@ class FeatureTable:
         """
         with _store_errors(self.path, "cannot list the rows", _REMEDY):
             keys, numbers = keys_of(self._dataset()), np.unique(views)
-            missing = np.array(
-                [positions_of(keys, images, number) < 0 for number in numbers.tolist()]
-            )  # (views, images)
+            of_views = [positions_of(keys, images, number) < 0 for number in numbers.tolist()]
+            missing = np.array(of_views)  # (views, images)
         return {images[index]: numbers[missing[:, index]].tolist() for index in np.flatnonzero(missing.any(0)).tolist()}
 
     def rows(self, images: Sequence[str], *, view: int = 0) -> FeatureRows:

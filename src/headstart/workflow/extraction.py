@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -185,7 +185,7 @@ class FeatureExtractor:
             images,
             self.table,
             self.backbone.spec,
-            open_engine=partial(getattr, self, "run") if cluster is None else self.engine_source(),
+            open_engine=(lambda: self.run) if cluster is None else self.engine_source(),
             cluster=cluster,
             views=self.views if views is None else views,
             batch_size=self.batch_size,
