@@ -20,12 +20,13 @@ _FILE = {"type": "string", "format": "binary"}
 _FILES = {"type": "array", "items": _FILE, "minItems": 1}
 
 
-def images_body(*media_types: str, **others: Any) -> dict[str, Any]:
+def images_body(*media_types: str, field: str = "images", **others: Any) -> dict[str, Any]:
     """The body of a request with images: a form with files, or one image of these media types.
 
+    :param field: of the form.
     :param others: further content by media type.
     """
-    form = {"schema": {"type": "object", "required": ["images"], "properties": {"images": _FILES}}}
+    form = {"schema": {"type": "object", "required": [field], "properties": {field: _FILES}}}
     content = {"multipart/form-data": form, **others, **{each: {"schema": _FILE} for each in media_types}}
     return {"requestBody": {"required": True, "content": content}}
 

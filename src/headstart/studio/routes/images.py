@@ -143,7 +143,7 @@ def _add_uploads(app: FastAPI, studio: Studio) -> None:
         "/api/labels/table",
         summary="Label images by a table with their names: CSV, TSV, JSON lines or Parquet",
         responses=refusals(400, 401, 403, 408, 413, 421, 422, 503, 507),
-        openapi_extra=images_body(),
+        openapi_extra=images_body(field="table"),
     )
     async def table(request: Request) -> TableLabeled:
         def label(files: list[UploadFile]) -> TableLabels:
