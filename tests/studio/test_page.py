@@ -108,6 +108,7 @@ def open_page(browser: Browser) -> Iterator[Open]:
         page.on("request", lambda asked: None if asked.url.startswith((url, "data:", "blob:")) else say(asked.url))
         page.goto(url + view)
         page.wait_for_selector("html[data-ready]")
+        page.wait_for_selector("#grid:not([aria-busy=true])", state="attached")  # keys count by the list that is there
         return page
 
     yield open_it
