@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from headstart.config import FitSettings
 from headstart.data.groups import group_numbers
@@ -15,7 +16,7 @@ from headstart.data.manifest import Manifest
 from headstart.data.value_range import ValueRange
 from headstart.errors import DataError
 from headstart.events import Events
-from headstart.train.heads import HeadProblem, head_solver, matched_head
+from headstart.train.heads import HeadFit, HeadProblem, LinearHead, head_solver, matched_head
 from headstart.train.heads.cross_validation import fold_masks
 from headstart.workflow.candidates import Candidate, open_candidate
 
@@ -49,8 +50,8 @@ def predict_out_of_fold(
 ) -> OutOfFold | None:
     """Class probabilities of labeled images, each by a head that was solved on the other folds of five.
 
-    The head is drawn to the pretrained one where the names of classes match, and no fold divides a group: a head that
-    saw a near-duplicate with the same wrong label would confirm it.
+    The head is drawn to the pretrained one where the names of classes match and that is better for the first fold. No
+    fold divides a group: a head that saw a near-duplicate with the same wrong label would confirm it.
 
     :param images: usable ones; those without a label are left out.
     :param vectors: their features, (N, D).
@@ -78,14 +79,28 @@ def predict_out_of_fold(
     problem = HeadProblem(
         len(classes), l2=CHECK_L2, kernel="none", pretrained=pretrained, discriminant=False, seed=settings.seed
     )
-    probabilities = np.empty((len(rows), len(classes)), np.float32)
+    solver, probabilities = head_solver("lbfgs"), np.empty((len(rows), len(classes)), np.float32)
+    chosen: HeadFit | None = None
     # One after the other, since each fold's features are a copy: as cross-validation, they would all be in memory.
     for mask in masks:
         held_out, others = torch.from_numpy(mask), torch.from_numpy(~mask)
-        fit = head_solver("lbfgs").fit(
-            (features[others], labels[others]),
-            (features[held_out], labels[held_out]),
-            replace(problem, groups=groups[mask]),
-        )
-        probabilities[mask] = torch.softmax(fit.validation_logits.float(), 1).cpu().numpy()
+        train = features[others], labels[others]
+        if chosen is None:
+            seen = replace(problem, groups=groups[mask])
+            chosen = solver.fit(train, (features[held_out], labels[held_out]), seen)
+            logits = chosen.validation_logits
+            # The other folds are not started from its head, which knows most of their images.
+            chosen = replace(
+                chosen, head=_start(problem, features, pretrained if chosen.prior == "pretrained" else None)
+            )
+        else:
+            logits = solver.refit(chosen, train, problem=problem).logits(features[held_out])
+        probabilities[mask] = torch.softmax(logits.float(), 1).cpu().numpy()
     return OutOfFold(rows, classes, targets, probabilities)
+
+
+def _start(problem: HeadProblem, features: Tensor, pretrained: LinearHead | None) -> LinearHead:
+    """A head that has seen no label."""
+    if pretrained is not None:
+        return pretrained
+    return LinearHead(features.new_zeros(problem.classes, features.shape[1]), features.new_zeros(problem.classes))
