@@ -25,7 +25,7 @@ CLASSES, EACH, FEATURES = 4, 25, 12
 @pytest.fixture
 def network(tmp_path: Path) -> Candidate:
     """Whose features are never computed: the test makes them up."""
-    settings = FitSettings("test_resnet", weights="random", cache_dir=str(tmp_path / "store"))
+    settings = FitSettings(model="test_resnet", weights="random", cache_dir=str(tmp_path / "store"))
     return open_candidate("test_resnet", settings, classes=CLASSES, events=Events())
 
 
