@@ -97,7 +97,7 @@ def run_shards(
     :raises HeadstartError: the one that the task raised.
     """
     task_reference = ray.put(ray.cloudpickle.dumps(task))
-    run = _Run(ray, task_reference, enumerate(shards), workers, 2 * workers.count if in_order else None)
+    run: _Run[S, R] = _Run(ray, task_reference, enumerate(shards), workers, 2 * workers.count if in_order else None)
     try:
         yield from run.results()
     finally:

@@ -221,7 +221,8 @@ def _parts(
     """Parts of the manifest with what the workers of a cluster return of them."""
     settings.check()
     infer = classifier.for_parts(manifest, settings)
-    device = settings.device if isinstance(classifier, Classifier) and not runs_on_cpu(classifier.network) else "cpu"
+    on_cpu = not isinstance(classifier, Classifier) or runs_on_cpu(classifier.pipeline.parts.prefix)
+    device = "cpu" if on_cpu else settings.device
     with (
         closing(infer_on_cluster(infer, manifest, parse_cluster(cluster), device=device)) as parts,
         events.stage("predicting", total=len(manifest)) as advance,
