@@ -28,9 +28,15 @@ def root(cache_dir: str | None = None) -> Path:
 
     For a user without a home folder, as containers may have, the last is a folder for temporary files.
 
-    :raises SettingsError: ``~`` means nothing, or another user has made that folder.
+    :raises SettingsError: it is an address, ``~`` means nothing, or another user has made that folder.
     """
     if chosen := cache_dir or os.environ.get("HEADSTART_CACHE"):
+        if "://" in chosen:
+            raise SettingsError(
+                f"cache folder {chosen}: must be a folder of this machine or of a shared file system, since its files "
+                "are locked and replaced; images can be read from such an address, and the workers of a cluster need "
+                "the cache folder under the same path"
+            )
         try:
             return Path(chosen).expanduser()
         except RuntimeError:

@@ -161,3 +161,10 @@ def test_a_user_without_a_home_folder_has_a_cache(tmp_path: Path, monkeypatch: p
     assert paths.root() == tmp_path / f"headstart-{os.getuid()}"
     with pytest.raises(SettingsError, match="cache folder ~/cache: the user has no home folder; give the whole path"):
         paths.root("~/cache")
+
+
+def test_the_cache_folder_is_no_address(run: Run, write_noise: Callable[..., Path], tmp_path: Path) -> None:
+    photos = write_noise(tmp_path / "photos", {"dark": 30, "light": 150})
+    code, _, err = run("fit", photos, "--out", tmp_path / "run", "--cache-dir", "s3://bucket/cache")
+    assert code != 0
+    assert "cache folder s3://bucket/cache: must be a folder of this machine or of a shared file system" in err

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import pickle
 import re
 import subprocess
 import sys
@@ -155,6 +156,15 @@ def test_scores_are_those_of_the_detector(exported: Exported, classifier: Classi
     assert expected.ood_score is not None
     assert found.ood_score is not None
     assert found.ood_score == pytest.approx(expected.ood_score, rel=1e-3)
+
+
+def test_workers_of_a_cluster_open_the_file_themselves(exported: Exported, photos: Path) -> None:
+    images = read_images(photos)[:3]
+    opened = open_exported(exported("onnx"))
+    infer = pickle.loads(pickle.dumps(opened.for_parts(images, EngineSettings())))
+    assert np.array_equal(infer(images).probabilities, opened.infer(images).probabilities)
+    with pytest.raises(TypeError, match="without a path"):
+        pickle.dumps(ExportedClassifier(opened.opened))
 
 
 @pytest.mark.parametrize("to", FORMATS)

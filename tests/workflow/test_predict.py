@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import os
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -109,6 +110,20 @@ def test_unreadable_images_become_problems(classifier: Classifier, photos: Photo
     assert len(found.probabilities) == 4
     assert dict(zip(found.manifest.uris, found.manifest.problems, strict=True))[str(bad)] == "empty file"
     assert [top[0][0] for top in found.top(1)] == ["blue", "blue", "red", "red"]
+
+
+def test_parts_of_a_job_are_predicted_as_the_whole_is(classifier: Classifier, photos: Photos) -> None:
+    """Of so many images that OpenVINO is used, in parts of any size, with one image that cannot be read."""
+    images = read_images(photos("new", seed=2, red=100, green=90, blue=80), labels=False)
+    Path(images.uris[40]).write_bytes(b"")
+    whole = classifier.infer(images)
+    infer = pickle.loads(pickle.dumps(classifier.for_parts(images, EngineSettings())))
+    ends = (1, 8, 40, 73, 270)
+    parts = [infer(images[start:end]) for start, end in zip((0, *ends), ends, strict=False)]
+    assert [result.problems for result in parts] == [(), (), (), ((0, "empty file"),), ()]
+    assert np.array_equal(np.concatenate([result.probabilities for result in parts]), whole.probabilities)
+    scores = [result.ood_score for result in parts if result.ood_score is not None]
+    assert np.array_equal(np.concatenate(scores), whole.ood_score)
 
 
 def test_predictions_of_a_fitted_classifier(classifier: Classifier, photos: Photos) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -35,7 +36,7 @@ from headstart.errors import HeadstartError, ImageProblem, ModelError, RunError
 from headstart.evaluate import OODDetector
 from headstart.events import Events
 from headstart.files import finish_replacing, replace_together
-from headstart.inference.pipeline import Decision, InferencePipeline
+from headstart.inference.pipeline import Decision, InferencePipeline, Job
 from headstart.inference.results import InferenceResult, PredictionSetRule, set_names
 from headstart.models.backbone import build, load_backbone
 from headstart.models.importers.graphs import ImportedNetwork, build_imported
@@ -121,6 +122,13 @@ class Classifier:
         :raises SettingsError: a setting is invalid, or the device or engine is not available.
         """
         return self.pipeline.infer(manifest, settings=settings, events=events)
+
+    def for_parts(self, manifest: Manifest, settings: EngineSettings) -> Callable[[Manifest], InferenceResult]:
+        """What predicts parts of a manifest as :meth:`infer` predicts the whole; it can be pickled.
+
+        :raises SettingsError: precision int8 is not possible, or there are too few images for it.
+        """
+        return partial(self.pipeline.infer, settings=settings, job=Job.of(manifest, settings, self.spec))
 
     def predict_proba(self, images: Images, *, settings: EngineSettings | None = None) -> NDArray[np.float32]:
         """Probabilities, (N, C), in the order of ``classes``; rows sum to 1.

@@ -11,6 +11,7 @@ import click
 
 from headstart.config import (
     GROUPS,
+    ClusterSettings,
     EngineSettings,
     FitSettings,
     ImageNetV2Settings,
@@ -78,7 +79,16 @@ SERVER_PACKAGES = ("fastapi", "uvicorn", "python_multipart", "prometheus_client"
 
 Command = Callable[..., Any]
 _Settings = TypeVar("_Settings", bound=Settings)
-_KINDS = (ReadSettings, ImageNetV2Settings, EngineSettings, InputSettings, FitSettings, ServeSettings, StudioSettings)
+_KINDS = (
+    ReadSettings,
+    ImageNetV2Settings,
+    EngineSettings,
+    ClusterSettings,
+    InputSettings,
+    FitSettings,
+    ServeSettings,
+    StudioSettings,
+)
 
 
 class GroupedCommand(click.Command):

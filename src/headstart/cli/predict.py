@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +10,7 @@ import click
 
 from headstart.cli.console import console, headline
 from headstart.cli.options import IMAGES, MANY_IMAGES, RUN, GroupedCommand, parse, settings_options
-from headstart.config import EngineSettings, InputSettings, ReadSettings
+from headstart.config import ClusterSettings, EngineSettings, InputSettings, ReadSettings
 from headstart.errors import DataError, SettingsError
 from headstart.files import check_writable, is_stream, prepare_folder, write_or_keep
 
@@ -51,7 +52,7 @@ __all__ = ["evaluate", "predict", "verify_input"]
 @click.option("--true", "label", metavar="LABEL", help="True class of the image in --plot, drawn in green.")
 @click.option("--drift", is_flag=True, help="Say whether the images differ from those that the run was evaluated on.")
 @settings_options(ReadSettings, only=("labels", "id_column", "label_column"))
-@settings_options(EngineSettings, InputSettings)
+@settings_options(EngineSettings, ClusterSettings, InputSettings)
 def predict(  # noqa: PLR0913, PLR0917 - one for each option
     run: str,
     images: tuple[str, ...],
@@ -70,7 +71,7 @@ def predict(  # noqa: PLR0913, PLR0917 - one for each option
     export wrote.
     """
     settings, reading = parse(given, EngineSettings), parse(given, ReadSettings)
-    input_settings = parse(given, InputSettings)
+    input_settings, cluster = parse(given, InputSettings), parse(given, ClusterSettings).cluster
     out = _file_to_write(layout, table, plot)
     if drift and not (Path(run) / "settings.json").is_file():
         raise SettingsError(f"--drift must be used with a run folder, which headstart fit has written, got {run}")
@@ -80,7 +81,15 @@ def predict(  # noqa: PLR0913, PLR0917 - one for each option
 
     events = console()
     classifier = predicting.open_predictor(run, input_settings, events=events)
-    predictions = predicting.predict(classifier, read_all(images, reading, events=events), settings, events=events)
+    manifest = read_all(images, reading, events=events)
+    if out is not None and layout == "top" and plot is None and not drift:
+        # Part by part: it may be of more images than memory has room for.
+        _write_table(
+            predicting.predict_in_parts(classifier, manifest, settings, cluster=cluster, events=events), out, top
+        )
+        return
+    predictions = predicting.predict(classifier, manifest, settings, cluster=cluster, events=events)
+    lines: list[str] = []
     if out is None:
         lines = predictions.lines(top)
     elif layout == "kaggle":
@@ -90,10 +99,8 @@ def predict(  # noqa: PLR0913, PLR0917 - one for each option
         write_or_keep(out, lambda path: show.plot(predictions, path, k=top, label=label, value_ranges=ranges))
         lines = [str(out)]
     else:
-        write_or_keep(out, lambda path: predictions.write_csv(path, top))
-        manifest = predictions.manifest
-        lines = [f"{len(manifest):,} images, {len(manifest.unusable):,} with a problem: {out}"]
-    click.echo("\n".join(lines), err=out is not None and is_stream(out))  # not among what is written to standard output
+        _write_table([predictions], out, top)
+    _echo(lines, out)
     if drift:
         from headstart.workflow.drift import measure_drift
 
@@ -109,6 +116,24 @@ def _file_to_write(layout: str, table: Path | None, plot: Path | None) -> Path |
     if out is not None:
         check_writable(out, option="--plot" if out is plot else "--csv")
     return out
+
+
+def _echo(lines: list[str], out: Path | None) -> None:
+    if lines:
+        err = out is not None and is_stream(out)  # not among what is written to standard output
+        click.echo("\n".join(lines), err=err)
+
+
+def _write_table(parts: Iterable[Predictions], out: Path, top: int) -> None:
+    from headstart.workflow.prediction_table import PredictionTable
+
+    with PredictionTable(top) as table:
+        for part in parts:
+            table.add(part)
+        write_or_keep(out, table.write)
+    _echo([f"{table.images:,} images, {table.images - table.readable:,} with a problem: {out}"], out)
+    if not table.readable:
+        raise DataError(f"none of the {table.images:,} images can be read")
 
 
 def _write_submission(predictions: Predictions, images: tuple[str, ...], sample: Path | None, out: Path) -> list[str]:
@@ -128,7 +153,7 @@ def _write_submission(predictions: Predictions, images: tuple[str, ...], sample:
     type=Path,
     help="Folder to write.  [default: evaluations/NAME in the run, as PHOTOS is named]",
 )
-@settings_options(ReadSettings, EngineSettings, InputSettings)
+@settings_options(ReadSettings, EngineSettings, ClusterSettings, InputSettings)
 @click.pass_obj
 def evaluate(arguments: tuple[str, ...] | None, /, run: str, photos: str, out: Path | None, **given: Any) -> None:
     """Evaluate RUN on PHOTOS with labels, and write a report.
@@ -137,7 +162,7 @@ def evaluate(arguments: tuple[str, ...] | None, /, run: str, photos: str, out: P
     export wrote.
     """
     settings, reading = parse(given, EngineSettings), parse(given, ReadSettings)
-    input_settings = parse(given, InputSettings)
+    input_settings, cluster = parse(given, InputSettings), parse(given, ClusterSettings).cluster
     from headstart.workflow import evaluate as evaluating
     from headstart.workflow import predict as predicting
     from headstart.workflow import report as reporting
@@ -150,7 +175,12 @@ def evaluate(arguments: tuple[str, ...] | None, /, run: str, photos: str, out: P
     classifier = predicting.open_predictor(run, input_settings, events=events)
     manifest = read(photos, reading, events=events)
     predictions, evaluation = evaluating.evaluate(
-        classifier, manifest, settings, fitted_to=evaluating.images_of_run(run), events=events
+        classifier,
+        manifest,
+        settings,
+        cluster=cluster,
+        fitted_to=evaluating.images_of_run(run),
+        events=events,
     )
     values = {"classifier": run, "photos": photos, **settings.values(), **input_settings.values()}
 

@@ -5,13 +5,14 @@ from headstart.config.options import GROUPS, Option, Settings, options_of, parse
 from headstart.config.reading import ReadSettings
 from headstart.config.recipes import QUALITIES, RECIPES
 from headstart.config.serving import ServeSettings
-from headstart.config.settings import EngineSettings, FitSettings, ImageNetV2Settings, InputSettings
+from headstart.config.settings import ClusterSettings, EngineSettings, FitSettings, ImageNetV2Settings, InputSettings
 from headstart.config.studio import StudioSettings
 
 __all__ = [
     "GROUPS",
     "QUALITIES",
     "RECIPES",
+    "ClusterSettings",
     "EngineSettings",
     "FineTuningSettings",
     "FitSettings",

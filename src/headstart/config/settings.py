@@ -102,13 +102,13 @@ class EngineSettings(Settings):
 
 @dataclass(kw_only=True)
 class ClusterSettings(Settings):
-    """Where features are computed, if not on this machine alone."""
+    """Where features and predictions are computed, if not by this process alone."""
 
     cluster: str | None = option(
         None,
-        "Ray cluster whose workers compute features: auto (that of this machine, or of RAY_ADDRESS), ray://HOST:PORT, "
-        "HOST:PORT, or local:N for N one-core workers on this machine. Images and cache folder must have the same "
-        "paths on all machines.",
+        "Ray cluster whose workers compute features and predictions: auto (that of this machine, or of RAY_ADDRESS), "
+        "ray://HOST:PORT, HOST:PORT, or local:N for N one-core workers on this machine. Images and cache folder must "
+        "have the same paths on all machines.",
         metavar="WHERE",
         check=mistake_in_cluster,
     )

@@ -64,6 +64,8 @@ class Cluster:
                 ray.init(address=self.address, logging_level="ERROR", log_to_driver=False, **local)
         except (ConnectionError, RuntimeError, ValueError, TimeoutError) as failure:
             reason = str(failure).strip().split("\n")[0]
+            if "AuthToken" in f"{failure} {failure.__cause__}":
+                reason, advice = "it asks for a token", "set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN to its token"
             raise ClusterError(f"--cluster {self.address}: cannot connect ({reason}); {advice}") from failure
 
 

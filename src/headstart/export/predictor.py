@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -33,6 +33,12 @@ class ExportedClassifier:
     """An exported file that predicts the class of an image, as :class:`headstart.artifacts.classifier.Classifier`."""
 
     opened: OpenedExport
+    path: Path | None = None  # of the file, which another process opens anew; None: only this one can
+
+    def __reduce__(self) -> tuple[Callable[[Path], ExportedClassifier], tuple[Path]]:
+        if self.path is None:
+            raise TypeError("an exported file without a path cannot be pickled")
+        return open_exported, (self.path,)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -87,6 +93,14 @@ class ExportedClassifier:
                         scores += [] if score is None else [score]
                     advance(1)
         return self._result(probabilities, scores, problems)
+
+    def for_parts(
+        self,
+        manifest: Manifest,  # noqa: ARG002 - images are predicted one at a time
+        settings: EngineSettings,
+    ) -> Callable[[Manifest], InferenceResult]:
+        """What predicts parts of a manifest as :meth:`infer` predicts the whole; it can be pickled."""
+        return partial(self.infer, settings=settings)
 
     def _result(
         self,
@@ -158,4 +172,4 @@ def open_exported(path: str | Path) -> ExportedClassifier:
     found = format_of_file(Path(path))
     if found is None:
         raise RunError(f"{path}: was not written by headstart export")
-    return ExportedClassifier(found.open(Path(path)))
+    return ExportedClassifier(found.open(Path(path)), Path(path).absolute())

@@ -5,34 +5,29 @@ before it is committed; this process commits the fragments of finished shards to
 computed again by another one, and its fragment is committed once: no row is there twice, none is missing. Whatever was
 committed is there at the next start.
 
-Plain actors of Ray do this, not Ray Data: that needs pandas, which pyarrow then imports in every command.
-
 The workers must see the images and the feature store under the same paths as this process.
 """
 
 from __future__ import annotations
 
-import pickle
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
-from typing import Any, TypedDict, cast
+from typing import Any, TypedDict
 
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from headstart.data.manifest import Manifest
-from headstart.data.readers import view_reader
+from headstart.data.readers import ViewReader, view_reader
 from headstart.data.spec import InputSpec
-from headstart.errors import HeadstartError, SettingsError
-from headstart.execution.base import limit_cores
+from headstart.errors import SettingsError
 from headstart.execution.cluster import Cluster
+from headstart.execution.workers import find_workers, run_shards
 from headstart.features.rows import sorted_by_view
 from headstart.features.table import FeatureTable
-from headstart.files import temporary_folder
 
 __all__ = ["Plan", "compute_on_cluster"]
 
@@ -47,7 +42,6 @@ class _Done(TypedDict):
     problems: list[tuple[int, str]]  # (row, reason) of the unreadable images
     fragments: list[str]  # what FeatureTable.commit is given
     views: int  # that were asked for
-    error: bytes  # an error of ours, pickled; empty if there is none
 
 
 @dataclass(frozen=True)
@@ -59,7 +53,8 @@ class Plan:
     open_engine: Callable[[], Callable[[Any], NDArray[Any]]]
     batch_size: int
     max_pixels: int
-    cores: int = 1  # of each worker
+    device: str = "cpu"  # of the settings, by which workers are chosen
+    cores: int = 1  # of each worker without a GPU
 
 
 def compute_on_cluster(
@@ -86,31 +81,22 @@ def compute_on_cluster(
     fragments: list[str] = []
     last = time.monotonic()
     try:
-        with cluster.connected() as ray, _written(ray, plan) as path:
-            workers = max(1, int(ray.cluster_resources().get("CPU", 1)) // plan.cores)
-            for part in _run(ray, _shards(manifest, missing, workers), path, plan, workers):
-                if part["error"]:
-                    raise pickle.loads(part["error"])
-                problems += part["problems"]
-                fragments += part["fragments"]
-                advance(part["views"])
-                if time.monotonic() - last > _SECONDS_PER_COMMIT:
-                    # Not kept here, so that an interruption does not commit the same fragments again.
-                    finished, fragments = fragments, []
-                    plan.table.commit(finished)
-                    last = time.monotonic()
+        with cluster.connected() as ray:
+            workers = find_workers(ray, cluster, plan.device, cores=plan.cores)
+            shards = _shards(manifest, missing, workers.count)
+            with closing(run_shards(ray, _Extraction(plan), shards, workers.at_most(len(shards)))) as finished:
+                for part in finished:
+                    problems += part["problems"]
+                    fragments += part["fragments"]
+                    advance(part["views"])
+                    if time.monotonic() - last > _SECONDS_PER_COMMIT:
+                        # Not kept here, so that an interruption does not commit the same fragments again.
+                        complete, fragments = fragments, []
+                        plan.table.commit(complete)
+                        last = time.monotonic()
     finally:
         plan.table.commit(fragments)
     return problems
-
-
-@contextmanager
-def _written(ray: Any, plan: Plan) -> Iterator[Path]:
-    """A file with the plan beside the tables, where every worker finds it, also one that is started again."""
-    with temporary_folder(plan.table.path.parent) as folder:
-        path = folder / "plan.pickle"
-        path.write_bytes(ray.cloudpickle.dumps(plan))
-        yield path
 
 
 def _shards(manifest: Manifest, missing: Mapping[int, Sequence[int]], workers: int) -> list[pa.Table]:
@@ -125,42 +111,33 @@ def _shards(manifest: Manifest, missing: Mapping[int, Sequence[int]], workers: i
     ]
 
 
-def _run(ray: Any, shards: list[pa.Table], path: Path, plan: Plan, workers: int) -> Iterator[_Done]:
-    """What the workers return of the shards, as they are ready."""
-    actor = ray.remote(num_cpus=plan.cores, max_restarts=-1, max_task_retries=-1)(_Worker)
-    actors = [actor.remote(str(path)) for _ in range(min(workers, len(shards)))]
-    pool = ray.util.ActorPool(actors)
-    try:
-        yield from cast(Iterator[_Done], pool.map_unordered(lambda worker, shard: worker.compute.remote(shard), shards))
-    finally:
-        for each in actors:
-            ray.kill(each)
+@dataclass(frozen=True)
+class _Extraction:
+    """Computes shards and writes their fragments, in a worker."""
 
-
-class _Worker:
-    """One engine, which computes shard after shard."""
-
-    def __init__(self, path: str) -> None:
-        import torch
-
-        self._plan: Plan = pickle.loads(Path(path).read_bytes())
-        limit_cores(self._plan.cores)
-        torch.set_num_threads(self._plan.cores)
-        self._read = view_reader(self._plan.table.space.decoder)
+    plan: Plan
 
     @cached_property
     def _engine(self) -> Callable[[Any], NDArray[Any]]:
-        return self._plan.open_engine()
+        return self.plan.open_engine()
 
-    def compute(self, shard: pa.Table) -> _Done:
-        """Compute a shard, and write its fragment."""
-        try:
-            return self._compute(shard)
-        except HeadstartError as error:  # Ray would wrap it
-            return {"problems": [], "fragments": [], "views": 0, "error": pickle.dumps(error)}
+    @cached_property
+    def _read(self) -> ViewReader:
+        from torch import cuda
 
-    def _compute(self, shard: pa.Table) -> _Done:
-        plan = self._plan
+        decoder = self.plan.table.space.decoder
+        if decoder == "nvjpeg" and not cuda.is_available():
+            raise SettingsError(
+                "cluster: this machine has a GPU, which would decode images, and a worker has none: use --device cpu"
+            )
+        return view_reader(decoder)
+
+    def __call__(self, shard: pa.Table) -> _Done:
+        """Compute a shard, and write its fragment.
+
+        :raises HeadstartError: as of what opens the engine; or the features cannot be written.
+        """
+        plan, engine = self.plan, self._engine
         rows = shard["row"].to_pylist()
         views = dict(enumerate(shard["views"].to_pylist()))
         manifest = Manifest(shard.drop_columns(["row", "views"]))
@@ -170,7 +147,7 @@ class _Worker:
             manifest,
             range(len(manifest)),
             plan.spec,
-            batch_size=plan.batch_size,
+            batch_size=getattr(engine, "batch_size", plan.batch_size),  # of a GPU, that this machine may lack
             max_pixels=plan.max_pixels,
             views=views,
         )
@@ -179,7 +156,7 @@ class _Worker:
                 problems += [(rows[at], reason) for at, reason in batch.problems]
                 if batch.rows:
                     keys = [(number, hashes[at]) for number, at in zip(batch.numbers, batch.rows, strict=True)]
-                    computed.update(zip(keys, self._engine(batch.stacked()), strict=True))
+                    computed.update(zip(keys, engine(batch.stacked()), strict=True))
         fragments = []
         if computed:
             numbers, images, features = sorted_by_view(computed)
@@ -188,5 +165,4 @@ class _Worker:
             "problems": problems,
             "fragments": fragments,
             "views": sum(map(len, views.values())),
-            "error": b"",
         }

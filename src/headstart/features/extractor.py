@@ -45,6 +45,7 @@ def extract_features(  # noqa: PLR0913 - independent values, all but three of th
     workers: int | None = None,
     views: Sequence[int] = (0,),
     cluster: Cluster | None = None,
+    device: str = "cpu",
     events: Events | None = None,
 ) -> list[tuple[int, str]]:
     """Compute the features that the table lacks for these views of these images, once per distinct content.
@@ -57,6 +58,7 @@ def extract_features(  # noqa: PLR0913 - independent values, all but three of th
     :param batch_size: views per batch.
     :param views: numbers of views, see :func:`headstart.data.transforms.make_view`.
     :param cluster: computes instead of this process; ``open_engine`` is then pickled, and called by each worker.
+    :param device: of the settings, for which the cluster's workers are chosen.
     :returns: (row, reason) of the images that turned out to be unreadable, by row.
     :raises StoreError: the features cannot be written.
     :raises ClusterError: the cluster cannot be reached, or failed; what was finished is kept.
@@ -70,7 +72,7 @@ def extract_features(  # noqa: PLR0913 - independent values, all but three of th
     while missing := _missing(table, hashes, [row for row in usable if row not in unreadable], views):
         total = sum(map(len, missing.values()))
         if cluster is not None:
-            plan = Plan(table, spec, open_engine, batch_size, max_pixels)
+            plan = Plan(table, spec, open_engine, batch_size, max_pixels, device)
             with (events or Events()).stage("computing features", total=total) as advance:
                 unreadable.update(compute_on_cluster(manifest, missing, plan, cluster, advance=advance))
             continue

@@ -38,6 +38,8 @@ __all__ = [
     "choose_precision",
     "computes_on",
     "open_engine",
+    "padded",
+    "runs_on_cpu",
 ]
 
 
@@ -45,6 +47,16 @@ Images: TypeAlias = "NDArray[np.uint8] | Tensor"
 """Images, uint8 (B, H, W, 3): in the memory of the host, or already on the device of an engine that torch runs."""
 
 _MIN_RECORDED = 64  # images per batch; for fewer, recording would take longer than it saves
+
+
+def padded(images: Images, size: int) -> Images:
+    """Images (B, H, W, 3), with the last one repeated until there are ``size``."""
+    missing = size - len(images)
+    if missing <= 0:
+        return images
+    if isinstance(images, Tensor):
+        return torch.cat([images, images[-1:].expand(missing, -1, -1, -1)])
+    return np.concatenate([images, np.repeat(images[-1:], missing, axis=0)])
 
 
 @dataclass(frozen=True)
@@ -68,13 +80,12 @@ class Engine:
         return batches[0] if len(batches) == 1 else np.concatenate(batches)
 
     def _run(self, images: Images) -> NDArray[np.float32]:
-        missing = self.batch_size - len(images)
-        if isinstance(images, Tensor):
-            padded = torch.cat([images, images[-1:].expand(missing, -1, -1, -1)]) if missing else images
-            return self.forward(padded)[: len(images)]
-        full = np.concatenate([images, np.repeat(images[-1:], missing, axis=0)]) if missing else images
-        # Writable, since torch warns about arrays that are not, such as views of a file in memory.
-        return self.forward(np.require(full, requirements=["C", "W"]))[: len(images)]
+        full = padded(images, self.batch_size)
+        if not isinstance(
+            full, Tensor
+        ):  # writable, since torch warns about arrays that are not, as of a file in memory
+            full = np.require(full, requirements=["C", "W"])
+        return self.forward(full)[: len(images)]
 
 
 def open_engine(
@@ -170,7 +181,12 @@ def choose_device(requested: str) -> str:
 
 def computes_on(module: nn.Module, requested: str) -> str:
     """The device that runs a module: a graph of another framework runs on the CPU, whatever device trains the head."""
-    return "cpu" if isinstance(module, FrozenGraph) else choose_device(requested)
+    return "cpu" if runs_on_cpu(module) else choose_device(requested)
+
+
+def runs_on_cpu(module: nn.Module) -> bool:
+    """Whether a module runs on the CPU even where a GPU is asked for."""
+    return isinstance(module, FrozenGraph)
 
 
 def choose_batch_size(requested: int | None, device: str) -> int:

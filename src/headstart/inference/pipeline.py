@@ -31,7 +31,15 @@ from headstart.execution.forks import new_lock
 from headstart.features.sources import InMemoryFeatures
 from headstart.features.values import to_stored_dtype
 from headstart.inference.compiled_cache import cache_path
-from headstart.inference.engine import Engine, Images, check_int8, choose_batch_size, computes_on, open_engine
+from headstart.inference.engine import (
+    Engine,
+    Images,
+    check_int8,
+    choose_batch_size,
+    computes_on,
+    open_engine,
+    padded,
+)
 from headstart.inference.forked import adapt_to_fork
 from headstart.inference.neighbors import Embedder
 from headstart.inference.network import NetworkOutputs, mean_outputs, network_outputs
@@ -39,7 +47,7 @@ from headstart.inference.quantization import Calibration, choose_calibration
 from headstart.inference.results import InferenceResult, PredictionSetRule, concatenate_results, softmax
 from headstart.models.cut import Cut, cut
 
-__all__ = ["Decision", "InferencePipeline"]
+__all__ = ["Decision", "InferencePipeline", "Job"]
 
 _SMALL_JOB = 256  # images; for fewer, preparing OpenVINO (2 s) takes longer than it saves
 _MAX_ENGINES = 2  # some hundred megabytes each; a server needs one for single images and one for many
@@ -75,6 +83,39 @@ class Decision:
         return InferenceResult(probabilities, members, score, score > self.ood_detector.threshold)
 
 
+@dataclass(frozen=True)
+class Job:
+    """What is chosen by all images of a job, so that parts of it are predicted as the whole is."""
+
+    images: int
+    calibration: Calibration | None = None  # for --precision int8
+
+    @classmethod
+    def of(cls, manifest: Manifest, settings: EngineSettings, spec: InputSpec) -> Job:
+        """The job of predicting all these images.
+
+        :raises SettingsError: precision int8 is not possible, or there are too few images for it.
+        """
+        if settings.precision != "int8":
+            return cls(len(manifest))
+        check_int8(settings.device, settings.engine)
+        spec = spec.with_value_range(settings.value_range)
+        images = choose_calibration(manifest, spec, max_pixels=settings.max_pixels, workers=settings.workers)
+        return cls(len(manifest), images)
+
+    @property
+    def is_small(self) -> bool:
+        """Whether what takes seconds to prepare does not pay off."""
+        return self.images < _SMALL_JOB
+
+    def adapted(self, settings: EngineSettings) -> EngineSettings:
+        """The settings, with torch and no batch larger than the job where it is small and no engine was asked for."""
+        if not self.is_small or settings.engine != "auto" or settings.precision == "int8":
+            return settings
+        largest = choose_batch_size(settings.extract_batch_size, settings.device)
+        return replace(settings, engine="torch", extract_batch_size=min(largest, max(self.images, 1)))
+
+
 @dataclass(frozen=True, eq=False)
 class InferencePipeline:
     """Runs a network on images: the frozen part in the engine and precision of the fit, the trained part in float32.
@@ -94,32 +135,43 @@ class InferencePipeline:
     feature_dtype: str = "float32"  # in which the fit stored the features
 
     def infer(
-        self, manifest: Manifest, *, settings: EngineSettings | None = None, events: Events | None = None
+        self,
+        manifest: Manifest,
+        *,
+        settings: EngineSettings | None = None,
+        job: Job | None = None,
+        events: Events | None = None,
     ) -> InferenceResult:
         """Decode the images of a manifest and run the network; unreadable images become problems.
 
+        The result for an image depends on no other one, so that it is the same in any part of a job.
+
+        :param job: that the images are a part of; by default they are all there are.
         :raises SettingsError: a setting is invalid, or the device or engine is not available.
         """
         settings = settings or EngineSettings()
         settings.check()
         adapt_to_fork()
+        job = job or Job.of(manifest, settings, self.spec)
         spec = self.spec.with_value_range(settings.value_range)
-        run = self._open(settings, manifest, spec)
+        settings = job.adapted(settings)
+        batch_size = choose_batch_size(settings.extract_batch_size, settings.device)
+        run = self._with_flip(self._open_view(settings, job.calibration))
         results: list[InferenceResult] = []
         problems: list[tuple[int, str]] = []
         decoder = "pillow"
-        if len(manifest) >= _SMALL_JOB:  # for fewer, opening another decoder takes longer than it saves
+        if not job.is_small:  # for few images, opening another decoder takes longer than it saves
             decoder = choose_decoder(computes_on(self.parts.prefix, settings.device))
         batches = view_reader(decoder)(
             manifest,
             range(len(manifest)),
             spec,
-            batch_size=choose_batch_size(settings.extract_batch_size, settings.device),
+            batch_size=batch_size,
             max_pixels=settings.max_pixels,
             workers=settings.workers,
         )
         with closing(batches), (events or Events()).stage("predicting", total=len(manifest)) as advance:
-            for batch, result in self._decided(batches, run, threads=1 if decoder == "pillow" else 2):
+            for batch, result in self._decided(batches, run, batch_size, threads=1 if decoder == "pillow" else 2):
                 problems += batch.problems
                 if result is not None:
                     results.append(result)
@@ -178,15 +230,16 @@ class InferencePipeline:
         return np.concatenate(found) if found else None
 
     def _decided(
-        self, batches: Iterable[Views], run: Run, *, threads: int
+        self, batches: Iterable[Views], run: Run, batch_size: int, *, threads: int
     ) -> Iterator[tuple[Views, InferenceResult | None]]:
-        """The batches, each with its result, in order.
+        """The batches, each with its result, in order. All are computed at one size: products round by their shape.
 
         :param threads: with two, the GPU runs the network on one batch while the host decides on another.
         """
 
         def decide(batch: Views) -> tuple[Views, InferenceResult | None]:
-            return batch, self.decision.decide(run(batch.stacked())) if batch.rows else None
+            count = len(batch.rows)
+            return batch, self.decision.decide(run(padded(batch.stacked(), batch_size)))[:count] if count else None
 
         if threads == 1:
             yield from map(decide, batches)
@@ -198,16 +251,6 @@ class InferencePipeline:
     def parts(self) -> Cut:
         """The network, cut where training started."""
         return cut(self.network, self.train, input_shape=(3, self.spec.height, self.spec.width))
-
-    def _open(self, settings: EngineSettings, manifest: Manifest, spec: InputSpec) -> Run:
-        calibration = None
-        if settings.precision == "int8":
-            check_int8(settings.device, settings.engine)
-            calibration = choose_calibration(manifest, spec, max_pixels=settings.max_pixels, workers=settings.workers)
-        elif len(manifest) < _SMALL_JOB and settings.engine == "auto":
-            largest = choose_batch_size(settings.extract_batch_size, settings.device)
-            settings = replace(settings, engine="torch", extract_batch_size=min(largest, max(len(manifest), 1)))
-        return self._with_flip(self._open_view(settings, calibration))
 
     def _with_flip(self, run: Run) -> Run:
         if not self.tta_flip:

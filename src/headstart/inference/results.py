@@ -41,6 +41,16 @@ class InferenceResult:
     out_of_distribution: NDArray[np.bool_] | None = None  # (N,), whether the score is above the threshold
     problems: tuple[tuple[int, str], ...] = ()  # (row, reason) of unreadable images
 
+    def __getitem__(self, images: slice) -> InferenceResult:
+        """The result for some of the images that were read, without problems."""
+
+        def part(array: NDArray[Any] | None) -> NDArray[Any] | None:
+            return None if array is None else array[images]
+
+        return InferenceResult(
+            self.probabilities[images], part(self.prediction_sets), part(self.ood_score), part(self.out_of_distribution)
+        )
+
 
 def concatenate_results(
     results: Sequence[InferenceResult], problems: Sequence[tuple[int, str]] = ()

@@ -111,7 +111,7 @@ def check(
         from headstart.workflow.predict import open_classifier, predict
 
         classifier = open_classifier(str(against))
-        predictions = predict(classifier, usable, settings, events=events)
+        predictions = predict(classifier, usable, settings, cluster=settings.cluster, events=events)
         drift = measure_drift(against, classifier, predictions, settings, events=events)
     issues = tuple(find_issues(checked)) if drift is None else (*drift.issues(), *find_issues(checked))
     return CheckResult(inspected, issues, ranges, drift)

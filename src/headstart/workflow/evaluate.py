@@ -50,6 +50,7 @@ def evaluate(
     manifest: Manifest,
     settings: EngineSettings | None = None,
     *,
+    cluster: str | None = None,
     fitted_to: Collection[str] | None = None,
     events: Events | None = None,
 ) -> tuple[Predictions, Evaluation]:
@@ -57,6 +58,7 @@ def evaluate(
 
     Images that it was fitted to are left out of the metrics, unless there are no others.
 
+    :param cluster: whose workers predict, as in :class:`headstart.config.ClusterSettings`; None: this process.
     :param fitted_to: content hashes of the images that the classifier was fitted to, as :func:`images_of_run` gives
         them; None: unknown.
     :raises DataError: no image has a label, or a label is none of the classifier's classes.
@@ -69,7 +71,8 @@ def evaluate(
     warn_of_other_ranges(inspected, classifier.spec, settings, events=events)
     usable = inspected.usable
     start = time.monotonic()
-    predictions = predict(classifier, usable, settings, events=events, targets=usable.targets(classifier.classes))
+    targets = usable.targets(classifier.classes)
+    predictions = predict(classifier, usable, settings, cluster=cluster, events=events, targets=targets)
     seconds = time.monotonic() - start
     problems = iter(predictions.manifest.problems)
     inspected = inspected.with_column("problem", [problem or next(problems) for problem in inspected.problems])

@@ -35,6 +35,7 @@ from headstart.inference.engine import (
     choose_precision,
     computes_on,
     open_engine,
+    runs_on_cpu,
 )
 from headstart.inference.network import NetworkOutputs, head_inputs, mean_outputs, network_outputs
 from headstart.inference.quantization import Calibration
@@ -111,6 +112,8 @@ class FeatureExtractor:
         """What opens the engine in another process, with the cache folder of this one."""
         folder = str(paths.root(self.settings.cache_dir).absolute())
         settings = replace(self.settings, cache_dir=folder)
+        if self.calibration is None:  # what "auto" means is the table's to say, not that of another processor
+            settings = replace(settings, precision=self.table.space.precision)
         return EngineSource(self.cut, self.backbone.spec, self.backbone.name, settings, self.calibration)
 
     def release(self) -> None:
@@ -187,6 +190,7 @@ class FeatureExtractor:
             self.backbone.spec,
             open_engine=(lambda: self.run) if cluster is None else self.engine_source(),
             cluster=cluster,
+            device="cpu" if self.cut.at_image or runs_on_cpu(self.cut.prefix) else self.settings.device,
             views=self.views if views is None else views,
             batch_size=self.batch_size,
             max_pixels=self.settings.max_pixels,

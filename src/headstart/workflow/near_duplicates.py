@@ -157,7 +157,9 @@ def _calibrated(extractor: FeatureExtractor, images: Manifest, *, events: Events
         return None
     files = [file for each in made for file in each.files]
     copies = inspect_all(Manifest.from_arrays(files), max_pixels=limit)
-    extractor.compute(copies, views=(0,), events=Events())
+    # Not by the workers of a cluster, since the copies are in the memory of this process.
+    here = replace(extractor, settings=replace(extractor.settings, cluster=None))
+    here.compute(copies, views=(0,), events=Events())
     first, second = (normalized(stored_vectors(extractor, each)) for each in (images.select(originals), copies))
     agreements = np.array([agreement for each in made for agreement in each.agreements], np.float32)
     thresholds = Thresholds.from_copies(np.einsum("nd,nd->n", first, second), agreements)

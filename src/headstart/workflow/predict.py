@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Iterator
-from contextlib import nullcontext
+from collections.abc import Generator, Iterator
+from contextlib import closing, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeAlias
@@ -17,20 +15,21 @@ from headstart.artifacts.classifier import Classifier, load
 from headstart.artifacts.hub import hub_run, local_run
 from headstart.config import EngineSettings, InputSettings
 from headstart.data.manifest import Manifest
-from headstart.data.uri import display_name
-from headstart.documents import csv_cell
 from headstart.errors import ModelError, SettingsError
 from headstart.events import Events
+from headstart.execution.cluster import parse_cluster
 from headstart.execution.memory import retain_heap
 from headstart.export.predictor import ExportedClassifier, is_exported, open_exported
-from headstart.files import write_bytes
-from headstart.inference.results import InferenceResult, set_names
+from headstart.inference.distributed import infer_on_cluster
+from headstart.inference.engine import runs_on_cpu
+from headstart.inference.results import InferenceResult, concatenate_results, set_names
 from headstart.models.backbone import is_network_file
 from headstart.models.catalog import canonical_name
 from headstart.models.downloads import is_hub_handle
 from headstart.workflow.int8 import int8_cost, int8_sample
+from headstart.workflow.prediction_table import PredictionTable
 
-__all__ = ["Predictions", "Predictor", "open_classifier", "open_predictor", "predict"]
+__all__ = ["Predictions", "Predictor", "open_classifier", "open_predictor", "predict", "predict_in_parts"]
 
 _LARGE_JOB = 256  # images
 
@@ -104,7 +103,7 @@ class Predictions:
 
     def lines(self, k: int) -> list[str]:
         """Text for a terminal: each image with its most probable classes, prediction set and warning."""
-        rows = self._rows(k)
+        rows = self.rows(k)
         lines = []
         for uri, problem in zip(self.manifest.uris, self.manifest.problems, strict=True):
             lines.append(uri)
@@ -120,27 +119,16 @@ class Predictions:
         return lines
 
     def write_csv(self, path: Path, k: int) -> None:
-        """Write one row per image: path, the most probable classes with their probabilities, and the problem if any.
+        """Write a :class:`~headstart.workflow.prediction_table.PredictionTable` with the ``k`` most probable classes.
 
-        If the classifier was made by a fit, also the prediction set (separated by "; "), and whether the image is out
-        of distribution.
+        :raises OSError: ``path`` cannot be written.
         """
-        k = min(k, len(self.classes))
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        top = [f"{what}_{rank}" for rank in range(1, k + 1) for what in ("class", "probability")]
-        extra = ["prediction_set"] * (self.prediction_sets is not None)
-        extra += ["out_of_distribution"] * (self.out_of_distribution is not None)
-        writer.writerow(["path", *top, *extra, "problem"])
-        rows = self._rows(k)
-        for uri, problem in zip(self.manifest.uris, self.manifest.problems, strict=True):
-            cells = [""] * (len(top) + len(extra)) if problem else next(rows).cells()
-            writer.writerow(map(csv_cell, [display_name(uri), *cells, problem or ""]))
-        # Names that are not UTF-8 are written as the bytes that they are.
-        write_bytes(path, text.getvalue().encode(errors="surrogateescape"))
+        with PredictionTable(k) as table:
+            table.add(self)
+            table.write(path)
 
-    def _rows(self, k: int) -> Iterator[_Row]:
-        """The rows of the usable images."""
+    def rows(self, k: int) -> Iterator[PredictedRow]:
+        """The prediction for each usable image, with its ``k`` most probable classes."""
         count = len(self.probabilities)
         sets: list[list[str] | None] = [None] * count
         if self.prediction_sets is not None:
@@ -148,11 +136,11 @@ class Predictions:
         flags: list[bool | None] = [None] * count
         if self.out_of_distribution is not None:
             flags = [*self.out_of_distribution.tolist()]
-        return map(_Row, self.top(k), sets, flags)
+        return map(PredictedRow, self.top(k), sets, flags)
 
 
 @dataclass(frozen=True)
-class _Row:
+class PredictedRow:
     """The prediction for one usable image."""
 
     top: list[tuple[str, float]]
@@ -160,6 +148,7 @@ class _Row:
     out_of_distribution: bool | None
 
     def cells(self) -> list[str]:
+        """The cells of a table."""
         cells = [cell for name, probability in self.top for cell in (name, f"{probability:.6f}")]
         if self.prediction_set is not None:
             cells.append("; ".join(self.prediction_set))
@@ -173,26 +162,83 @@ def predict(
     manifest: Manifest,
     settings: EngineSettings | None = None,
     *,
+    cluster: str | None = None,
     events: Events | None = None,
     targets: NDArray[np.int64] | None = None,
 ) -> Predictions:
     """Predict the classes of all images that can be read; the others have a problem in the returned manifest.
 
+    :param cluster: whose workers compute, as in :class:`headstart.config.ClusterSettings`; None: this process.
     :param targets: class indices (N,), if they are known, for the cost of ``--precision int8``.
     :raises SettingsError: a setting is invalid, or the device or engine is not available.
+    :raises ClusterError: the cluster cannot be reached, or failed.
     """
-    # For a few images, as a server is given them, memory that is returned to the system would soon be requested again.
-    with retain_heap() if len(manifest) >= _LARGE_JOB else nullcontext():
-        result = classifier.infer(manifest, settings=settings, events=events)
+    settings, events = settings or EngineSettings(), events or Events()
+    if cluster is not None and len(manifest):
+        parts = [result for _, result in _parts(classifier, manifest, settings, cluster, events=events)]
+        starts = np.cumsum([0, *(len(result.probabilities) + len(result.problems) for result in parts)]).tolist()
+        problems = [
+            (start + row, why) for start, part in zip(starts, parts, strict=False) for row, why in part.problems
+        ]
+        result = concatenate_results(parts, problems)
+    else:
+        # For a few images, as a server is given them, memory returned to the system would soon be requested again.
+        with retain_heap() if len(manifest) >= _LARGE_JOB else nullcontext():
+            result = classifier.infer(manifest, settings=settings, events=events)
+    predictions = _predictions(classifier, manifest, result)
+    if settings.precision == "int8":
+        events.notice(_int8_cost(classifier, predictions.manifest, settings, result, targets))
+    return predictions
+
+
+def predict_in_parts(
+    classifier: Predictor,
+    manifest: Manifest,
+    settings: EngineSettings | None = None,
+    *,
+    cluster: str | None = None,
+    events: Events | None = None,
+) -> Iterator[Predictions]:
+    """Yield what :func:`predict` returns in parts, in order: without a cluster, one.
+
+    With a cluster, no more than one part is in the memory of this process. That does not hold for ``--precision int8``,
+    whose cost is told of all images.
+
+    :raises HeadstartError: as of :func:`predict`.
+    """
+    settings, events = settings or EngineSettings(), events or Events()
+    if cluster is None or not len(manifest) or settings.precision == "int8":
+        yield predict(classifier, manifest, settings, cluster=cluster, events=events)
+        return
+    with closing(_parts(classifier, manifest, settings, cluster, events=events)) as parts:
+        for part, result in parts:
+            yield _predictions(classifier, part, result)
+
+
+def _parts(
+    classifier: Predictor, manifest: Manifest, settings: EngineSettings, cluster: str, *, events: Events
+) -> Generator[tuple[Manifest, InferenceResult], None, None]:
+    """Parts of the manifest with what the workers of a cluster return of them."""
+    settings.check()
+    infer = classifier.for_parts(manifest, settings)
+    on_cpu = not isinstance(classifier, Classifier) or runs_on_cpu(classifier.pipeline.parts.prefix)
+    device = "cpu" if on_cpu else settings.device
+    with (
+        closing(infer_on_cluster(infer, manifest, parse_cluster(cluster), device=device)) as parts,
+        events.stage("predicting", total=len(manifest)) as advance,
+    ):
+        for part, result in parts:
+            yield part, result
+            advance(len(part))
+
+
+def _predictions(classifier: Predictor, manifest: Manifest, result: InferenceResult) -> Predictions:
     problems: list[str | None] = [None] * len(manifest)
     for row, reason in result.problems:
         problems[row] = reason
-    checked = manifest.with_column("problem", problems)
-    if settings is not None and settings.precision == "int8":
-        (events or Events()).notice(_int8_cost(classifier, checked, settings, result, targets))
     return Predictions(
         classifier.classes,
-        checked,
+        manifest.with_column("problem", problems),
         result.probabilities,
         prediction_sets=result.prediction_sets,
         coverage=None if classifier.sets is None else classifier.sets.coverage,
