@@ -5,10 +5,10 @@
 A small residual network with BatchNorm (timm's test_resnet, random weights) on the pixels of trash6 at 32×32, with one
 in five images held out, and four augmented views of the others.
 
-``workers``: five epochs with batches of 64 on 1, 2 and 4 workers of Ray on this machine, and in one process that
-accumulates the gradients of micro-batches. BatchNorm uses the statistics of 16 images in all of them, as the workers
-of Goyal et al. 2017 (arXiv:1706.02677) use those of 32; with those of 64 the curve is another one. ``difference`` is
-the largest one of any epoch's training loss to that of one process with micro-batches of 16.
+``workers``: five epochs of 1,024 images with batches of 64 on 1, 2 and 4 workers of Ray on this machine, and in one
+process that accumulates the gradients of micro-batches. BatchNorm uses the statistics of 16 images in all of them, as
+the workers of Goyal et al. 2017 (arXiv:1706.02677) use those of 32; with those of 64 the curve is another one.
+``difference`` is the largest one of any epoch's training loss to that of one process with micro-batches of 16.
 
 ``scaling``: batches of 16, 64 and 256 (k = 1, 4, 16) by micro-batches of 16: with the learning rate of k = 1, with k
 times that rate, and with k times that rate after a gradual warm-up over three epochs. SGD with Nesterov momentum,
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 NETWORK, SIZE, STATISTICS = "test_resnet", 32, 16
 BATCH, LR, WARMUP = 16, 0.1, 3
 FACTORS = (1, 4, 16)
+EQUAL = 1024  # images that batches of 64 divide, so that each micro-batch is the same in all ways
 VARIANTS = ("one rate", "linear scaling", "linear scaling and warm-up")
 
 
@@ -75,6 +76,15 @@ def pictures(folder: Path, *, quick: bool) -> tuple[FeatureDataset, FeatureDatas
     )
 
 
+def first_images(data: FeatureDataset, count: int) -> FeatureDataset:
+    """The first images."""
+    from headstart.features.sources import FeatureDataset, InMemoryFeatures
+
+    rows = np.arange(min(count, len(data)))
+    inputs, *views = (InMemoryFeatures(each.take(rows)) for each in (data.inputs, *data.views))
+    return FeatureDataset(inputs, data.targets[rows], tuple(views))
+
+
 def workers(data: tuple[FeatureDataset, FeatureDataset], epochs: int) -> Figures:
     """The losses of the same training, divided in several ways."""
     from headstart.execution.cluster import Cluster
@@ -90,9 +100,10 @@ def workers(data: tuple[FeatureDataset, FeatureDataset], epochs: int) -> Figures
         "one process, statistics of 64 images": (None, None),
     }
     found: Figures = {}
+    train = first_images(data[0], EQUAL)
     for way, (count, size) in ways.items():
         cluster = None if count is None else Cluster("local", count)
-        history = finetune(network(0), *data, replace(config, micro_batch_size=size), cluster=cluster)
+        history = finetune(network(0), train, data[1], replace(config, micro_batch_size=size), cluster=cluster)
         losses = [record.loss for record in history]
         first = next(iter(found.values()))["losses"] if found else losses
         found[way] = {

@@ -193,8 +193,9 @@ class _Worker:
     """One rank of the process group. An error of ours is returned pickled, since Ray would wrap it."""
 
     def __init__(self, cores: int, device: str) -> None:
-        limit_cores(cores)
-        torch.set_num_threads(cores)
+        threads = max(cores, 1)  # a machine may have more GPUs than cores
+        limit_cores(threads)
+        torch.set_num_threads(threads)
         self._device = device
         self._stack = ExitStack()
 
