@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from benchmarks.harness import Figures
-from benchmarks.pages.markdown import Section, heading, image, number, table
+from benchmarks.pages.markdown import Section, figure, heading, image, number, percent, table
 from benchmarks.pages.plots import draw_growth
 
 STORE = {
@@ -157,8 +157,35 @@ def cluster(result: Figures) -> list[str]:
     return [*heading(f"Features of {result['images']:,} images by workers of a cluster", result), *table(head, rows)]
 
 
+def data_parallel(result: Figures) -> list[str]:
+    """Losses by several workers, and large batches."""
+    lines = heading(f"Training on {result['images']:,} images by several workers", result)
+    rows = [
+        [way, " ".join(f"{loss:.4f}" for loss in found["losses"]), f"{found['difference']:.1e}"]
+        for way, found in result.get("workers", {}).items()
+        if isinstance(found, dict) and "losses" in found
+    ]
+    lines += table(["batches of 64", "training loss of each epoch", "largest difference to the first line"], rows)
+    if "scaling" not in result:
+        return lines
+    scaling = result["scaling"]
+    rows = [
+        [
+            f"{each['batch']} (k = {each['k']})",
+            each["rate"],
+            figure(each.get("loss")),
+            percent(each["val_accuracy"]) if "val_accuracy" in each else "—",
+            f"{each['diverged']} of {scaling['seeds']}",
+        ]
+        for each in scaling["rows"]
+    ]
+    lines += table(["batch", "learning rate", "training loss", "validation accuracy", "diverged"], rows)
+    return [*lines, f"After {scaling['epochs']} epochs; median and range of {scaling['seeds']} seeds.", ""]
+
+
 SECTIONS = {
     "cluster": Section(cluster),
+    "data_parallel": Section(data_parallel),
     "growth": Section(growth, draw),
     "check_rows": Section(check_rows),
     "hostile": Section(hostile),

@@ -11,6 +11,7 @@ from platformdirs import user_cache_path
 from headstart.errors import SettingsError
 
 __all__ = [
+    "checkpoints",
     "features",
     "gray_thumbnails",
     "imported",
@@ -72,6 +73,11 @@ def features(cache_dir: str | None = None) -> Path:
 def remote(cache_dir: str | None = None) -> Path:
     """The folder of copies of files of other machines."""
     return root(cache_dir) / "remote"
+
+
+def checkpoints(cache_dir: str | None = None) -> Path:
+    """The folder of checkpoints of unfinished trainings."""
+    return root(cache_dir) / "checkpoints"
 
 
 def inspections(cache_dir: str | None = None) -> Path:

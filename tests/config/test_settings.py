@@ -124,8 +124,8 @@ def test_defaults_survive_the_command_line(kind: type[Settings], option: Option)
         ({"head_solver": None}, "head_solver must be text, got None"),
         ({"optimizer": "adam"}, "optimizer must be one of adamw, sgd, got 'adam'; did you mean adamw?"),
         ({"device": "gpu"}, "device must be one of auto, cpu, cuda, mps, got 'gpu'; did you mean cpu?"),
-        ({"schedule": "linear"}, "schedule must be one of cosine, constant, got 'linear'"),
-        ({"schedule": 5}, "schedule must be one of cosine, constant, got 5"),
+        ({"schedule": "linear"}, "schedule must be one of cosine, constant, steps, got 'linear'"),
+        ({"schedule": 5}, "schedule must be one of cosine, constant, steps, got 5"),
         ({"model": None}, "model must be text, got None"),
         ({"model": 18}, "model must be text, got 18"),
         (
@@ -373,6 +373,7 @@ def test_values_given_with_a_recipe_override_it() -> None:
 def test_an_unknown_recipe() -> None:
     with pytest.raises(
         SettingsError,
-        match=r"^recipe must be one of classic, fast, balanced, best, got 'clasic'; did you mean classic\?$",
+        match=r"^recipe must be one of classic, imagenet-1h, fast, balanced, best, got 'clasic'; did you mean "
+        r"classic\?$",
     ):
         FitSettings.by_recipe("clasic")

@@ -28,7 +28,8 @@ __all__ = ["fit"]
 @click.option(
     "--recipe",
     type=click.Choice(list(RECIPES)),
-    help="Named set of settings; options given with it override it. classic: a Keras tutorial of 2020.",
+    help="Named set of settings; options given with it override it. classic: a Keras tutorial of 2020; imagenet-1h: a "
+    "ResNet-50 from random weights, as Goyal et al. 2017 train it.",
 )
 @click.option(
     "--quality",

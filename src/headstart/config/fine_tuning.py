@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -71,6 +72,12 @@ class FineTuningSettings(Settings):
         high=1000,
         group="Fine-tuning",
     )
+    live_augmentation: bool = option(
+        False,
+        "Decode the training images in each epoch, with a new augmented view each time, instead of storing them; with "
+        "--train all, where nothing is frozen.",
+        group="Fine-tuning",
+    )
     mixup: float = option(
         0.2,
         "Mixup alpha: mixing weights are drawn from Beta(alpha, alpha); 0 turns it off (Zhang et al. 2018).",
@@ -103,7 +110,17 @@ class FineTuningSettings(Settings):
         group="Fine-tuning",
     )
     epochs: int = option(12, "Number of epochs.", low=1, group="Fine-tuning")
-    batch_size: int = option(32, "Images per training step.", low=1, group="Fine-tuning")
+    batch_size: int = option(
+        32, "Images per training step, of all workers together (global batch size).", low=1, group="Fine-tuning"
+    )
+    micro_batch_size: int | None = option(
+        None,
+        "Images of a batch that are computed at a time (gradient accumulation), so that a large batch needs the memory "
+        "of a small one. Trained BatchNorm layers then use the statistics of this many images. Default: all at once.",
+        metavar="IMAGES",
+        low=1,
+        group="Fine-tuning",
+    )
     optimizer: str = option("adamw", "Optimizer.", choices=("adamw", "sgd"), group="Fine-tuning")
     lr: float | None = option(
         None,
@@ -112,9 +129,32 @@ class FineTuningSettings(Settings):
         low=0,
         group="Fine-tuning",
     )
+    lr_base_size: int | None = option(
+        None,
+        "Batch size that the learning rate is meant for: the peak is lr × batch_size / lr_base_size (linear scaling "
+        "rule; Goyal et al. 2017). Default: no scaling.",
+        metavar="IMAGES",
+        low=1,
+        group="Fine-tuning",
+    )
+    warmup_epochs: int = option(
+        0,
+        "Epochs in which the learning rate rises linearly to its peak (gradual warm-up): from lr where lr_base_size "
+        "makes the peak higher, else from 0.",
+        metavar="EPOCHS",
+        low=0,
+        group="Fine-tuning",
+    )
     weight_decay: float = option(0.01, "Weight decay.", low=0, group="Fine-tuning")
     momentum: float = option(0.9, "SGD momentum.", low=0, high=1, group="Fine-tuning")
-    schedule: str = option("cosine", "Learning rate schedule.", choices=("cosine", "constant"), group="Fine-tuning")
+    nesterov: bool = option(False, "Nesterov's form of SGD momentum.", group="Fine-tuning")
+    schedule: str = option(
+        "cosine",
+        "Learning rate schedule after the warm-up: cosine, constant, or steps (a tenth after 1/3, 2/3 and 8/9 of the "
+        "epochs).",
+        choices=("cosine", "constant", "steps"),
+        group="Fine-tuning",
+    )
     # The gain was measured by benchmarks/accuracy/search.py.
     batchnorm: str = option(
         "train",
@@ -128,3 +168,18 @@ class FineTuningSettings(Settings):
         "Weights of the epoch with the lowest validation loss, instead of the last epoch's.",
         group="Fine-tuning",
     )
+
+    def _conflicts(self, invalid: Collection[str]) -> list[str]:
+        messages = super()._conflicts(invalid)
+        if {"warmup_epochs", "epochs"}.isdisjoint(invalid) and self.warmup_epochs >= self.epochs:
+            messages.append(
+                f"warmup_epochs must be fewer than epochs, got warmup_epochs={self.warmup_epochs} and "
+                f"epochs={self.epochs}"
+            )
+        if self.live_augmentation and self.train != "all":
+            messages.append(
+                f"live_augmentation is for training the whole network: set train to all, got {self.train!r}"
+            )
+        if {"nesterov", "momentum"}.isdisjoint(invalid) and self.nesterov and not self.momentum:
+            messages.append("nesterov is a form of momentum: set momentum above 0, for example 0.9")
+        return messages

@@ -65,6 +65,7 @@ class FeatureDataset:
     inputs: FeatureSource
     targets: NDArray[np.int64]  # (N,)
     views: tuple[FeatureSource, ...] = ()  # augmented views of the same images, row for row
+    view_per_epoch: bool = False  # the n-th epoch shows the n-th of these views; otherwise views are drawn
 
     def __post_init__(self) -> None:
         lengths = {len(self.targets), len(self.inputs), *map(len, self.views)}

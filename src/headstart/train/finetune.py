@@ -7,63 +7,35 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from headstart.errors import SettingsError
+from headstart.errors import OutputError, SettingsError
 from headstart.evaluate.schema import EpochRecord
+from headstart.execution.cluster import Cluster
 from headstart.features.sources import FeatureDataset
-from headstart.inference.memory_format import channels_last_gradients, choose_memory_format, to_channels_last
-from headstart.inference.network import autocast, logits
+from headstart.files import reason_of
+from headstart.inference.memory_format import channels_last_gradients
+from headstart.inference.network import logits
 from headstart.models.seeding import seeded
-from headstart.train.batches import Batch, add_noise, draw_views, gather, mixup, split_batches
+from headstart.train.checkpoint import Checkpoint
 from headstart.train.class_balance import Balance
+from headstart.train.config import TrainConfig
+from headstart.train.distributed import cluster_trainer
 from headstart.train.metrics import EpochMetrics, epoch_metrics
-from headstart.train.schedule import learning_rate, lr_scales
+from headstart.train.trainer import LocalTrainer, Trainer, trainable_state
 
 __all__ = ["TrainConfig", "finetune", "trainable_state"]
 
-_DEFAULT_LR = {"adamw": 1e-3, "sgd": 1e-2}
+_SECONDS_PER_CHECKPOINT = 30.0  # shorter trainings write none
 
 
-@dataclass(frozen=True)
-class TrainConfig:
-    """Hyperparameters of fine-tuning.
-
-    :raises SettingsError: the precision is neither "float32" nor "bfloat16".
-    """
-
-    epochs: int
-    batch_size: int
-    optimizer: str = "adamw"  # or "sgd"
-    lr: float | None = None  # None: 1e-3 for adamw, 1e-2 for sgd
-    weight_decay: float = 0.01
-    momentum: float = 0.9  # of sgd
-    schedule: str = "cosine"  # or "constant"
-    batchnorm: str = "frozen"  # or "train": whether its statistics are updated
-    restore_best: bool = True  # keep the weights of the epoch that validated best, not those of the last
-    seed: int = 0
-    mixup: float = 0.0  # alpha of the Beta distribution of the mixing weights; 0: no mixup
-    label_smoothing: float = 0.0  # share of the target that is spread over all classes
-    feature_noise: float = 0.0  # standard deviation of Gaussian noise, relative to that of the batch's inputs
-    layer_decay: float = 1.0  # factor of the learning rate per block of distance from the head
-    precision: str = "float32"  # of forward pass, loss and validation, or "bfloat16"; weights stay float32
-
-    def __post_init__(self) -> None:
-        if self.precision not in ("float32", "bfloat16"):
-            raise SettingsError(f"the precision of training must be float32 or bfloat16, got {self.precision!r}")
-
-    @property
-    def base_lr(self) -> float:
-        """The learning rate at the start; by default that of the optimizer."""
-        return _DEFAULT_LR[self.optimizer] if self.lr is None else self.lr
-
-
-def finetune(
+def finetune(  # noqa: PLR0913 - independent values, all but four of them keyword-only
     tail: nn.Module,
     train: FeatureDataset,
     validation: FeatureDataset,
@@ -73,6 +45,8 @@ def finetune(
     balance: Balance | None = None,
     deadline: float | None = None,
     on_epoch: Callable[[EpochRecord], object] | None = None,
+    cluster: Cluster | None = None,
+    checkpoint: Path | None = None,
 ) -> tuple[EpochRecord, ...]:
     """Train in place the parameters that require a gradient; keep the weights of the best epoch, or of the last.
 
@@ -85,45 +59,119 @@ def finetune(
         ``val_balanced_loss``, in which all classes count alike, else the one with the lowest ``val_loss``.
     :param deadline: in :func:`time.monotonic`. An epoch that would end later, judged by the duration of the one before,
         is not begun; the first always is. The schedule of learning rates is then cut off.
-    :param on_epoch: called after each epoch.
+    :param on_epoch: called after each epoch, and first for each epoch before the checkpoint that is there.
+    :param cluster: its workers train, each on its share of every batch, if there are at least two; ``train`` is then
+        read by them, and validation stays here. ``tail`` and ``train`` must be picklable.
+    :param checkpoint: a file of this training alone, written from time to time. If it is there, training goes on after
+        its last epoch. It is removed at the end.
     :returns: one record per epoch, the kept one marked. ``loss`` is the training loss as it was minimized, with mixup,
         label smoothing and balance; ``accuracy`` with mixup counts the label with the larger weight.
     :raises SettingsError: the loss is no longer finite.
+    :raises ClusterError: the cluster cannot be reached, or failed again and again.
+    :raises OutputError: the checkpoint cannot be written.
     """
+    balance = (balance or Balance()).to(device)
     tail.to(device)
-    trainer = _Trainer(tail, train, config, device, (balance or Balance()).to(device))
-    history: list[EpochRecord] = []
-    best: dict[str, Tensor] = {}
-
-    def criterion(record: EpochRecord) -> float:
-        return record.val_loss if record.val_balanced_loss is None else record.val_balanced_loss
-
-    with seeded(config.seed), channels_last_gradients(tail):
-        for epoch in range(1, config.epochs + 1):
+    progress = _Progress(tail, config, on_epoch, checkpoint)
+    with (
+        seeded(config.seed),
+        _trainer(tail, train, config, device, balance, cluster) as trainer,
+        channels_last_gradients(tail),
+    ):
+        progress.resume(trainer)
+        for epoch in range(len(progress.history) + 1, config.epochs + 1):
             start = time.monotonic()
             metrics, lr = trainer.epoch(epoch)
             outputs = torch.from_numpy(logits(tail, validation.inputs, device=device, precision=config.precision))
             checked = epoch_metrics(outputs, torch.from_numpy(validation.targets), balanced=bool(balance))
             seconds = time.monotonic() - start
-            record = _record(epoch, metrics, checked, lr, seconds)
-            if not (math.isfinite(record.loss) and math.isfinite(record.val_loss)):
-                raise SettingsError(
-                    f"the loss is not finite in epoch {epoch}: use a smaller --lr, it is {config.base_lr:g}"
-                )
-            if config.restore_best and all(criterion(record) < criterion(each) for each in history):
-                best = trainable_state(tail)
-            history.append(record)
-            if on_epoch is not None:
-                on_epoch(record)
+            progress.add(_record(epoch, metrics, checked, lr, seconds, config), trainer)
             if deadline is not None and time.monotonic() + seconds > deadline:
                 break
-    tail.load_state_dict(best, strict=False)
-    tail.eval()
-    kept = min(history, key=criterion) if config.restore_best else history[-1]
-    return tuple(replace(record, chosen=record is kept) for record in history)
+    return progress.finish()
 
 
-def _record(epoch: int, train: EpochMetrics, validation: EpochMetrics, lr: float, seconds: float) -> EpochRecord:
+@contextmanager
+def _trainer(
+    tail: nn.Module, train: FeatureDataset, config: TrainConfig, device: str, balance: Balance, cluster: Cluster | None
+) -> Iterator[Trainer]:
+    """What trains: this process, or the workers of a cluster."""
+    if cluster is None:
+        yield LocalTrainer(tail, train, config, device, balance)
+        return
+    with cluster_trainer(tail, train, config, device, balance, cluster) as trainer:
+        yield trainer
+
+
+class _Progress:
+    """The epochs that are finished and the weights of the best one, with their checkpoint."""
+
+    def __init__(
+        self,
+        tail: nn.Module,
+        config: TrainConfig,
+        on_epoch: Callable[[EpochRecord], object] | None,
+        path: Path | None,
+    ) -> None:
+        self._tail, self._config, self._path = tail, config, path
+        self._on_epoch = on_epoch or (lambda _: None)
+        self._saved = time.monotonic()
+        self.history: list[EpochRecord] = []
+        self.best: dict[str, Tensor] = {}  # empty if the weights of the last epoch are kept
+
+    def resume(self, trainer: Trainer) -> None:
+        """Go on from the checkpoint, if there is one."""
+        found = None if self._path is None else Checkpoint.load(self._path)
+        if found is None:
+            return
+        trainer.load_state(found.trainer)
+        self.history, self.best = list(found.history), dict(found.best)
+        for record in self.history:
+            self._on_epoch(record)
+
+    def add(self, record: EpochRecord, trainer: Trainer) -> None:
+        """Add a finished epoch; write a checkpoint if the last one is old."""
+        if self._config.restore_best and all(_criterion(record) < _criterion(each) for each in self.history):
+            self.best = trainable_state(self._tail)
+        self.history.append(record)
+        if self._path is not None and time.monotonic() - self._saved > _SECONDS_PER_CHECKPOINT:
+            self._save(Checkpoint(trainer.state(), tuple(self.history), self.best), self._path)
+        self._on_epoch(record)
+
+    def finish(self) -> tuple[EpochRecord, ...]:
+        """Put in the weights that are kept, remove the checkpoint, and return the history."""
+        self._tail.load_state_dict(self.best, strict=False)
+        self._tail.eval()
+        if self._path is not None:
+            self._path.unlink(missing_ok=True)
+        kept = min(self.history, key=_criterion) if self._config.restore_best else self.history[-1]
+        return tuple(replace(record, chosen=record is kept) for record in self.history)
+
+    def _save(self, checkpoint: Checkpoint, path: Path) -> None:
+        try:
+            checkpoint.save(path)
+        except OSError as failure:
+            raise OutputError(
+                f"{path}: cannot write the checkpoint ({reason_of(failure)}); free some space, or choose another disk "
+                "with --cache-dir"
+            ) from failure
+        self._saved = time.monotonic()
+
+
+def _criterion(record: EpochRecord) -> float:
+    """What the best epoch has the least of."""
+    return record.val_loss if record.val_balanced_loss is None else record.val_balanced_loss
+
+
+def _record(
+    epoch: int, train: EpochMetrics, validation: EpochMetrics, lr: float, seconds: float, config: TrainConfig
+) -> EpochRecord:
+    """The record of an epoch.
+
+    :raises SettingsError: a loss is not finite.
+    """
+    if not (math.isfinite(train.loss) and math.isfinite(validation.loss)):
+        raise SettingsError(f"the loss is not finite in epoch {epoch}: use a smaller --lr, it is {config.base_lr:g}")
     return EpochRecord(
         stage="finetune",
         epoch=epoch,
@@ -135,97 +183,3 @@ def _record(epoch: int, train: EpochMetrics, validation: EpochMetrics, lr: float
         seconds=round(seconds, 3),
         lr=lr,
     )
-
-
-class _Trainer:
-    """The state that lasts from epoch to epoch."""
-
-    def __init__(
-        self, tail: nn.Module, train: FeatureDataset, config: TrainConfig, device: str, balance: Balance
-    ) -> None:
-        self.tail, self.train, self.config, self.device, self.balance = tail, train, config, device, balance
-        self.optimizer = _optimizer(tail, config)
-        self.channels_last = choose_memory_format(tail, config.precision)
-        self.shuffle_rng = np.random.default_rng(config.seed)
-        # A second stream, so that views and mixup leave the order of the images as it is without them.
-        self.augment_rng = np.random.default_rng([config.seed, 1])
-
-    def epoch(self, epoch: int) -> tuple[EpochMetrics, float]:
-        """Train for one epoch; return the metrics of each batch before its step, and the first learning rate."""
-        config = self.config
-        _set_mode(self.tail, config)
-        batches = split_batches(self.shuffle_rng.permutation(len(self.train)), config.batch_size)
-        views = draw_views(self.train, self.augment_rng)
-        total = config.epochs * len(batches)
-        rates = [
-            learning_rate(step, steps=total, base_lr=config.base_lr, schedule=config.schedule)
-            for step in range((epoch - 1) * len(batches), epoch * len(batches))
-        ]
-        loss_sum, correct = 0.0, 0
-        for lr, rows in zip(rates, batches, strict=True):
-            for group in self.optimizer.param_groups:
-                group["lr"] = lr * group["lr_scale"]
-            loss, hits = self._step(self._augment(gather(self.train, rows, views, self.device)))
-            loss_sum += loss * len(rows)
-            correct += hits
-        return EpochMetrics(loss_sum / len(self.train), correct / len(self.train)), rates[0]
-
-    def _augment(self, batch: Batch) -> Batch:
-        if self.config.mixup:
-            batch = mixup(batch, self.config.mixup, self.augment_rng)
-        if self.config.feature_noise:
-            batch = replace(batch, inputs=add_noise(batch.inputs, self.config.feature_noise))
-        return batch
-
-    def _step(self, batch: Batch) -> tuple[float, int]:
-        """Take one step; return the mean loss and the number of correct images."""
-        with autocast(self.device, self.config.precision):
-            outputs = self.tail(to_channels_last(batch.inputs, last=self.channels_last))
-            loss = self._loss(outputs, batch.targets)
-            if batch.mixed_targets is not None:
-                loss = batch.lam * loss + (1 - batch.lam) * self._loss(outputs, batch.mixed_targets)
-        self.optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        self.optimizer.step()
-        return float(loss.detach()), int((outputs.detach().argmax(1) == batch.dominant_targets).sum())
-
-    def _loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        return self.balance.loss(outputs, targets, label_smoothing=self.config.label_smoothing)
-
-
-def _optimizer(tail: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
-    named = dict(tail.named_parameters())
-    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
-    for parameter, scale in zip(named.values(), lr_scales(list(named), config.layer_decay), strict=True):
-        if parameter.requires_grad:
-            # Weight decay is for matrices: on biases and norms it only harms (He et al. 2019, "Bag of tricks").
-            decay = config.weight_decay if parameter.ndim > 1 else 0.0
-            groups.setdefault((scale, decay), []).append(parameter)
-    each = [{"params": found, "lr_scale": scale, "weight_decay": decay} for (scale, decay), found in groups.items()]
-    if config.optimizer == "sgd":
-        return torch.optim.SGD(each, config.base_lr, momentum=config.momentum)
-    return torch.optim.AdamW(each, config.base_lr)
-
-
-def _set_mode(tail: nn.Module, config: TrainConfig) -> None:
-    """Set training mode, except for layers whose running statistics are frozen (BatchNorm, EvoNorm)."""
-    tail.train()
-    for module in tail.modules():
-        if getattr(module, "running_var", None) is not None:
-            trained = any(parameter.requires_grad for parameter in module.parameters())
-            module.train(trained and config.batchnorm == "train")
-
-
-def trainable_state(tail: nn.Module) -> dict[str, Tensor]:
-    """Copy what training changes: parameters that require a gradient, and the running statistics beside them.
-
-    >>> sorted(trainable_state(nn.Linear(2, 2)))
-    ['bias', 'weight']
-    """
-    trained = {name for name, parameter in tail.named_parameters() if parameter.requires_grad}
-    owners = {name.rpartition(".")[0] for name in trained}
-    return {
-        name: value.detach().clone()
-        for name, value in tail.state_dict().items()
-        if name in trained or name.rpartition(".")[0] in owners
-    }

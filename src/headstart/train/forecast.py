@@ -21,19 +21,21 @@ def step_seconds(
 ) -> float:
     """Measure the seconds of a training step on a batch of random inputs, without the optimizer.
 
-    The tail is not changed: gradients are discarded, and it is left in evaluation mode.
+    Of several micro-batches one is measured. The tail is not changed: gradients are discarded, and it is left in
+    evaluation mode.
 
     :param shape: of one input.
     :param uint8: whether the inputs are pixels.
     """
     tail.to(device).eval()
-    noise = torch.rand(config.batch_size, *shape, device=device)
+    count = min(config.batch_size, config.micro_batch_size or config.batch_size)
+    noise = torch.rand(count, *shape, device=device)
     batch = (
         (noise * 255).to(torch.uint8)
         if uint8
         else to_channels_last(noise, last=choose_memory_format(tail, config.precision))
     )
-    targets = torch.zeros(config.batch_size, dtype=torch.int64, device=device)
+    targets = torch.zeros(count, dtype=torch.int64, device=device)
 
     def step() -> None:
         with autocast(device, config.precision):
@@ -42,4 +44,4 @@ def step_seconds(
         tail.zero_grad()
 
     with channels_last_gradients(tail):
-        return fastest(step, device)
+        return fastest(step, device) * config.batch_size / count

@@ -81,7 +81,7 @@ def prune(cache_dir: str | None, *, model: str | None, everything: bool) -> str:
     clear_remains(paths.root(cache_dir), paths.prepared(cache_dir), paths.imported(cache_dir))
     _remove_incomplete(paths.prepared(cache_dir))
     if everything:
-        for folder in (paths.prepared(cache_dir), paths.imported(cache_dir), paths.remote(cache_dir)):
+        for folder in _folders(cache_dir):
             with suppress(FileNotFoundError):
                 shutil.rmtree(folder)
         for file in _files(cache_dir):
@@ -101,6 +101,12 @@ def _remove_incomplete(prepared: Path) -> None:
                 path.unlink()
 
 
+def _folders(cache_dir: str | None) -> tuple[Path, ...]:
+    """What can be made or fetched again, beside the feature store."""
+    prepared, imported = paths.prepared(cache_dir), paths.imported(cache_dir)
+    return prepared, imported, paths.remote(cache_dir), paths.checkpoints(cache_dir)
+
+
 def _files(cache_dir: str | None) -> tuple[Path, ...]:
     """What is known of images by their content."""
     return paths.inspections(cache_dir), paths.pixel_statistics(cache_dir), paths.gray_thumbnails(cache_dir)
@@ -108,11 +114,7 @@ def _files(cache_dir: str | None) -> tuple[Path, ...]:
 
 def _size(cache_dir: str | None) -> int:
     """Bytes of everything that headstart writes into the cache folder, without weights that users provide."""
-    folders = (
-        *(paths.features(cache_dir), paths.prepared(cache_dir)),
-        *(paths.imported(cache_dir), paths.remote(cache_dir)),
-    )
-    written = (*folders, *_files(cache_dir))
+    written = (paths.features(cache_dir), *_folders(cache_dir), *_files(cache_dir))
     total = 0
     for file in (file for path in written for file in ([path] if path.is_file() else path.rglob("*"))):
         with suppress(FileNotFoundError):  # another process may be pruning

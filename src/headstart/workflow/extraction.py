@@ -322,4 +322,4 @@ def _open_table(
         shape=(spec.height, spec.width, 3) if at_image else parts.row_shape,
         decoder="pillow" if at_image else choose_decoder(computes_on(parts.prefix, device)),
     )
-    return FeatureStore(paths.features(settings.cache_dir)).table(space)
+    return FeatureStore(paths.features(settings.cache_dir).absolute()).table(space)

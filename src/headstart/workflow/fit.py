@@ -73,7 +73,8 @@ def fit(
     with retain_heap():
         dataset, extractor = prepare(manifest, settings, events, watch, class_order=class_order)
         with watch.stage("features"):
-            dataset = extract(extractor, dataset, SPLITS, events=events)
+            splits = [each for each in SPLITS if each != "train" or not settings.live_augmentation]
+            dataset = extract(extractor, dataset, splits, events=events)
             # Found by their features, and so after these; what the split was is of no matter to them.
             dataset = group_near_duplicates(extractor, dataset, events=events)
             if settings.strict:

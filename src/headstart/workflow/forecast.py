@@ -48,13 +48,15 @@ def forecast(extractor: FeatureExtractor, dataset: Dataset, *, glimpse: bool = F
     settings, head = extractor.settings, extractor.train == "head"
     usable = dataset.manifest.usable
     train, selection = dataset.split("train"), dataset.split(dataset.selection_split)
-    augmented = () if head else tuple(range(1, settings.augmentations + 1))
-    looked_at = [usable] if head else [train] if dataset.cross_validated else [train, selection]
+    live = settings.live_augmentation  # no training image is stored
+    augmented = () if head or live else tuple(range(1, settings.augmentations + 1))
+    looked_at = [usable] if head else [train] if dataset.cross_validated else [*([] if live else [train]), selection]
     missing = sum(extractor.missing(images, view) for images in looked_at for view in extractor.views)
     missing += sum(extractor.missing(train, view) for view in augmented)
-    seconds_per_image = _seconds_per_image(extractor, usable) if missing else 0.0
+    seconds_per_image = _seconds_per_image(extractor, usable) if missing or live else 0.0
     step = 0.0 if head else _step_seconds(extractor)
     training = _solving(extractor, dataset) if head else settings.epochs * step * _steps(extractor, train, selection)
+    training += settings.epochs * seconds_per_image * len(train) if live else 0.0  # they are decoded in each epoch
     until_glimpse = 0.0
     if glimpse:
         some = train.select(sample_rows(len(train), GLIMPSE_IMAGES, settings.seed))
@@ -62,7 +64,7 @@ def forecast(extractor: FeatureExtractor, dataset: Dataset, *, glimpse: bool = F
         training += careful
         needed = extractor.missing(some) + sum(extractor.missing(selection, view) for view in extractor.views)
         until_glimpse = careful + seconds_per_image * needed
-    rows = len(train) * (1 + len(augmented)) + (0 if dataset.cross_validated else len(selection))
+    rows = (0 if live else len(train) * (1 + len(augmented))) + (0 if dataset.cross_validated else len(selection))
     return Forecast(
         extractor.train,
         missing,

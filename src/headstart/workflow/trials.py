@@ -19,6 +19,7 @@ from headstart.evaluate import fit_temperature
 from headstart.evaluate.intervals import proportion
 from headstart.evaluate.schema import EpochRecord, TrialRecord
 from headstart.events import EpochEnded, Events
+from headstart.execution.cluster import parse_cluster
 from headstart.execution.memory import trim_heap
 from headstart.features.sources import FeatureDataset
 from headstart.inference.network import NetworkOutputs
@@ -29,8 +30,10 @@ from headstart.train.finetune import TrainConfig, finetune, trainable_state
 from headstart.train.heads import HeadFit, HeadProblem, LinearHead, head_solver
 from headstart.train.heads.vectors import Vectors
 from headstart.train.unfreezing import image_log_losses, improves
+from headstart.workflow.checkpoints import checkpoint_path
 from headstart.workflow.dataset import Dataset
 from headstart.workflow.extraction import MAX_FOR_ONE_PASS, FeatureExtractor, extract, sample_rows
+from headstart.workflow.training_data import training_data
 
 __all__ = [
     "GLIMPSE_EPOCHS",
@@ -166,7 +169,8 @@ def fine_tune(
                 return glimpse
             dataset = glimpse.dataset
         augmented = tuple(range(1, extractor.settings.augmentations + 1))
-        dataset = extract(extractor, dataset, ["train"], views=(0, *augmented), events=events)
+        if not extractor.settings.live_augmentation:
+            dataset = extract(extractor, dataset, ["train"], views=(0, *augmented), events=events)
         extractor.release()
         with extractor.backbone.applied(initial):
             config = train_config(extractor)
@@ -238,7 +242,8 @@ def _glimpse(extractor: FeatureExtractor, dataset: Dataset, events: Events, star
     extractor.release()  # most trials end here
     # So few epochs are not enough for new statistics of BatchNorm: with them every glimpse would look worse.
     config = train_config(extractor, epochs=GLIMPSE_EPOCHS, mixup=0.0, batchnorm="frozen")
-    config = replace(config, lr=GLIMPSE_LR_FACTOR * config.base_lr)
+    lr = GLIMPSE_LR_FACTOR * config.base_lr
+    config = replace(config, lr=lr, lr_base_size=None, warmup_epochs=0)
     history = _train(extractor, dataset, config, Events(), limit=GLIMPSE_IMAGES)
     note = f"no gain in {GLIMPSE_EPOCHS} careful epochs without augmentation: not trained further"
     return replace(_trained(extractor, dataset, start, history), note=note)
@@ -255,12 +260,18 @@ def _train(
     deadline: float | None = None,
 ) -> tuple[EpochRecord, ...]:
     """Train on the training images and these augmented views of them, or on ``limit`` images drawn from them."""
-    name, selection = extractor.train, dataset.selection_split
+    name, settings = extractor.train, extractor.settings
+    # A glimpse is over before the workers of a cluster have started.
+    cluster = None if limit is not None or settings.cluster is None else parse_cluster(settings.cluster)
     images, targets = dataset.split("train"), dataset.targets("train")
-    rows = sample_rows(len(targets), limit, extractor.settings.seed)
-    some = images.select(rows)
-    train = FeatureDataset(extractor.source(some), targets[rows], tuple(extractor.source(some, view) for view in views))
-    validation = FeatureDataset(extractor.source(dataset.split(selection)), dataset.targets(selection))
+    rows = sample_rows(len(targets), limit, settings.seed)
+    some, checked = images.select(rows), dataset.split(dataset.selection_split)
+    # What the workers of a cluster read is not read here.
+    train = training_data(extractor, some, targets[rows], views, in_memory=cluster is None)
+    validation = FeatureDataset(extractor.source(checked), dataset.targets(dataset.selection_split))
+    checkpoint = checkpoint_path(extractor, config, (some, checked), (train, validation))
+    if checkpoint.is_file():
+        events.notice(f"training {name} goes on from its checkpoint {checkpoint}")
     with events.stage(f"training {name}", total=config.epochs, unit="epoch") as advance:
 
         def on_epoch(record: EpochRecord) -> None:
@@ -277,6 +288,8 @@ def _train(
             balance=_balance(extractor, dataset),
             deadline=deadline,
             on_epoch=on_epoch,
+            cluster=cluster,
+            checkpoint=checkpoint,
         )
     return tuple(replace(record, trial=name) for record in history)
 
