@@ -18,9 +18,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, TypedDict, cast
 
+import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
@@ -113,25 +115,33 @@ def _written(ray: Any, plan: Plan) -> Iterator[Path]:
         yield path
 
 
-def _shards(manifest: Manifest, missing: Mapping[int, Sequence[int]], workers: int) -> list[pa.Table]:
-    """Parts of the manifest, with the rows that they are and the views that each lacks."""
-    rows = sorted(missing)
+def _shards(manifest: Manifest, missing: Mapping[int, Sequence[int]], workers: int) -> Iterator[pa.Table]:
+    """Yield parts of the manifest, with the rows that they are and the views that each lacks."""
+    rows = np.sort(np.fromiter(missing, np.int64, len(missing)))
     size = max(1, min(_SHARD, -(-len(rows) // (workers * _SHARDS_PER_WORKER))))
-    return [
-        manifest.table.take(pa.array(part))
-        .append_column("row", pa.array(part, pa.int64()))
-        .append_column("views", pa.array([list(missing[row]) for row in part], pa.list_(pa.int32())))
-        for part in (rows[start : start + size] for start in range(0, len(rows), size))
-    ]
+    for start in range(0, len(rows), size):
+        part = pa.array(rows[start : start + size])
+        views = pa.array([list(missing[row]) for row in part.to_pylist()], pa.list_(pa.int32()))
+        yield manifest.table.take(part).append_column("row", part).append_column("views", views)
 
 
-def _run(ray: Any, shards: list[pa.Table], path: Path, plan: Plan, workers: int) -> Iterator[_Done]:
-    """What the workers return of the shards, as they are ready."""
+def _run(ray: Any, shards: Iterator[pa.Table], path: Path, plan: Plan, workers: int) -> Iterator[_Done]:
+    """What the workers return of the shards, as they are ready. Few shards more than workers are made ahead."""
     actor = ray.remote(num_cpus=plan.cores, max_restarts=-1, max_task_retries=-1)(_Worker)
-    actors = [actor.remote(str(path)) for _ in range(min(workers, len(shards)))]
+    first = list(islice(shards, workers))  # there may be fewer shards than workers
+    actors = [actor.remote(str(path)) for _ in first]
     pool = ray.util.ActorPool(actors)
+    waiting = 0
     try:
-        yield from cast(Iterator[_Done], pool.map_unordered(lambda worker, shard: worker.compute.remote(shard), shards))
+        for shard in chain(first, shards):
+            pool.submit(lambda worker, shard: worker.compute.remote(shard), shard)
+            waiting += 1
+            # As many again wait here, so that a worker is given its next shard before this process commits the last.
+            if waiting >= 2 * workers:
+                waiting -= 1
+                yield cast(_Done, pool.get_next_unordered())
+        while pool.has_next():
+            yield cast(_Done, pool.get_next_unordered())
     finally:
         for each in actors:
             ray.kill(each)
