@@ -141,7 +141,11 @@ def _run(ray: Any, shards: Iterator[pa.Table], path: Path, plan: Plan, workers: 
                 waiting -= 1
                 yield cast(_Done, pool.get_next_unordered())
         while pool.has_next():
-            yield cast(_Done, pool.get_next_unordered())
+            done = pool.get_next_unordered()
+            # A worker whose machine was lost, with a shard, can start again where another one has ended.
+            while (idle := pool.pop_idle()) is not None:
+                ray.kill(idle)
+            yield cast(_Done, done)
     finally:
         for each in actors:
             ray.kill(each)
