@@ -15,7 +15,7 @@ from __future__ import annotations
 import pickle
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import chain, islice
@@ -32,6 +32,7 @@ from headstart.data.spec import InputSpec
 from headstart.errors import HeadstartError, SettingsError
 from headstart.execution.base import limit_cores
 from headstart.execution.cluster import Cluster
+from headstart.execution.cluster_watch import ClusterWatch, head_answers
 from headstart.features.rows import sorted_by_view
 from headstart.features.table import FeatureTable
 from headstart.files import temporary_folder
@@ -41,6 +42,7 @@ __all__ = ["Plan", "compute_on_cluster"]
 _SHARD = 512  # images, at most
 _SHARDS_PER_WORKER = 8  # at least, so that the last ones are ready at about the same time
 _SECONDS_PER_COMMIT = 5.0
+_SECONDS_PER_LOOK = 5.0  # at the cluster, while nothing is ready
 
 
 class _Done(TypedDict):
@@ -130,7 +132,7 @@ def _run(ray: Any, shards: Iterator[pa.Table], path: Path, plan: Plan, workers: 
     actor = ray.remote(num_cpus=plan.cores, max_restarts=-1, max_task_retries=-1)(_Worker)
     first = list(islice(shards, workers))  # there may be fewer shards than workers
     actors = [actor.remote(str(path)) for _ in first]
-    pool = ray.util.ActorPool(actors)
+    pool, watch = ray.util.ActorPool(actors), ClusterWatch(ray, plan.cores)
     waiting = 0
     try:
         for shard in chain(first, shards):
@@ -139,16 +141,24 @@ def _run(ray: Any, shards: Iterator[pa.Table], path: Path, plan: Plan, workers: 
             # As many again wait here, so that a worker is given its next shard before this process commits the last.
             if waiting >= 2 * workers:
                 waiting -= 1
-                yield cast(_Done, pool.get_next_unordered())
+                yield _next(pool, watch)
         while pool.has_next():
-            done = pool.get_next_unordered()
+            done = _next(pool, watch)
             # A worker whose machine was lost, with a shard, can start again where another one has ended.
             while (idle := pool.pop_idle()) is not None:
                 ray.kill(idle)
-            yield cast(_Done, done)
+            yield done
     finally:
-        for each in actors:
-            ray.kill(each)
+        if head_answers(ray):  # else that waits until Ray ends this process
+            for each in actors:
+                ray.kill(each)
+
+
+def _next(pool: Any, watch: ClusterWatch) -> _Done:
+    while True:
+        with suppress(TimeoutError):
+            return cast(_Done, pool.get_next_unordered(timeout=_SECONDS_PER_LOOK))
+        watch.look()
 
 
 class _Worker:
