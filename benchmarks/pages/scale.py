@@ -183,9 +183,58 @@ def data_parallel(result: Figures) -> list[str]:
     return [*lines, f"After {scaling['epochs']} epochs; median and range of {scaling['seeds']} seeds.", ""]
 
 
+def cluster_faults(result: Figures) -> list[str]:
+    """What came of faults while workers of a cluster computed features."""
+    names = {
+        "worker": "a worker is killed",
+        "driver": "headstart is killed",
+        "raylet": "the raylet of a machine is killed",
+        "network": "no packet passes between two machines for 20 s",
+    }
+    keys = ("trials", "ended_right", "resumed", "wrong")
+    rows = [[names[kind], *(str(found[key]) for key in keys)] for kind, found in result["faults"].items()]
+    head = ["at a random moment", "times", "the fit ended right", "the same command went on", "wrong"]
+    return [
+        *heading(f"Faults in a cluster, during a fit of {result['images']} images", result),
+        *table(head, rows),
+        "Right: each row of a fit without a cluster once and byte for byte, and the same weights and probabilities.",
+        "",
+    ]
+
+
+def cluster_million(result: Figures) -> list[str]:
+    """Memory, commits and files of extraction by workers of a cluster."""
+    found = [each for each in result.values() if isinstance(each, dict) and "after_joining" in each]
+    stages = ("listing", "inspection", "extraction")
+    rows = [
+        [
+            f"{each['images']:,}",
+            *(f"{each[stage]['driver_mb']:,}" for stage in stages),
+            f"{each['extraction']['largest_worker_mb']:,}",
+            f"{each['commits']:,}",
+            *(f"{each[when]['fragments']:,}" for when in ("before_joining", "after_joining")),
+            *(f"{each[when]['files']:,}" for when in ("before_joining", "after_prune")),
+        ]
+        for each in found
+    ]
+    head = [
+        "images",
+        *(f"headstart while {what}, MB" for what in ("listing", "inspecting", "computing")),
+        "the larger worker, MB",
+        "commits",
+        "fragments",
+        "after they were joined",
+        "files",
+        "after a prune",
+    ]
+    return [*heading("Features of a million images by two workers of a cluster", result), *table(head, rows)]
+
+
 SECTIONS = {
     "cluster": Section(cluster),
     "data_parallel": Section(data_parallel),
+    "cluster_million": Section(cluster_million),
+    "cluster_faults": Section(cluster_faults),
     "growth": Section(growth, draw),
     "check_rows": Section(check_rows),
     "hostile": Section(hostile),

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 
 from headstart.data.decode import inspect
 from headstart.data.inspection import check_problem_share, inspect_all
+from headstart.data.inspection_cache import InspectionCache
 from headstart.data.manifest import Manifest
 from headstart.errors import DataError, TooManyProblems
 from headstart.events import Event, Events, StageAdvanced, StageBegun
@@ -52,6 +54,25 @@ def test_processes_find_the_same(photo: Callable[..., Path], monkeypatch: pytest
     monkeypatch.setattr("headstart.data.image_map._LARGE", 100)
     assert inspect_all(manifest, workers=2).table == expected.table
     assert kinds == ["processes"]  # files that count as large are not theirs
+
+
+def test_blocks_of_many_images_are_put_together(
+    photo: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = [photo(f"{i:03}.jpg", i, (i + 1, 9)) for i in range(20)]
+    paths[13].write_bytes(b"")
+    for path in paths:
+        os.utime(path, (1e9, 1e9))
+    arrays = Manifest.from_arrays([np.full((4, number), number, np.uint16) for number in range(1, 10)])
+    expected = [inspect_all(each).table for each in (Manifest.from_rows(paths), arrays)]
+    monkeypatch.setattr("headstart.data.inspection._BLOCK", 6)
+    assert inspect_all(Manifest.from_rows(paths)).table == expected[0]
+    assert inspect_all(arrays).table == expected[1]
+    monkeypatch.setattr("headstart.data.sources.base._SETTLED", 0)
+    cache = InspectionCache(tmp_path / "cache.parquet")
+    assert [inspect_all(Manifest.from_rows(paths), cache=cache).table for _ in range(2)] == [expected[0]] * 2
+    assert len(InspectionCache(tmp_path / "cache.parquet")) == 19
+    assert len(inspect_all(Manifest.from_rows([]))) == 0
 
 
 def test_arrays_are_inspected_too() -> None:

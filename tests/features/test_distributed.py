@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,14 +18,17 @@ from PIL import Image
 from headstart.config import FitSettings
 from headstart.data.inspection import inspect_all
 from headstart.data.manifest import Manifest
+from headstart.data.sources.read import read_images
 from headstart.data.spec import InputSpec
 from headstart.errors import ClusterError, ModelError, SettingsError, StoreError
 from headstart.events import Events
 from headstart.execution.cluster import Cluster, parse_cluster
+from headstart.execution.cluster_watch import ClusterWatch
 from headstart.features.extractor import extract_features
 from headstart.features.key import FeatureSpace
 from headstart.features.table import FeatureStore, FeatureTable
 from headstart.workflow.candidates import open_candidate
+from headstart.workflow.fit import fit
 
 pytest.importorskip("ray", reason="Ray has no wheels for this Python")
 
@@ -69,6 +73,8 @@ class Sums:
             self.mark.touch()
             if self.fail == "kill":
                 os.kill(os.getpid(), signal.SIGKILL)
+        if self.fail == "wait":
+            time.sleep(3)
         sums = np.asarray(images, np.float32).sum((1, 2))
         return sums * np.nan if self.fail == "nan" else sums
 
@@ -104,6 +110,47 @@ def test_the_shard_of_a_killed_worker_is_computed_again(images: Manifest, tmp_pa
     readable = [str(images.hashes[row]) for row in range(40) if row != 7]
     assert table.missing_views(readable, (0, -1)) == {}
     assert len(table) == 78  # no row twice
+
+
+def test_a_worker_without_a_core_holds_nothing_up(images: Manifest, tmp_path: Path, cluster: Cluster) -> None:
+    # As one whose machine was lost: it has a shard, and waits for a place.
+    import ray
+
+    class Other:
+        def is_there(self) -> bool:
+            return True
+
+    other = ray.remote(num_cpus=1)(Other).remote()
+    assert ray.get(other.is_there.remote())
+    table = table_of(tmp_path / "store")
+    try:
+        extract(images, table, Sums(), cluster)
+    finally:
+        ray.kill(other)
+    assert len(table) == 78
+
+
+def test_without_a_machine_for_its_workers_a_command_ends(monkeypatch: pytest.MonkeyPatch, cluster: Cluster) -> None:
+    import ray
+
+    monkeypatch.setattr("headstart.execution.cluster_watch._WITHOUT_MACHINES", 0.0)
+    ClusterWatch(ray, cluster.workers or 0).look()
+    with pytest.raises(ClusterError, match=r"no machine of the cluster has had 3 cores .* the same command goes on"):
+        ClusterWatch(ray, 3).look()
+
+
+def test_without_the_head_node_a_command_ends_before_ray_ends_it(
+    images: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cluster: Cluster
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise ConnectionRefusedError
+
+    for name, seconds in (("cluster_watch._WITHOUT_HEAD", 0.5), ("cluster_watch._SECONDS", 0.5)):
+        monkeypatch.setattr(f"headstart.execution.{name}", seconds)
+    monkeypatch.setattr("headstart.execution.workers._SECONDS_PER_LOOK", 0.3)
+    monkeypatch.setattr("headstart.execution.cluster_watch.socket.create_connection", fail)
+    with pytest.raises(ClusterError, match=r"head node of the cluster has not answered .* the same command goes on"):
+        extract(images, table_of(tmp_path / "store"), Sums(fail="wait"), cluster)
 
 
 def test_what_was_committed_is_not_computed_again(images: Manifest, tmp_path: Path, cluster: Cluster) -> None:
@@ -143,6 +190,26 @@ def test_a_network_gives_the_same_bits(tmp_path: Path, cluster: Cluster) -> None
         assert extractor.compute(images, events=Events()) == []
         found.append(extractor.table.rows([str(each) for each in images.hashes]).take(np.arange(12)))
     assert np.array_equal(*found)
+
+
+def test_a_fit_is_that_of_one_machine(tmp_path: Path, cluster: Cluster) -> None:
+    assert cluster == parse_cluster("local:2")
+    rng = np.random.default_rng(2)
+    # So many, so large and so different that near-duplicates are looked for, with copies that are made in memory.
+    for number in range(24):
+        label = tmp_path / "photos" / ("red" if number % 2 else "blue")
+        label.mkdir(parents=True, exist_ok=True)
+        pixels = rng.integers(0, 200, (4, 4, 3), np.uint8) + np.array([55, 0, 0], np.uint8) * (number % 2)
+        Image.fromarray(pixels.astype(np.uint8)).resize((48, 48)).save(label / f"{number}.png")
+    found = []
+    for where in (None, "local:2"):
+        settings = FitSettings.of(
+            model="test_resnet", weights="random", train="head", cluster=where, cache_dir=str(tmp_path / str(where))
+        )
+        found.append(fit(read_images(tmp_path / "photos"), settings))
+    one, other = found
+    assert np.array_equal(one.probabilities, other.probabilities)
+    assert one.evaluation.log_loss == other.evaluation.log_loss
 
 
 def test_images_in_memory_are_refused(tmp_path: Path) -> None:

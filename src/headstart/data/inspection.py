@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import partial
 
+import pyarrow as pa
+
 from headstart.data.decode import MAX_PIXELS, Inspection, inspect
 from headstart.data.image_map import map_images
 from headstart.data.inspection_cache import InspectionCache
@@ -15,6 +17,8 @@ from headstart.errors import DataError, TooManyProblems
 from headstart.events import Events
 
 __all__ = ["check_problem_share", "inspect_all"]
+
+_BLOCK = 100_000  # images whose inspections are Python objects at the same time, of a kilobyte each
 
 
 def inspect_all(
@@ -28,21 +32,27 @@ def inspect_all(
 ) -> Manifest:
     """Fill in width, height, bytes, hash, problem and values of every row. The order is kept; no pixels are.
 
+    Of more than 100,000 images, these are inspected, and added to the cache, 100,000 after 100,000.
+
     :param value_ranges: those that are given; with one for floats, arrays of floats need not be in [0, 1].
     :param workers: threads; by default two per core, since some wait for the disk. Of many small images, processes, by
         default one per core.
     :param cache: images that it knows and that have not changed since are not read; the others are added to it.
     """
     look = partial(inspect, max_pixels=max_pixels, value_ranges=value_ranges)
-    inspect_rows = partial(map_images, look, manifest, stage="checking", workers=workers, events=events)
-    if cache is None:
-        found = inspect_rows(range(len(manifest)))
-    else:
-        found = _inspect_with_cache(cache, manifest, max_pixels, inspect_rows)
-    for name in ("width", "height", "bytes", "hash", "problem"):
-        manifest = manifest.with_column(name, [getattr(inspection, name) for inspection in found])
-    values = [None if each.values is None else asdict(each.values) for each in found]
-    return manifest.with_column("values", values)
+    inspected = []
+    for start in range(0, len(manifest) or 1, _BLOCK):
+        block = Manifest(manifest.table.slice(start, _BLOCK), manifest.arrays)
+        inspect_rows = partial(map_images, look, block, stage="checking", workers=workers, events=events)
+        if cache is None:
+            found = inspect_rows(range(len(block)))
+        else:
+            found = _inspect_with_cache(cache, block, max_pixels, inspect_rows)
+        for name in ("width", "height", "bytes", "hash", "problem"):
+            block = block.with_column(name, [getattr(inspection, name) for inspection in found])
+        values = [None if each.values is None else asdict(each.values) for each in found]
+        inspected.append(block.with_column("values", values).table)
+    return Manifest(pa.concat_tables(inspected), manifest.arrays, manifest.description, manifest.corrections)
 
 
 def check_problem_share(manifest: Manifest, *, max_share: float = 0.1) -> None:

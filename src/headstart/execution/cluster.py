@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from headstart.errors import ClusterError
+from headstart.execution.cluster_watch import head_answers
 from headstart.extras import require_extra
 
 __all__ = ["Cluster", "parse_cluster"]
@@ -46,7 +47,7 @@ class Cluster:
                 f"the cluster failed ({reason}); what was finished is kept: the same command goes on from there"
             ) from failure
         finally:
-            if opened:
+            if opened and head_answers(ray):  # else that waits until Ray ends this process
                 ray.shutdown()
 
     def _connect(self, ray: Any) -> None:

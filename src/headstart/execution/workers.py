@@ -18,9 +18,11 @@ from typing import Any, Generic, TypeVar, cast
 from headstart.errors import ClusterError, HeadstartError
 from headstart.execution.base import limit_cores
 from headstart.execution.cluster import Cluster
+from headstart.execution.cluster_watch import ClusterWatch, head_answers
 
 __all__ = ["Workers", "choose_workers", "find_workers", "run_shards"]
 
+_SECONDS_PER_LOOK = 5.0  # at the cluster, while nothing is ready
 _TRIES = 10  # of a shard: a file that crashes its worker must not do so for ever
 
 S = TypeVar("S")
@@ -95,9 +97,11 @@ def run_shards(
     :param task: is pickled once, and unpickled by each worker before its first shard.
     :param in_order: of the shards; else as they are ready.
     :raises HeadstartError: the one that the task raised.
+    :raises ClusterError: the cluster is lost, or a shard has lost its worker ten times.
     """
-    task_reference = ray.put(ray.cloudpickle.dumps(task))
-    run: _Run[S, R] = _Run(ray, task_reference, enumerate(shards), workers, 2 * workers.count if in_order else None)
+    task_reference, watch = ray.put(ray.cloudpickle.dumps(task)), ClusterWatch(ray, workers.cpus)
+    ahead = 2 * workers.count if in_order else None
+    run: _Run[S, R] = _Run(ray, watch, task_reference, enumerate(shards), workers, ahead)
     try:
         yield from run.results()
     finally:
@@ -109,6 +113,7 @@ class _Run(Generic[S, R]):
     """Which worker does which shard. A worker that is not started, as others use the cluster, is given none."""
 
     ray: Any
+    watch: ClusterWatch
     task: Any  # reference to it
     shards: Iterator[tuple[int, S]]
     workers: Workers
@@ -130,14 +135,20 @@ class _Run(Generic[S, R]):
             self._begin()
             if self.exhausted and not self.again and all(work is None for _, work in self.busy.values()):
                 return
-            ready, _ = self.ray.wait(list(self.busy), num_returns=1)
+            ready, _ = self.ray.wait(list(self.busy), num_returns=1, timeout=_SECONDS_PER_LOOK)
+            if not ready:
+                self.watch.look()
+                continue
             self._receive(ready[0])
+            self._begin()  # what is yielded may take a while to handle, as a commit does
             while self.finished and (self.ahead is None or self.awaited in self.finished):
                 yield self.finished.pop(next(iter(self.finished)) if self.ahead is None else self.awaited)
                 self.awaited += 1
 
     def stop(self) -> None:
-        """End the workers."""
+        """End the workers. Without the head node, Ray would wait with that until it ends this process."""
+        if not head_answers(self.ray):
+            return
         for each in [*self.idle, *(worker for worker, _ in self.busy.values())]:
             self.ray.kill(each)
 

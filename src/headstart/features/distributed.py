@@ -11,12 +11,13 @@ The workers must see the images and the feature store under the same paths as th
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, TypedDict
 
+import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
@@ -83,8 +84,10 @@ def compute_on_cluster(
     try:
         with cluster.connected() as ray:
             workers = find_workers(ray, cluster, plan.device, cores=plan.cores)
-            shards = _shards(manifest, missing, workers.count)
-            with closing(run_shards(ray, _Extraction(plan), shards, workers.at_most(len(shards)))) as finished:
+            size = max(1, min(_SHARD, -(-len(missing) // (workers.count * _SHARDS_PER_WORKER))))
+            workers = workers.at_most(-(-len(missing) // size))
+            shards = _shards(manifest, missing, size)
+            with closing(run_shards(ray, _Extraction(plan), shards, workers)) as finished:
                 for part in finished:
                     problems += part["problems"]
                     fragments += part["fragments"]
@@ -99,16 +102,13 @@ def compute_on_cluster(
     return problems
 
 
-def _shards(manifest: Manifest, missing: Mapping[int, Sequence[int]], workers: int) -> list[pa.Table]:
-    """Parts of the manifest, with the rows that they are and the views that each lacks."""
-    rows = sorted(missing)
-    size = max(1, min(_SHARD, -(-len(rows) // (workers * _SHARDS_PER_WORKER))))
-    return [
-        manifest.table.take(pa.array(part))
-        .append_column("row", pa.array(part, pa.int64()))
-        .append_column("views", pa.array([list(missing[row]) for row in part], pa.list_(pa.int32())))
-        for part in (rows[start : start + size] for start in range(0, len(rows), size))
-    ]
+def _shards(manifest: Manifest, missing: Mapping[int, Sequence[int]], size: int) -> Iterator[pa.Table]:
+    """Yield parts of the manifest, with the rows that they are and the views that each lacks."""
+    rows = np.sort(np.fromiter(missing, np.int64, len(missing)))
+    for start in range(0, len(rows), size):
+        part = pa.array(rows[start : start + size])
+        views = pa.array([list(missing[row]) for row in part.to_pylist()], pa.list_(pa.int32()))
+        yield manifest.table.take(part).append_column("row", part).append_column("views", views)
 
 
 @dataclass(frozen=True)

@@ -157,9 +157,7 @@ def _calibrated(extractor: FeatureExtractor, images: Manifest, *, events: Events
         return None
     files = [file for each in made for file in each.files]
     copies = inspect_all(Manifest.from_arrays(files), max_pixels=limit)
-    # Not by the workers of a cluster, since the copies are in the memory of this process.
-    here = replace(extractor, settings=replace(extractor.settings, cluster=None))
-    here.compute(copies, views=(0,), events=Events())
+    _in_this_process(extractor).compute(copies, views=(0,), events=Events())
     first, second = (normalized(stored_vectors(extractor, each)) for each in (images.select(originals), copies))
     agreements = np.array([agreement for each in made for agreement in each.agreements], np.float32)
     thresholds = Thresholds.from_copies(np.einsum("nd,nd->n", first, second), agreements)
@@ -169,6 +167,13 @@ def _calibrated(extractor: FeatureExtractor, images: Manifest, *, events: Events
         events.notice("near-duplicates are not looked for: images of this set are too much alike to tell them apart")
         return None
     return thresholds
+
+
+def _in_this_process(extractor: FeatureExtractor) -> FeatureExtractor:
+    """Without a cluster, whose workers cannot read images in the memory of this process."""
+    if extractor.settings.cluster is None:
+        return extractor  # with its engine, which may be open
+    return replace(extractor, settings=replace(extractor.settings, cluster=None))
 
 
 @dataclass(frozen=True)
