@@ -159,7 +159,7 @@ def cluster(result: Figures) -> list[str]:
 
 def data_parallel(result: Figures) -> list[str]:
     """Losses by several workers, and large batches."""
-    lines = heading(f"Training on {result['images']:,} images by several workers", result)
+    lines = heading("Training by several workers, and with large batches", result)
     rows = [
         [way, " ".join(f"{loss:.4f}" for loss in found["losses"]), f"{found['difference']:.1e}"]
         for way, found in result.get("workers", {}).items()
@@ -180,7 +180,8 @@ def data_parallel(result: Figures) -> list[str]:
         for each in scaling["rows"]
     ]
     lines += table(["batch", "learning rate", "training loss", "validation accuracy", "diverged"], rows)
-    return [*lines, f"After {scaling['epochs']} epochs; median and range of {scaling['seeds']} seeds.", ""]
+    note = f"{result['images']:,} images, after {scaling['epochs']} epochs; seeds: {scaling['seeds']}."
+    return [*lines, f"{note} The rate that is scaled is that of k = 1.", ""]
 
 
 def cluster_faults(result: Figures) -> list[str]:
