@@ -124,7 +124,8 @@ def test_the_head_is_that_of_one_process(splits: list[LabeledVectors], solved: t
     assert (there.l2, there.prior, there.stages) == (here.l2, here.prior, here.stages)
     assert here.l2 is not None
     for one, other in zip(here.history, there.history, strict=True):
-        assert other.val_loss == pytest.approx(one.val_loss, abs=1e-6)
+        # The validation loss is not at its minimum: it follows the weights, which differ by little of their bound.
+        assert other.val_loss == pytest.approx(one.val_loss, abs=1e-5)
         assert other.loss == pytest.approx(one.loss, abs=1e-6)
         assert other.accuracy == pytest.approx(one.accuracy, abs=2 / TRAIN)
     scaling = Scaling(VectorDataset(*in_memory(splits)), PROBLEM.blocks)
@@ -161,16 +162,17 @@ def test_one_worker_and_what_it_is_given(
         (AveragedViews((rows.select(x.numpy()), rows.select(x.flip(0).numpy()))), y[x]) for x in (part, part + 1500)
     ]
     everything = [*splits, *views, damaged(tmp_path)]
-    with (
-        pytest.raises(StoreError, match="cannot read features"),
-        small_shards(),
-        open_sharded(Cluster("local", 1), everything) as given,
-    ):
-        assert all(torch.equal(*each) for each in zip(bits(solve(given[:2])), bits(solved), strict=True))
-        (here, _), (there, _) = solve(list(views)), solve(given[2:4])
-        assert (here.l2, here.prior) == (there.l2, there.prior)
-        assert torch.allclose(here.validation_logits, there.validation_logits, atol=0.01)
-        Scaling(VectorDataset(given[4]))
+
+    def use_one_worker() -> None:
+        with small_shards(), open_sharded(Cluster("local", 1), everything) as given:
+            assert all(torch.equal(*each) for each in zip(bits(solve(given[:2])), bits(solved), strict=True))
+            (here, _), (there, _) = solve(list(views)), solve(given[2:4])
+            assert (here.l2, here.prior) == (there.l2, there.prior)
+            assert torch.allclose(here.validation_logits, there.validation_logits, atol=0.01)
+            Scaling(VectorDataset(given[4]))
+
+    with pytest.raises(StoreError, match="cannot read features"):
+        use_one_worker()
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from headstart.execution.shards import open_shards
 from headstart.features.sources import FeatureSource
 from headstart.train.heads.vectors import SHARD_ROWS, Batches, LabeledVectors, ShardedVectors, labeled_batches
 
-__all__ = ["MAX_SHARDS", "VectorShard", "open_sharded", "shards_of"]
+__all__ = ["MAX_SHARDS", "VectorShard", "open_sharded", "shard_size", "shards_of"]
 
 MAX_SHARDS = 256
 """Of a split: this process adds up one copy of the weights for each of them in each pass."""
@@ -56,6 +56,15 @@ class _Loaded:
         return labeled_batches(self.vectors, self.targets)
 
 
+def shard_size(rows: int) -> int:
+    """Rows of each of at most :data:`MAX_SHARDS` shards of so many rows.
+
+    >>> shard_size(1000) == SHARD_ROWS, shard_size(10**7) // SHARD_ROWS
+    (True, 3)
+    """
+    return max(1, -(-rows // (MAX_SHARDS * SHARD_ROWS))) * SHARD_ROWS
+
+
 def shards_of(source: FeatureSource, targets: Tensor) -> list[VectorShard]:
     """Divide rows of the feature store (N, D) and their targets (N,) into at most :data:`MAX_SHARDS` shards.
 
@@ -65,7 +74,7 @@ def shards_of(source: FeatureSource, targets: Tensor) -> list[VectorShard]:
     >>> [len(each.targets) for each in shards_of(InMemoryFeatures(np.zeros((40_000, 1))), torch.zeros(40_000))]
     [16384, 16384, 7232]
     """
-    size = -(-len(targets) // (MAX_SHARDS * SHARD_ROWS)) * SHARD_ROWS or SHARD_ROWS
+    size = shard_size(len(targets))
     row = source.take([0]).nbytes if len(source) else 0
     parts = [np.arange(start, min(start + size, len(targets))) for start in range(0, len(targets), size)]
     return [VectorShard(source.select(part), targets[torch.from_numpy(part)], row) for part in parts]
