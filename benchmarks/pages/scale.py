@@ -203,6 +203,35 @@ def cluster_faults(result: Figures) -> list[str]:
     ]
 
 
+def heads(result: Figures) -> list[str]:
+    """Heads over shards, beside one process."""
+    rows = [
+        [
+            f"{each['rows']:,}",
+            number(each["features_mb"]),
+            *(number(each[way]["peak_mb"]) for way in ("in memory", "from the store", "two workers")),
+            number(max(each["two workers"]["worker_peaks_mb"])),
+            *(f"{each[name]:.1g}" for name in ("loss_differs_by", "weights_differ_by_share")),
+        ]
+        for each in result["sizes"]
+    ]
+    head = ["rows", "features, MB", "peak in memory, MB", "from the store, MB", "over shards, MB", "its worker, MB"]
+    head += ["difference of the loss", "of the weights, as a share"]
+    title = f"A head on {result['features']} features for {result['classes']} classes over shards"
+    return [*heading(title, result), *table(head, rows)]
+
+
+def sizes(result: Figures) -> list[str]:
+    """What the process that was started keeps while workers compute features."""
+    low, high = (f"{rows:,}" for rows in result["rows"])
+    return [
+        *heading("Memory per image while workers compute features", result),
+        f"The process that was started keeps {result['driver_bytes_per_image']:,} bytes per image ({low} to {high} "
+        "images). `docs/scale.md` works out a million to a billion of them.",
+        "",
+    ]
+
+
 def cluster_million(result: Figures) -> list[str]:
     """Memory, commits and files of extraction by workers of a cluster."""
     found = [each for each in result.values() if isinstance(each, dict) and "after_joining" in each]
@@ -236,6 +265,8 @@ SECTIONS = {
     "data_parallel": Section(data_parallel),
     "cluster_million": Section(cluster_million),
     "cluster_faults": Section(cluster_faults),
+    "heads": Section(heads),
+    "sizes": Section(sizes),
     "growth": Section(growth, draw),
     "check_rows": Section(check_rows),
     "hostile": Section(hostile),

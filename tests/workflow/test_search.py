@@ -309,6 +309,35 @@ def test_plan_lists_each_trial_and_stores_nothing(photos: Photos, told: Any, tmp
     assert [line.count(" s ") for line in lines[2:5]] == [2, 3, 3]  # deeper trials begin with a glimpse
 
 
+def test_plan_for_a_cluster(photos: Photos, told: Any, tmp_path: Path) -> None:
+    settings = FitSettings.of(
+        model="test_resnet",
+        weights="random",
+        cache_dir=str(tmp_path / "store"),
+        engine="torch",
+        train="head",
+        validation_share=0.5,
+        cluster="local:50",  # nothing is started
+    )
+    folder = photos(red=70, green=70)
+    lines = plan(read_images(folder), settings, events=told())
+    assert lines[-3] == "cluster: 50 workers of one core each"
+    read = sum(file.stat().st_size for file in folder.rglob("*.png")) / 140 * 1e6
+    assert f", {read / 1e9:.3g} GB of files to read, " in lines[-1]
+    core_hours = float(lines[-1].split()[4])
+    assert 0 < core_hours < 1000
+    assert float(lines[-2].split()[1]) == pytest.approx(core_hours * 140 / 1e6, rel=0.01)
+
+
+def test_more_workers_take_less_time(photos: Photos, told: Any, tmp_path: Path) -> None:
+    settings = FitSettings.of(
+        model="test_resnet", weights="random", cache_dir=str(tmp_path / "store"), engine="torch", validation_share=0.5
+    )
+    dataset, extractor = prepare(read_images(photos(red=70, green=70)), settings, told(), Stopwatch())
+    few, many = (forecast(extractor, dataset, workers=workers).extraction for workers in (1, 10**6))
+    assert 0 < many < few / 1000
+
+
 def test_glimpse_is_part_of_the_forecast(photos: Photos, told: Any, tmp_path: Path) -> None:
     settings = FitSettings.of(
         model="test_resnet", weights="random", cache_dir=str(tmp_path / "store"), engine="torch", validation_share=0.5

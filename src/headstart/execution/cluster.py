@@ -25,6 +25,17 @@ class Cluster:
     address: str  # "auto", "local", "ray://HOST:PORT" or "HOST:PORT"
     workers: int | None = None  # of a cluster on this machine: one-core workers
 
+    def cores(self) -> int:
+        """The number of cores, and so of one-core workers; a cluster elsewhere is asked.
+
+        :raises SettingsError: Ray is not installed.
+        :raises ClusterError: there is no cluster at the address.
+        """
+        if self.workers is not None:
+            return self.workers
+        with self.connected() as ray:
+            return max(1, int(ray.cluster_resources().get("CPU", 1)))
+
     @contextmanager
     def connected(self) -> Iterator[Any]:
         """Connect to the cluster, and yield the module ``ray``. An open connection of this process is used.

@@ -21,6 +21,10 @@ class FeatureSource(Protocol):
         """Read some rows, (len(rows), *shape)."""
         ...
 
+    def select(self, rows: NDArray[np.int64]) -> FeatureSource:
+        """Some of the rows as a source; nothing is read."""
+        ...
+
 
 @dataclass(frozen=True)
 class InMemoryFeatures:
@@ -39,6 +43,10 @@ class InMemoryFeatures:
         """Copy some rows, (len(rows), *shape)."""
         return np.asarray(self.values[np.asarray(rows)])
 
+    def select(self, rows: NDArray[np.int64]) -> InMemoryFeatures:
+        """See :class:`FeatureSource`."""
+        return InMemoryFeatures(self.take(rows))
+
 
 @dataclass(frozen=True)
 class AveragedViews:
@@ -53,6 +61,10 @@ class AveragedViews:
         """Read and average some rows, (len(rows), *shape)."""
         mean: NDArray[np.float32] = np.mean([view.take(rows) for view in self.views], axis=0, dtype=np.float32)
         return mean
+
+    def select(self, rows: NDArray[np.int64]) -> AveragedViews:
+        """See :class:`FeatureSource`."""
+        return AveragedViews(tuple(view.select(rows) for view in self.views))
 
 
 @dataclass(frozen=True)

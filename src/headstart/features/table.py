@@ -13,7 +13,7 @@ import math
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -292,7 +292,7 @@ class FeatureTable:
         return pa.schema({"image": pa.binary(16), "view": pa.int32(), "crc": pa.uint32(), "features": features})
 
     def _dataset(self) -> Any:
-        return lance.dataset(str(self.path))
+        return lance.dataset(str(self.path.absolute()))  # which may be pickled for a process in another folder
 
 
 @dataclass(frozen=True)
@@ -305,6 +305,10 @@ class FeatureRows:
 
     def __len__(self) -> int:
         return len(self.positions)
+
+    def select(self, rows: NDArray[np.int64]) -> FeatureRows:
+        """See :class:`~headstart.features.sources.FeatureSource`."""
+        return replace(self, positions=self.positions[rows])
 
     @property
     def nbytes(self) -> int:

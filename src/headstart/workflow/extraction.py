@@ -138,8 +138,9 @@ class FeatureExtractor:
         asked = self.settings.precision
         return choose_precision("auto" if asked == "int8" else asked, self.device)
 
-    def source(self, images: Manifest, view: int = 0, *, max_bytes: int = MAX_IN_MEMORY) -> FeatureSource:
-        """The stored features of images, read into memory if they take at most ``max_bytes``."""
+    def source(self, images: Manifest, view: int = 0, *, max_bytes: int | None = None) -> FeatureSource:
+        """The stored features of images, read into memory if they take at most ``max_bytes``, by default 1 GiB."""
+        max_bytes = MAX_IN_MEMORY if max_bytes is None else max_bytes
         rows = self.table.rows([str(each) for each in images.hashes], view=view)
         return InMemoryFeatures(rows.take(np.arange(len(images)))) if rows.nbytes <= max_bytes else rows
 

@@ -9,8 +9,10 @@ import numpy as np
 
 from headstart.data.manifest import Manifest
 from headstart.data.readers import view_reader
+from headstart.execution.base import available_cores
 from headstart.train.forecast import step_seconds
 from headstart.train.heads import head_solver
+from headstart.train.heads.sharded import shard_size
 from headstart.workflow.dataset import Dataset
 from headstart.workflow.extraction import MAX_IN_MEMORY, FeatureExtractor, sample_rows
 from headstart.workflow.trials import GLIMPSE_EPOCHS, GLIMPSE_IMAGES, train_config
@@ -38,12 +40,16 @@ class Forecast:
         return self.extraction + self.training
 
 
-def forecast(extractor: FeatureExtractor, dataset: Dataset, *, glimpse: bool = False) -> Forecast:
+def forecast(
+    extractor: FeatureExtractor, dataset: Dataset, *, glimpse: bool = False, workers: int | None = None
+) -> Forecast:
     """Time some images in the frozen part and one training step, and count what is to be done.
 
     Nothing is written to the store, and the network is not changed.
 
     :param glimpse: whether a glimpse comes before the whole training.
+    :param workers: one-core workers of a cluster that compute the features. It is taken that a core of theirs does what
+        one of this process does; where two of these are threads of one core, workers on whole cores are faster.
     """
     settings, head = extractor.settings, extractor.train == "head"
     usable = dataset.manifest.usable
@@ -53,9 +59,10 @@ def forecast(extractor: FeatureExtractor, dataset: Dataset, *, glimpse: bool = F
     looked_at = [usable] if head else [train] if dataset.cross_validated else [*([] if live else [train]), selection]
     missing = sum(extractor.missing(images, view) for images in looked_at for view in extractor.views)
     missing += sum(extractor.missing(train, view) for view in augmented)
-    seconds_per_image = _seconds_per_image(extractor, usable) if missing or live else 0.0
+    seconds_per_image = _seconds_per_image(extractor, usable) / _speedup(workers) if missing or live else 0.0
     step = 0.0 if head else _step_seconds(extractor)
-    training = _solving(extractor, dataset) if head else settings.epochs * step * _steps(extractor, train, selection)
+    steps = 0 if head else settings.epochs * _steps(extractor, train, selection)
+    training = _solving(extractor, dataset, workers) if head else steps * step
     training += settings.epochs * seconds_per_image * len(train) if live else 0.0  # they are decoded in each epoch
     until_glimpse = 0.0
     if glimpse:
@@ -76,14 +83,23 @@ def forecast(extractor: FeatureExtractor, dataset: Dataset, *, glimpse: bool = F
     )
 
 
-def _solving(extractor: FeatureExtractor, dataset: Dataset) -> float:
-    return head_solver(extractor.settings.head_solver).forecast(
-        len(dataset.split("train")),
+def _speedup(workers: int | None) -> float:
+    """How many times the cores of this process workers are."""
+    return 1.0 if workers is None else workers / available_cores()
+
+
+def _solving(extractor: FeatureExtractor, dataset: Dataset, workers: int | None) -> float:
+    images = len(dataset.split("train"))
+    large = images * extractor.cut.bytes_per_image > MAX_IN_MEMORY
+    speedup = _speedup(min(workers, -(-images // shard_size(images)))) if workers is not None and large else 1.0
+    seconds = head_solver(extractor.settings.head_solver).forecast(
+        images,
         int(np.prod(extractor.cut.row_shape)),
         len(dataset.classes),
         device=extractor.device,
         cross_validated=dataset.cross_validated,
     )
+    return seconds / speedup
 
 
 def _step_seconds(extractor: FeatureExtractor) -> float:

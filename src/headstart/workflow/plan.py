@@ -6,7 +6,9 @@ from headstart.config import FitSettings
 from headstart.data.manifest import Manifest
 from headstart.errors import CutError
 from headstart.events import Events
+from headstart.execution.cluster import parse_cluster
 from headstart.train.unfreezing import DEEPER
+from headstart.workflow.cluster_forecast import cluster_lines
 from headstart.workflow.dataset import Dataset
 from headstart.workflow.extraction import open_extractor
 from headstart.workflow.fit import prepare
@@ -31,7 +33,8 @@ def plan(manifest: Manifest, settings: FitSettings, *, events: Events | None = N
     events = events or Events()
     settings = choose_model(settings, len(manifest), events=events)
     dataset, extractor = prepare(manifest, settings, events, Stopwatch())
-    forecasts, notes = [forecast(extractor, dataset)], []
+    workers = None if settings.cluster is None else parse_cluster(settings.cluster).cores()
+    forecasts, notes = [forecast(extractor, dataset, workers=workers)], []
     for train in DEEPER if settings.train == "auto" and not dataset.cross_validated else ():
         try:
             deeper = open_extractor(
@@ -40,9 +43,11 @@ def plan(manifest: Manifest, settings: FitSettings, *, events: Events | None = N
         except CutError as error:
             notes.append(f"no more of this network can be trained: {error}")
             break
-        forecasts.append(forecast(deeper, dataset, glimpse=True))
+        forecasts.append(forecast(deeper, dataset, glimpse=True, workers=workers))
     if len(forecasts) > 1:
         notes.insert(0, _NOTE)
+    if workers is not None:
+        notes += cluster_lines(forecasts[0], dataset.manifest.usable, workers)
     return _lines(dataset, forecasts, notes)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Any
@@ -27,12 +27,12 @@ from headstart.models.class_names import match
 from headstart.models.stage_head import STAGE_HEAD, stage_head
 from headstart.train.class_balance import Balance, class_balance
 from headstart.train.finetune import TrainConfig, finetune, trainable_state
-from headstart.train.heads import HeadFit, HeadProblem, LinearHead, head_solver
-from headstart.train.heads.vectors import Vectors
+from headstart.train.heads import HeadFit, HeadProblem, LabeledVectors, LinearHead, head_solver
 from headstart.train.unfreezing import image_log_losses, improves
 from headstart.workflow.checkpoints import checkpoint_path
 from headstart.workflow.dataset import Dataset
 from headstart.workflow.extraction import MAX_FOR_ONE_PASS, FeatureExtractor, extract, sample_rows
+from headstart.workflow.head_vectors import head_vectors
 from headstart.workflow.training_data import training_data
 
 __all__ = [
@@ -111,10 +111,17 @@ def head_trials(extractor: FeatureExtractor, dataset: Dataset, events: Events) -
     """
     if not extractor.is_linear:
         return [fine_tune(extractor, dataset, events)]
+    splits = _solved_splits(dataset)
+    with head_vectors(extractor, dataset, splits, events=events) as vectors:
+        return _solved_heads(extractor, dataset, vectors, events)
+
+
+def _solved_heads(
+    extractor: FeatureExtractor, dataset: Dataset, splits: Sequence[LabeledVectors], events: Events
+) -> list[Trial]:
     settings, start, trials = extractor.settings, time.monotonic(), []
-    train = _vectors(extractor, dataset, "train")
-    validation = None if dataset.cross_validated else _vectors(extractor, dataset, dataset.selection_split)
-    checks = (train if validation is None else validation)[0]
+    train, validation = splits[0], splits[1] if len(splits) > 1 else None
+    checks = splits[-1][0]
     pretrained = extractor.pretrained_prior(dataset.classes, *train)
     if pretrained is not None and _knows_all(extractor, dataset):
         logits = pretrained.logits(checks).cpu().numpy()
@@ -223,9 +230,9 @@ def refit(trial: Trial) -> Trial:
     extractor, dataset, settings = trial.extractor, trial.dataset, trial.extractor.settings
     if trial.head_fit is None or dataset.cross_validated or not settings.refit:
         return trial
-    images = [_vectors(extractor, dataset, split) for split in ("train", dataset.selection_split)]
-    problem = _problem(extractor, dataset, None, targets=torch.cat([targets for _, targets in images]))
-    head = head_solver(settings.head_solver).refit(trial.head_fit, *images, problem=problem)
+    with head_vectors(extractor, dataset, _solved_splits(dataset)) as images:
+        problem = _problem(extractor, dataset, None, targets=torch.cat([targets for _, targets in images]))
+        head = head_solver(settings.head_solver).refit(trial.head_fit, *images, problem=problem)
     return replace(trial, state=extractor.head_state(head))
 
 
@@ -327,18 +334,17 @@ def _starting_head(head: Trial, dataset: Dataset) -> Trial:
     fit = head.head_fit
     if fit is None or (fit.kernel is None and not (fit.prior or "").endswith("discriminant")):
         return head
-    train = _vectors(extractor, dataset, "train")
-    validation = _vectors(extractor, dataset, dataset.selection_split)
-    problem = _problem(extractor, dataset, extractor.pretrained_prior(dataset.classes, *train))
-    solver = head_solver(extractor.settings.head_solver)
-    fit = solver.fit(train, validation, replace(problem, discriminant=False, kernel="none"))
+    with head_vectors(extractor, dataset, ("train", dataset.selection_split)) as (train, validation):
+        problem = _problem(extractor, dataset, extractor.pretrained_prior(dataset.classes, *train))
+        solver = head_solver(extractor.settings.head_solver)
+        fit = solver.fit(train, validation, replace(problem, discriminant=False, kernel="none"))
     state = extractor.head_state(fit.head)
     return replace(head, dataset=dataset, logits=fit.validation_logits.cpu().numpy(), state=state)
 
 
-def _vectors(extractor: FeatureExtractor, dataset: Dataset, split: str) -> tuple[Vectors, Tensor]:
-    targets = torch.from_numpy(dataset.targets(split)).to(extractor.device)
-    return extractor.vectors(dataset.split(split)), targets
+def _solved_splits(dataset: Dataset) -> tuple[str, ...]:
+    """What a head is solved on, and where there is no cross-validation, what it is chosen on."""
+    return ("train",) if dataset.cross_validated else ("train", dataset.selection_split)
 
 
 def _problem(

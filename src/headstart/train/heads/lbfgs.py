@@ -138,7 +138,7 @@ class LbfgsSolver:
         found = search(tasks, problem)
         logits = torch.empty(len(targets), problem.classes, device=device)
         trials = found.trials
-        judged = [torch.cat([y for _, y in task.validation]) for task in tasks]
+        judged = [task.validation.dataset.targets for task in tasks]
         fitted = cross_fitted(trials, judged, problem)
         for number, (mask, task) in enumerate(zip(masks, tasks, strict=True)):
             # All images of a fold are judged by one trial: the one that was chosen by the other folds.

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from headstart.train.heads.vectors import Scaling, Vectors, batches
+from headstart.train.heads.vectors import Scaling, ShardedVectors, Vectors, batches
 
 __all__ = ["LinearHead"]
 
@@ -27,10 +27,13 @@ class LinearHead:
         >>> LinearHead(torch.eye(2), torch.tensor([0.0, 1.0])).logits(torch.tensor([[3.0, 4.0, 5.0]]))
         tensor([[3., 5.]])
         """
-        columns = self.weight.shape[1]
-        return torch.cat(
-            [F.linear(x[:, :columns], self.weight, self.bias) for x in batches(features, self.bias.device)]
-        )
+        if isinstance(features, ShardedVectors):
+            return features.concatenated(self.of_batch)[0]
+        return torch.cat([self.of_batch(x)[0] for x in batches(features, self.bias.device)])
+
+    def of_batch(self, vectors: Tensor, _: Tensor | None = None) -> tuple[Tensor]:
+        """The logits (n, C) of a batch (n, D or more), in the form of a ``Compute``."""
+        return (F.linear(vectors[:, : self.weight.shape[1]], self.weight, self.bias),)
 
     def with_temperature(self, temperature: float) -> LinearHead:
         """The head whose logits are divided by a temperature."""

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from headstart.train.class_balance import Balance
 from headstart.train.heads.linear import LinearHead
-from headstart.train.heads.vectors import Batches
+from headstart.train.heads.vectors import Batches, sums
 
 __all__ = ["minimize"]
 
@@ -51,19 +53,12 @@ def minimize(
     )
 
     def objective() -> float:
-        # Computed in batches: the gradients add up in these two tensors.
         apart = [unit * variable for unit, variable in zip(units, variables, strict=True)]
-        weight, bias = (prior.weight + apart[0]).requires_grad_(), (prior.bias + apart[1]).requires_grad_()
-        total, count = 0.0, 0
-        for x, targets in data:
-            products = F.linear(x[:, :columns], weight.to(x.dtype)).to(bias.dtype)
-            loss = balance.loss(products + bias, targets)
-            loss.backward(loss.new_tensor(len(targets)))  # type: ignore[no-untyped-call]
-            total, count = total + float(loss.detach()) * len(targets), count + len(targets)
-        assert weight.grad is not None
-        assert bias.grad is not None
+        loss = _Loss(prior.weight + apart[0], prior.bias + apart[1], balance)
+        *gradients, totals = sums(data, loss)
+        total, count = float(totals[0]), float(totals[1])
         for variable, gradient, unit, distance, strength in zip(
-            variables, (weight.grad, bias.grad), units, apart, strengths, strict=True
+            variables, gradients, units, apart, strengths, strict=True
         ):
             variable.grad = unit * (gradient / count + strength * distance)
         return total / count + 0.5 * sum(
@@ -72,3 +67,22 @@ def minimize(
 
     solver.step(objective)  # type: ignore[no-untyped-call]
     return LinearHead(prior.weight + units[0] * variables[0], prior.bias + units[1] * variables[1])
+
+
+@dataclass(frozen=True)
+class _Loss:
+    """The loss of a head on a batch, added up over its images, with its gradients."""
+
+    weight: Tensor  # (C, D)
+    bias: Tensor  # (C,)
+    balance: Balance
+
+    def __call__(self, x: Tensor, targets: Tensor) -> tuple[Tensor, ...]:
+        """Gradients (C, D) and (C,), and the loss with the number of images, (2,) float64."""
+        with torch.enable_grad():
+            weight, bias = self.weight.detach().requires_grad_(), self.bias.detach().requires_grad_()
+            products = F.linear(x[:, : weight.shape[1]], weight.to(x.dtype)).to(bias.dtype)
+            loss = self.balance.loss(products + bias, targets)
+            gradients = torch.autograd.grad(loss, (weight, bias), loss.new_tensor(len(targets)))
+        total = float(loss.detach()) * len(targets)
+        return *gradients, torch.tensor([total, len(targets)], dtype=torch.float64)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -24,7 +25,7 @@ from headstart.evaluate import fit_temperature
 from headstart.models.class_names import match
 from headstart.train.heads.linear import LinearHead
 from headstart.train.heads.penalty import NO_STAGES, StageChoice
-from headstart.train.heads.vectors import ScaledVectors, Vectors, take
+from headstart.train.heads.vectors import ScaledVectors, Vectors, concatenated, sums, take
 
 __all__ = ["DiscriminantPrior", "PretrainedPrior", "Prior", "ZeroPrior", "matched_head"]
 
@@ -74,7 +75,7 @@ class ZeroPrior:
 def _with_frequencies(head: LinearHead, features: ScaledVectors) -> LinearHead:
     """The head with the logarithms of the class frequencies in its biases, each class counted once more than it is."""
     classes = len(head.bias)
-    counts = torch.bincount(torch.cat([targets for _, targets in features.dataset.splits]), minlength=classes) + 1
+    counts = torch.bincount(features.dataset.targets, minlength=classes) + 1
     return replace(head, bias=head.bias + (counts / counts.sum()).log())
 
 
@@ -188,19 +189,12 @@ class _ClassStatistics:
         weights = stages.column_weights(features.scaling.blocks).to(features.scaling.mean.device)
         if len(weights) > _MAX_DIMENSION:
             return None
-        total: tuple[Tensor, ...] | None = None
-        for every, y in features:
-            x = every[:, : len(weights)].float() * weights
-            indicators = F.one_hot(y, classes).to(x.dtype)  # (n, C)
-            batch = indicators.sum(0), indicators.T @ x, x.T @ x
-            total = batch if total is None else tuple(each.add_(more) for each, more in zip(total, batch, strict=True))
-        assert total is not None
-        counts, sums, scatter = total
-        means = sums / counts.clamp_min(1)[:, None]
+        counts, totals, scatter = sums(features, partial(_moments, weights, classes))
+        means = totals / counts.clamp_min(1)[:, None]
         degrees = int(counts.sum()) - int((counts > 0).sum())
         if degrees < 1:
             return None
-        within = (scatter - sums.T @ means) / degrees
+        within = (scatter - totals.T @ means) / degrees
         # Features have a mean square of 1: a smaller variance within classes than this is rounding error of float32.
         return cls(means, within, weights) if float(within.diagonal().mean()) > 1e-6 else None
 
@@ -215,11 +209,22 @@ class _ClassStatistics:
         return LinearHead(weight.to(self.means.device) * self.weights, bias.to(self.means.device))
 
 
+def _moments(weights: Tensor, classes: int, every: Tensor, targets: Tensor) -> tuple[Tensor, ...]:
+    """Images of each class (C,), sums of their weighted vectors (C, D), and the products of these, (D, D)."""
+    x = every[:, : len(weights)].float() * weights
+    indicators = F.one_hot(targets, classes).to(x.dtype)  # (n, C)
+    return indicators.sum(0), indicators.T @ x, x.T @ x
+
+
 def _subsets(splits: Sequence[ScaledVectors]) -> list[tuple[Tensor, Tensor]]:
     """Evenly spaced images of each split, together about as many as a temperature needs."""
     step = -(-sum(map(len, splits)) // _TEMPERATURE_IMAGES) or 1
-    subsets = [[(x[::step], y[::step]) for x, y in split] for split in splits]
-    return [(torch.cat([x for x, _ in each]), torch.cat([y for _, y in each])) for each in subsets]
+    found = (concatenated(split, partial(_every, step)) for split in splits)
+    return [(x, targets) for x, targets in found]
+
+
+def _every(step: int, x: Tensor, targets: Tensor) -> tuple[Tensor, ...]:
+    return x[::step], targets[::step]
 
 
 @torch.no_grad()

@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -21,7 +22,15 @@ from headstart.train.heads.linear import LinearHead
 from headstart.train.heads.logistic import minimize
 from headstart.train.heads.penalty import NO_STAGES, Penalty, StageChoice, parse_stages
 from headstart.train.heads.priors import DiscriminantPrior, PretrainedPrior, Prior, ZeroPrior
-from headstart.train.heads.vectors import Batches, LabeledVectors, Scaling, VectorDataset
+from headstart.train.heads.vectors import (
+    Batches,
+    LabeledVectors,
+    ScaledVectors,
+    Scaling,
+    VectorDataset,
+    concatenated,
+    sums,
+)
 from headstart.train.metrics import EpochMetrics, epoch_metrics
 
 __all__ = [
@@ -320,20 +329,20 @@ def cross_fitted(
     return [(int(number), chosen == number) for number in np.unique(chosen)]
 
 
-def _logits(heads: Sequence[LinearHead], data: Sequence[Batches]) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield logits and targets of each head's batches."""
-    return ((head.logits(x), y) for head, batches in zip(heads, data, strict=True) for x, y in batches)
-
-
-def _pooled(heads: Sequence[LinearHead], data: Sequence[Batches]) -> tuple[Tensor, Tensor]:
+def _pooled(heads: Sequence[LinearHead], data: Sequence[ScaledVectors]) -> tuple[Tensor, Tensor]:
     """Logits and targets of all tasks' images."""
-    logits, targets = zip(*_logits(heads, data), strict=True)
-    return torch.cat(logits), torch.cat(targets)
+    logits = [concatenated(each, head.of_batch)[0] for head, each in zip(heads, data, strict=True)]
+    return torch.cat(logits), torch.cat([each.dataset.targets for each in data])
 
 
 def _mean_metrics(heads: Sequence[LinearHead], data: Sequence[Batches]) -> EpochMetrics:
     """The same without the balanced loss, and without keeping the logits in memory."""
-    counted = [(epoch_metrics(logits, targets), len(targets)) for logits, targets in _logits(heads, data)]
-    images = sum(count for _, count in counted)
-    loss = sum(each.loss * count for each, count in counted) / images
-    return EpochMetrics(loss, sum(each.accuracy * count for each, count in counted) / images)
+    found = [sums(each, partial(_added_metrics, head))[0] for head, each in zip(heads, data, strict=True)]
+    loss, accuracy, images = torch.stack(found).sum(0).tolist()
+    return EpochMetrics(loss / images, accuracy / images)
+
+
+def _added_metrics(head: LinearHead, x: Tensor, targets: Tensor) -> tuple[Tensor]:
+    """Loss and accuracy of a batch, times its images, and their number: (3,) float64."""
+    found, count = epoch_metrics(head.of_batch(x)[0], targets), len(targets)
+    return (torch.tensor([found.loss * count, found.accuracy * count, count], dtype=torch.float64),)
