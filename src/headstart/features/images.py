@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +29,10 @@ class ImageViews:
 
     def __len__(self) -> int:
         return len(self.manifest)
+
+    def select(self, rows: NDArray[np.int64]) -> ImageViews:
+        """See :class:`~headstart.features.sources.FeatureSource`."""
+        return replace(self, manifest=self.manifest.select(rows))
 
     def take(self, rows: Sequence[int] | NDArray[np.int64]) -> NDArray[np.uint8]:
         """Decode the images in some rows, each at most once: (len(rows), height, width, 3).

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, TypeAlias
 
@@ -20,14 +20,14 @@ _FILE = {"type": "string", "format": "binary"}
 _FILES = {"type": "array", "items": _FILE, "minItems": 1}
 
 
-def images_body(*media_types: str, field: str = "images", **others: Any) -> dict[str, Any]:
+def images_body(*media_types: str, field: str = "images", others: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """The body of a request with images: a form with files, or one image of these media types.
 
     :param field: of the form.
     :param others: further content by media type.
     """
     form = {"schema": {"type": "object", "required": [field], "properties": {field: _FILES}}}
-    content = {"multipart/form-data": form, **others, **{each: {"schema": _FILE} for each in media_types}}
+    content = {"multipart/form-data": form, **(others or {}), **{each: {"schema": _FILE} for each in media_types}}
     return {"requestBody": {"required": True, "content": content}}
 
 
@@ -35,7 +35,7 @@ PREDICT_BODY = images_body(
     "image/jpeg",
     "image/png",
     "application/octet-stream",
-    **{"application/json": {"schema": {"$ref": _REFERENCE.format(model="PredictRequest")}}},
+    others={"application/json": {"schema": {"$ref": _REFERENCE.format(model="PredictRequest")}}},
 )
 """What ``POST /predict`` accepts."""
 
