@@ -8,8 +8,9 @@
 * ``network``: the two nodes lose each packet to the other one for 20 s.
 
 The cluster has two nodes of one core, each in a network namespace of this machine, with a bridge between them; this
-needs root, and the command ``ip``. A fault comes at a moment drawn evenly from the start of the first worker
-(for the driver: of the command) until its features are computed, as long as that takes undisturbed. Then headstart must
+needs root, and the command ``ip``. A fault comes at a moment drawn evenly from the start of the
+command until its features are computed, as long as that takes undisturbed; that of a worker at the earliest when there
+is one. Then headstart must
 end by itself within four minutes: right, or with an error that says that the same command goes on. The cluster is made
 whole, and if there was an error, the same command run again. Each trial has a cache folder of its own.
 
@@ -45,7 +46,7 @@ KINDS = ("worker", "driver", "raylet", "network")
 PER_CLASS, CUT, LIMIT = 100, 20.0, 240.0  # images; seconds
 # Ray takes any head node of this machine with the same address for one that runs already, also in other namespaces.
 SPACE, BRIDGE, PORT = f"headstart{os.getpid()}-{{}}", f"headstart{os.getpid()}-bridge", 6400 + os.getpid() % 1000
-NEXT_STEP = "the same command goes on from there"
+NEXT_STEPS = ("the same command goes on from there", "start one with")  # once computing, and before
 
 
 def ip(*words: str) -> None:
@@ -135,7 +136,7 @@ class Nodes:
 
 
 def actors_below(process: int) -> list[int]:
-    """Descendants of a process that run an actor of Ray."""
+    """Descendants of a process that are workers of headstart."""
     names = processes()[1]
     return [each for each in below(process) if is_actor(names.get(each, b""))]
 
@@ -198,7 +199,7 @@ class Trials:
         self.images_found = len(list(self.images.rglob("*.jpg")))
         self.found: dict[str, list[Figures]] = {}
         self.right = self._undisturbed(None)
-        self.seconds = (0.0, 0.0)  # that the command and the workers need for the features, without a fault
+        self.seconds = 0.0  # until the features are computed, without a fault
         if (found := self._undisturbed("nodes")) != self.right:
             raise SystemExit(f"without a fault the result is another one: {found}, {self.right}")
 
@@ -206,11 +207,9 @@ class Trials:
         self.nodes.start()
         shutil.rmtree(self.work, ignore_errors=True)
         command = self._fit(cluster)
-        first = time.monotonic() if cluster is None else self._first_worker(command)
         if command.end() != 0:
             raise SystemExit(command.printed)
-        done = command.features_at()
-        self.seconds = (done - command.began, done - first)
+        self.seconds = command.features_at() - command.began
         return self._state()
 
     def _fit(self, cluster: str | None) -> Command:
@@ -225,12 +224,9 @@ class Trials:
     def _actors(self, command: Command) -> list[int]:
         return actors_below(command.process.pid) + self.nodes.actors()
 
-    def _first_worker(self, command: Command) -> float:
-        while not self._actors(command):
-            if command.process.poll() is not None:
-                raise SystemExit(f"it ended before a worker began: {command.printed}")
+    def _wait_for_worker(self, command: Command) -> None:
+        while not self._actors(command) and command.process.poll() is None:
             time.sleep(0.05)
-        return time.monotonic()
 
     def try_fault(self, kind: str, number: int) -> None:
         """One fault of a kind, and all that follows."""
@@ -238,21 +234,19 @@ class Trials:
         self.rng = random.Random(f"{self.seed} {kind} {number}")
         cluster = "local:2" if kind == "driver" and number % 2 == 0 else "nodes"
         self.nodes.start()
-        whole, of_workers = self.seconds
+        moment = self.rng.uniform(0, self.seconds)
         command = self._fit(cluster)
-        if kind == "driver":
-            moment = self.rng.uniform(0, whole)
-        else:
-            moment = self.rng.uniform(0, of_workers)
-            self._first_worker(command)
         time.sleep(moment)
-        figures: Figures = {"after_s": round(moment, 1), **self._strike(kind, number, command)}
+        if kind == "worker":
+            self._wait_for_worker(command)
+        figures: Figures = {"after_s": round(time.monotonic() - command.began, 1)}
+        figures |= self._strike(kind, number, command)
         code = command.end()
         figures["exit"] = "hangs" if code is None else code
         wrong = []
         if code is None:
             wrong.append("it did not end")
-        elif code > 0 and (NEXT_STEP not in command.printed or "Traceback" in command.printed):
+        elif code > 0 and ("Traceback" in command.printed or not any(each in command.printed for each in NEXT_STEPS)):
             wrong.append(f"the error names no next step: {command.printed[-1500:]}")
         elif code < 0 and kind != "driver":
             wrong.append(f"it was ended by signal {-code}: {command.printed[-1500:]}")

@@ -115,12 +115,12 @@ def below(process: int) -> list[int]:
 
 
 def is_actor(name: bytes) -> bool:
-    """Whether a process with this command line runs an actor of Ray."""
-    return name.startswith(b"ray::") and not name.startswith(b"ray::IDLE")
+    """Whether a process with this command line is a worker of headstart."""
+    return name.startswith(b"ray::_Worker")  # not an agent of Ray
 
 
 def ray_workers() -> set[int]:
-    """Descendants of this process that run an actor of Ray."""
+    """Descendants of this process that are workers of headstart."""
     names = processes()[1]
     return {each for each in below(os.getpid()) if is_actor(names.get(each, b""))}
 
@@ -175,7 +175,7 @@ def measure(count: int) -> Figures:
         before.update(files_of(table))
         compact(table)
 
-    FeatureTable.commit, FeatureTable.compact = counted, looked_at  # type: ignore[method-assign]
+    FeatureTable.commit, FeatureTable.compact = counted, looked_at  # type: ignore[assignment, method-assign]
     found: Figures = {"images": count}
     memory = Memory()
     memory.start()
