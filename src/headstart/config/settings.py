@@ -106,9 +106,9 @@ class ClusterSettings(Settings):
 
     cluster: str | None = option(
         None,
-        "Ray cluster whose workers compute features and predictions: auto (that of this machine, or of RAY_ADDRESS), "
-        "ray://HOST:PORT, HOST:PORT, or local:N for N one-core workers on this machine. Images and cache folder must "
-        "have the same paths on all machines.",
+        "Ray cluster whose workers compute features and predictions, and train: auto (that of this machine, or of "
+        "RAY_ADDRESS), ray://HOST:PORT, HOST:PORT, or local:N for N one-core workers on this machine. Images and cache "
+        "folder must have the same paths on all machines.",
         metavar="WHERE",
         check=mistake_in_cluster,
     )
