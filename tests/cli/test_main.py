@@ -153,7 +153,7 @@ def test_too_many_problems_stop_the_fit_before_any_other_work(
 @pytest.mark.parametrize(
     ("words", "text"),
     [
-        (("--epoch", "3"), "No such option '--epoch'. Did you mean '--epochs'?"),
+        (("--epoch", "3"), "No such option '--epoch'. (Did you mean one of: '--epochs', '--warmup-epochs'?)"),
         (("--train", "laste:2"), "got 'laste:2'; did you mean last:1?"),
         (("--engine", "openvno", "--epochs", "ten"), "epochs must be a whole number of at least 1, got 'ten'"),
         (("--model", "mobilenetv2_10"), "unknown model 'mobilenetv2_10'; did you mean mobilenetv2_1"),
