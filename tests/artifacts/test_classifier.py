@@ -223,9 +223,10 @@ def test_default_precision_is_that_of_the_fit(paths: list[Path]) -> None:
     at_image = made("all", precision="bfloat16")  # all of it was trained, which happens in float32
     requested = {name: EngineSettings(engine="torch", precision=name) for name in ("float32", "bfloat16")}
     expected = {name: exact.predict_proba(paths, settings=settings) for name, settings in requested.items()}
-    assert not np.array_equal(expected["float32"], expected["bfloat16"])
-    assert np.array_equal(exact.predict_proba(paths), expected["float32"])
-    assert np.array_equal(fast.predict_proba(paths), expected["bfloat16"])
+    assert not np.allclose(expected["float32"], expected["bfloat16"], atol=1e-5)
+    # Few images are computed in smaller batches where no engine is asked for, and products round by their shape.
+    assert np.allclose(exact.predict_proba(paths), expected["float32"], atol=1e-6)
+    assert np.allclose(fast.predict_proba(paths), expected["bfloat16"], atol=1e-6)
     assert np.allclose(at_image.predict_proba(paths), expected["float32"], atol=1e-6)
 
 
