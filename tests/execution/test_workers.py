@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from headstart.errors import ClusterError
-from headstart.execution import available_cores, workers
+from headstart.execution import available_cores, lost_workers, workers
 from headstart.execution.cluster import Cluster
 from headstart.execution.workers import Workers, choose_workers, find_workers, run_shards
 
@@ -100,7 +100,8 @@ def test_shards_are_drawn_as_workers_are_free(two_gpus: Any, tmp_path: Path, mon
         assert first[2] in {"0", "1"}  # Ray gives each worker its own
         assert max(drawn) < 6  # twice the workers
         assert [number for number, *_ in results] == [2 * number for number in range(1, 12)]
-    monkeypatch.setattr(workers, "_TRIES", 2)
+    monkeypatch.setattr(workers, "MAX_TRIES", 2)
+    monkeypatch.setattr(lost_workers, "MAX_TRIES", 2)
     with (
         pytest.raises(ClusterError, match=r"shard 0 has lost its worker, in 2 tries"),
         cluster.connected() as ray,

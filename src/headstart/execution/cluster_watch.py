@@ -12,8 +12,9 @@ from typing import Any
 
 from headstart.errors import ClusterError
 
-__all__ = ["ClusterWatch", "head_answers"]
+__all__ = ["SECONDS_PER_LOOK", "ClusterWatch", "head_answers"]
 
+SECONDS_PER_LOOK = 5.0  # while nothing that is waited for is ready
 _SECONDS = 5.0  # within which the head node must answer
 _WITHOUT_HEAD = 40.0  # seconds; a network that fails for less is waited for
 _WITHOUT_MACHINES = 300.0  # seconds; machines that were lost may be replaced

@@ -18,12 +18,10 @@ from typing import Any, Generic, TypeVar, cast
 from headstart.errors import ClusterError, HeadstartError
 from headstart.execution.base import limit_cores
 from headstart.execution.cluster import Cluster
-from headstart.execution.cluster_watch import ClusterWatch, head_answers
+from headstart.execution.cluster_watch import SECONDS_PER_LOOK, ClusterWatch
+from headstart.execution.lost_workers import MAX_TRIES, lost_errors, stop_actors, tried_too_often
 
 __all__ = ["Workers", "choose_workers", "find_workers", "run_shards"]
-
-_SECONDS_PER_LOOK = 5.0  # at the cluster, while nothing is ready
-_TRIES = 10  # of a shard: a file that crashes its worker must not do so for ever
 
 S = TypeVar("S")
 R = TypeVar("R")
@@ -135,7 +133,7 @@ class _Run(Generic[S, R]):
             self._begin()
             if self.exhausted and not self.again and all(work is None for _, work in self.busy.values()):
                 return
-            ready, _ = self.ray.wait(list(self.busy), num_returns=1, timeout=_SECONDS_PER_LOOK)
+            ready, _ = self.ray.wait(list(self.busy), num_returns=1, timeout=SECONDS_PER_LOOK)
             if not ready:
                 self.watch.look()
                 continue
@@ -146,11 +144,8 @@ class _Run(Generic[S, R]):
                 self.awaited += 1
 
     def stop(self) -> None:
-        """End the workers. Without the head node, Ray would wait with that until it ends this process."""
-        if not head_answers(self.ray):
-            return
-        for each in [*self.idle, *(worker for worker, _ in self.busy.values())]:
-            self.ray.kill(each)
+        """End the workers."""
+        stop_actors(self.ray, [*self.idle, *(worker for worker, _ in self.busy.values())])
 
     def _start(self) -> None:
         actor = self.ray.remote(num_cpus=self.workers.cpus, num_gpus=self.workers.gpus)(_Worker)
@@ -173,11 +168,9 @@ class _Run(Generic[S, R]):
 
     def _receive(self, reference: Any) -> None:
         worker, work = self.busy.pop(reference)
-        raised = self.ray.exceptions
-        lost = (raised.RayActorError, raised.NodeDiedError, raised.ObjectLostError, raised.OutOfMemoryError)
         try:
             found = self.ray.get(reference)
-        except lost as failure:
+        except lost_errors(self.ray) as failure:
             self._replace(worker, work, failure)
             return
         self.idle.append(worker)
@@ -192,10 +185,9 @@ class _Run(Generic[S, R]):
         self.ray.kill(worker)  # one that only cannot be reached would go on for nothing
         number = None if work is None else work[0]
         self.losses[number] += 1
-        if self.losses[number] >= _TRIES:
+        if self.losses[number] >= MAX_TRIES:
             what = "no worker can be started" if work is None else f"shard {number} has lost its worker"
-            reason = str(failure).strip().split("\n")[-1]
-            raise ClusterError(f"{what}, in {_TRIES} tries ({reason}); what was finished is kept") from failure
+            raise tried_too_often(what, failure) from failure
         if work is not None:
             self.again.append(work)
         self._start()
