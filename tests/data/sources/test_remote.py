@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import os
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,10 @@ from PIL import Image
 from headstart.data.inspection import inspect_all
 from headstart.data.inspection_cache import InspectionCache
 from headstart.data.manifest import Manifest
-from headstart.data.sources import Stamp, remote
+from headstart.data.sources import Stamp, remote, s3_objects
 from headstart.data.sources.file_cache import LIMIT, FileCache, cache_limit
 from headstart.data.sources.read import read_images
+from headstart.data.sources.s3_objects import read_objects
 from headstart.data.spec import InputSpec
 from headstart.data.views import read_views
 from headstart.errors import DataError, ImageProblem, SettingsError
@@ -109,6 +111,36 @@ def test_a_bucket_is_read_as_the_folder_and_each_image_once(bucket: Bucket, tmp_
     views = list(read_views(inspected, range(20), InputSpec(height=8, width=8), **options))  # type: ignore[arg-type]
     assert sum(len(each.rows) for each in views) == 20
     assert (bucket.count("GET"), bucket.count("HEAD")) == (len(TREE), 0)
+
+
+NAMES = ["a b.jpg", "a%20b.jpg", "x+y&z=.jpg", "~.*'()!.jpg", "\u00e4#?.jpg", "A.JPG", "a.jpg", "deep/er/1.jpg"]
+
+
+def test_objects_are_read_by_their_very_names(bucket: Bucket) -> None:
+    pytest.importorskip("obstore")
+    root = bucket.fill("names", {name: name.encode() for name in NAMES})
+    uris = [f"{root}/{name}" for name in NAMES]
+    found, left = read_objects(remote.file_system(root), [*uris, f"{root}/missing.jpg"])
+    assert found == {uri: name.encode() for uri, name in zip(uris, NAMES, strict=True)}
+    assert left == [f"{root}/missing.jpg"]
+
+
+@pytest.mark.parametrize("lacking", ["package", "connection"])
+def test_what_obstore_cannot_read_is_read_by_s3fs(
+    bucket: Bucket, monkeypatch: pytest.MonkeyPatch, lacking: str
+) -> None:
+    root = bucket.fill(lacking, {"a/1.png": encoded(1), "b/2.png": encoded(2)})
+    if lacking == "package":
+        monkeypatch.setitem(sys.modules, "obstore", None)
+    else:
+        store = pytest.importorskip("obstore.store").S3Store
+        options = {"skip_signature": True, "client_options": {"allow_http": True}, "retry_config": {"max_retries": 0}}
+        nowhere = store(lacking, endpoint="http://127.0.0.1:9", **options)
+        monkeypatch.setattr(s3_objects, "_open", lambda *_: nowhere)
+    manifest = inspect_all(read_images(root))
+    assert manifest.usable.labels == ["a", "b"]
+    if lacking == "connection":
+        assert [each for key, each in s3_objects._STORES.items() if key[-1] == lacking] == [None]
 
 
 def test_the_inspection_cache_needs_no_request_per_image(bucket: Bucket, tmp_path: Path) -> None:

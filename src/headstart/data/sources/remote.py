@@ -11,7 +11,7 @@ import os
 import random
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -23,6 +23,7 @@ from typing import Any, TypeVar
 from headstart.data.sources.base import Content, Stamp
 from headstart.data.sources.file_cache import LIMIT, cache_limit, file_cache
 from headstart.data.sources.local import MAX_FILE_BYTES
+from headstart.data.sources.s3_objects import read_objects
 from headstart.errors import DataError, ImageProblem
 from headstart.execution import open_executor
 
@@ -233,13 +234,23 @@ def fetch(images: Sequence[tuple[str, Stamp | None]]) -> None:
             wanted[uri] = key
     if not wanted:
         return
-    system = file_system(next(iter(wanted)))
     with suppress(Exception):
-        found = system.cat(list(wanted), on_error="return")
-        for name, data in found.items() if isinstance(found, dict) else [(next(iter(wanted)), found)]:
-            uri = name if name in wanted else system.unstrip_protocol(name)
-            if uri in wanted and isinstance(data, bytes):
-                cache.put(wanted[uri], data)
+        for uri, data in _read_all(list(wanted)):
+            cache.put(wanted[uri], data)
+
+
+def _read_all(uris: Sequence[str]) -> Iterator[tuple[str, bytes]]:
+    """Yield the content of files of one scheme; those that cannot be read are left out."""
+    system, left = file_system(uris[0]), list(uris)
+    if uris[0].startswith("s3://"):
+        found, left = read_objects(system, uris)
+        yield from found.items()
+    if left:
+        data = system.cat(left, on_error="return")
+        for name, each in data.items() if isinstance(data, dict) else [(left[0], data)]:
+            uri = name if name in left else system.unstrip_protocol(name)
+            if uri in left and isinstance(each, bytes):
+                yield uri, each
 
 
 def local_copy(uri: str) -> Path:
