@@ -18,6 +18,7 @@ TABLE = pa.table(
         "number": pa.array([1, None, 3], pa.int32()),
         "large": pa.array([2**64 - 1, 0, 1], pa.uint64()),
         "list": pa.FixedSizeListArray.from_arrays(pa.array(np.arange(6, dtype=np.float32)), 2),
+        "bytes": pa.array([b"\xff\x00", None, b"\x80"], pa.binary()),
     }
 ).replace_schema_metadata({"classes": "[]"})
 
@@ -35,10 +36,12 @@ def test_a_table_round_trips(tmp_path: Path) -> None:
     [
         TABLE.slice(0, 2),
         TABLE.take([1, 0, 2]),
-        TABLE.rename_columns(["txt", "number", "large", "list"]),
+        TABLE.rename_columns(["txt", "number", "large", "list", "bytes"]),
         TABLE.set_column(0, "text", pa.array(["a", "", "나비"])),
         TABLE.set_column(0, "text", pa.array(["a나", None, "비"])),
         TABLE.set_column(1, "number", pa.array([1, 0, 3], pa.int32())),
+        TABLE.set_column(4, "bytes", pa.array([b"\xff\x00", b"", b"\x80"], pa.binary())),
+        TABLE.set_column(4, "bytes", pa.array([b"\xff", None, b"\x00\x80"], pa.binary())),
         TABLE.set_column(1, "number", pa.array([1, None, 3], pa.int64())),
         TABLE.replace_schema_metadata({"classes": "[1]"}),
     ],

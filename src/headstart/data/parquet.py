@@ -79,10 +79,11 @@ def _update(digest: hashlib.blake2b, name: str, values: pa.Array) -> None:
     if pa.types.is_fixed_size_list(values.type) or pa.types.is_list(values.type):
         values = values.flatten()
     digest.update(repr((name, str(values.type), len(values))).encode())
-    if pa.types.is_string(values.type):
-        values = pc.fill_null(values, "")
+    if pa.types.is_string(values.type) or pa.types.is_binary(values.type):
+        empty = pa.scalar("" if pa.types.is_string(values.type) else b"")
+        values = pc.fill_null(values, empty)
         digest.update(_packed(pc.binary_length(values)))
-        joined = pc.binary_join(pa.ListArray.from_arrays([0, len(values)], values), "")
+        joined = pc.binary_join(pa.ListArray.from_arrays([0, len(values)], values), empty)
         digest.update(joined[0].as_buffer())
     else:
         digest.update(_packed(pc.fill_null(values, pa.scalar(0).cast(values.type))))

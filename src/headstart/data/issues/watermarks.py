@@ -9,6 +9,7 @@ show where such edges are, the other half whether they are there by more than ch
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +27,9 @@ _MIN_PLACES = 25  # of 8,064; by chance a class may have as many, which the othe
 _MAX_SHARE = 0.4  # of the strength of all edges of a class: with more, the objects themselves are at the same place
 _ALIKE = 0.5  # correlation of an image's edges with those of the watermark
 _SHOWN = 3
+_BLOCK = 250  # images
+
+T = TypeVar("T", bound=np.generic)
 
 
 def find_watermarks(checked: CheckedImages) -> Iterator[Issue]:
@@ -33,9 +37,9 @@ def find_watermarks(checked: CheckedImages) -> Iterator[Issue]:
     thumbnails, usable = checked.thumbnails, checked.manifest.usable
     if thumbnails is None or not len(thumbnails.rows):
         return
-    edges = _edges(thumbnails.pixels)
+    edges = np.concatenate([_edges(block) for block in _blocks(thumbnails.pixels)])
     # Of all images, which is known far better than that of a class; at least that of 8-bit shades.
-    spread = np.maximum(edges.std(0, dtype=np.float32), 1)
+    spread = np.maximum(_spread(edges), 1)
     labels = np.array(usable.labels, object)[thumbnails.rows]
     for name in usable.classes:
         own, others = np.flatnonzero(labels == name), np.flatnonzero(labels != name)
@@ -44,7 +48,7 @@ def find_watermarks(checked: CheckedImages) -> Iterator[Issue]:
         places, pattern = _common_edges(edges[own[::2]], spread)
         if len(places) < _MIN_PLACES:
             continue
-        alike = _alike(edges[:, places], pattern)
+        alike = np.concatenate([_alike(block[:, places], pattern) for block in _blocks(edges)])
         inside, outside = alike[own[1::2]], alike[others]
         if inside.mean() < _INSIDE or outside.mean() > _OUTSIDE:
             continue
@@ -57,12 +61,27 @@ def find_watermarks(checked: CheckedImages) -> Iterator[Issue]:
         yield Issue("watermark", None, float(inside.mean() - outside.mean()), evidence, LOOK, related=uris)
 
 
+def _blocks(values: NDArray[T]) -> Iterator[NDArray[T]]:
+    """Views of so many images at a time, since what is computed of them takes several times their memory."""
+    return (values[start : start + _BLOCK] for start in range(0, len(values), _BLOCK))
+
+
 def _edges(pixels: NDArray[np.uint8]) -> NDArray[np.int8]:
     """Differences to the right and to the lower neighbor, (n, 2 * SIDE * (SIDE - 1)), within ``_STRONG``."""
     shades = pixels.astype(np.int16)
     across, down = np.diff(shades, axis=2).transpose(0, 2, 1), np.diff(shades, axis=1)
     both = np.stack([across, down], axis=1).reshape(len(pixels), -1)
     return np.asarray(np.clip(both, -_STRONG, _STRONG), np.int8)
+
+
+def _spread(edges: NDArray[np.int8]) -> NDArray[np.float32]:
+    """The standard deviation at each place, (places,), from sums of integers."""
+    sums, squares = np.zeros((2, edges.shape[1]), np.int64)
+    for block in _blocks(edges):
+        sums += block.sum(0)
+        squares += np.square(block, dtype=np.int16).sum(0)
+    variance = (squares - sums**2 / len(edges)) / len(edges)
+    return np.sqrt(variance).astype(np.float32)
 
 
 def _common_edges(
