@@ -62,6 +62,13 @@ def test_pixels_decide_where_features_tell_nothing(images: list[Path]) -> None:
     assert found.numbers().tolist() == [0, 1, 0, 3, 3, 1, 6]
 
 
+def test_a_split_needs_no_look_at_every_pixel(images: list[Path]) -> None:
+    manifest, vectors = inspect_all(Manifest.from_rows(images)), np.ones((7, 4), np.float32)
+    found = find_near_duplicates(manifest, vectors, THRESHOLDS, every_pixel=False, **LIMIT)
+    assert found.groups() == find(images).groups()
+    assert not any(pair.identical for pair in found.pairs)
+
+
 def test_images_with_different_features_are_not_compared(images: list[Path]) -> None:
     vectors = np.eye(7, dtype=np.float32)
     vectors[2] = vectors[0] * 3  # the length does not matter

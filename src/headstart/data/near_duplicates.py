@@ -47,7 +47,7 @@ MIN_SIDE = 32
 
 _BLOCK = 2048  # rows: as float32, and their cosines, a block takes tens of megabytes
 _MIN_PAIRS = 1000
-_PREPARED = 1024  # thumbnails; each takes 80 kB
+_PREPARED = 256  # thumbnails; each takes 80 kB, and pairs come in the order of their first images
 _MISSED = 0.02  # share of the copies that a threshold may leave out
 _LOWEST_COSINE, _AGREEMENT = 0.5, (0.85, 0.92)
 _SAME = 0.999  # cosine from which on it is worth comparing every pixel
@@ -152,6 +152,7 @@ def find_near_duplicates(
     *,
     max_pixels: int,
     value_ranges: Sequence[ValueRange] = (),
+    every_pixel: bool = True,
     workers: int | None = None,
     events: Events | None = None,
 ) -> NearDuplicates:
@@ -160,6 +161,7 @@ def find_near_duplicates(
     The pixels are compared of at most as many pairs as there are images (or 1,000), those with the nearest features.
 
     :param vectors: features, (N, D), a row for each image of the manifest.
+    :param every_pixel: whether to find out which pairs are identical; this decodes both images whole.
     :raises ValueError: the numbers of rows differ.
     """
     count = len(manifest)
@@ -192,7 +194,7 @@ def find_near_duplicates(
             frames = frames and are_frames(uris[first], uris[second])
             if not frames and found.correlation < thresholds.agreement:
                 continue
-            same = cosine > _SAME and _identical(manifest, first, second, max_pixels, value_ranges)
+            same = every_pixel and cosine > _SAME and _identical(manifest, first, second, max_pixels, value_ranges)
             burst = frames and not same
             pairs.append(NearPair((first, second), cosine, found.correlation, found.mirrored, burst, same))
     pairs.sort(key=lambda pair: (-pair.agreement, pair.rows))

@@ -45,13 +45,17 @@ MOST_BY_CHANCE = 0.2
 """Share of the pairs of images drawn from the whole set that may agree like copies, as frames of five videos would."""
 
 
-def near_duplicates(extractor: FeatureExtractor, images: Manifest, *, events: Events) -> NearDuplicates | None:
+def near_duplicates(
+    extractor: FeatureExtractor, images: Manifest, *, every_pixel: bool = True, events: Events
+) -> NearDuplicates | None:
     """The near-duplicates among usable, inspected images whose features are in the store.
 
     None where there are fewer than 20 different images of at least 32 pixels a side, or more than 100,000, where what
     is stored is not one vector per image, or where the images are so simple that those of different things agree.
 
     The features of the copies by which thresholds are found are stored as well, so that they are computed once.
+
+    :param every_pixel: whether to find out which pairs are identical.
     """
     if len(extractor.cut.feature_shape) != 1 or len(comparable_rows(images)) < MIN_IMAGES:
         return None
@@ -68,6 +72,7 @@ def near_duplicates(extractor: FeatureExtractor, images: Manifest, *, events: Ev
         thresholds,
         max_pixels=settings.max_pixels,
         value_ranges=extractor.backbone.spec.value_ranges,
+        every_pixel=every_pixel,
         workers=settings.workers,
         events=events,
     )
@@ -93,7 +98,7 @@ def group_near_duplicates(extractor: FeatureExtractor, dataset: Dataset, *, even
     if settings.near_duplicates != "group" or settings.split != "random":
         return dataset
     rows = dataset.rows(SPLITS)
-    near = near_duplicates(extractor, dataset.manifest.select(rows), events=events)
+    near = near_duplicates(extractor, dataset.manifest.select(rows), every_pixel=False, events=events)
     if near is None or not near.pairs:
         return dataset
     alike = np.arange(len(dataset.manifest))

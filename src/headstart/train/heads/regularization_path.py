@@ -192,7 +192,7 @@ class RegularizationPath:
             for start, prior, batches in zip(starts, self.prior_heads, data, strict=True)
         ]
         seconds = round(time.monotonic() - clock, 3)
-        train = _mean_metrics(heads, [task.train for task in self.tasks])
+        train = _mean_metrics(heads, data)
         logits, targets = _pooled(heads, [task.validation for task in self.tasks])
         validation = epoch_metrics(logits, targets, balanced=bool(self.balance))
         losses = F.cross_entropy(logits, targets, reduction="none").cpu().numpy()
@@ -344,5 +344,5 @@ def _mean_metrics(heads: Sequence[LinearHead], data: Sequence[Batches]) -> Epoch
 
 def _added_metrics(head: LinearHead, x: Tensor, targets: Tensor) -> tuple[Tensor]:
     """Loss and accuracy of a batch, times its images, and their number: (3,) float64."""
-    found, count = epoch_metrics(head.of_batch(x)[0], targets), len(targets)
+    found, count = epoch_metrics(head.of_batch(x.float())[0], targets), len(targets)
     return (torch.tensor([found.loss * count, found.accuracy * count, count], dtype=torch.float64),)
