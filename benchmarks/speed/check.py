@@ -2,7 +2,10 @@
 
     python -m benchmarks.speed.check [--repeats 3] [--quick]
 
-Each run is a process of its own, whose peak memory is recorded. With ``--quick``, the 240 images of kaggle-dogs-240.
+Each run is a process of its own, whose peak memory is recorded: all that is resident, and what the command itself has
+allocated. The rest is pages of the files of libraries, of which Linux keeps more where these files were written shortly
+before, as by an installation; so drop its page cache first (``sync; echo 3 > /proc/sys/vm/drop_caches``). With
+``--quick``, the 240 images of kaggle-dogs-240.
 """
 
 from __future__ import annotations
@@ -29,8 +32,10 @@ def main() -> None:
         "data": data,
         "from_nothing_s": cold.seconds,
         "from_nothing_peak_gb": cold.peak_gb,
+        "from_nothing_anonymous_gb": cold.anonymous_gb,
         "store_warm_s": spread([each.seconds for each in warm]),
         "store_warm_peak_gb": spread([each.peak_gb for each in warm]),
+        "store_warm_anonymous_gb": spread([each.anonymous_gb for each in warm]),
     }
     save("speed/check", figures, quick=given.quick)
 
