@@ -519,6 +519,22 @@ def test_no_epoch_is_begun_that_would_end_after_the_deadline() -> None:
     assert not tail.training
 
 
+def test_no_epoch_follows_one_that_is_hopeless() -> None:
+    data, config, seen = halves(numbers(40)), TrainConfig(epochs=4, batch_size=8), []
+
+    def is_hopeless(given: np.ndarray) -> bool:
+        seen.append(log_losses(given, data[1].targets).mean())
+        return len(seen) == 2
+
+    ended = finetune(mlp(), *data, config, is_hopeless=is_hopeless)
+    alone = without_seconds(finetune(mlp(), *data, config))
+    # The rates of the two epochs are those of a schedule of four.
+    assert [replace(each, chosen=False) for each in without_seconds(ended)] == [
+        replace(each, chosen=False) for each in alone[:2]
+    ]
+    assert seen == pytest.approx([each.val_loss for each in ended], rel=1e-5)
+
+
 # -- imbalanced classes, and a start from a solved head --------------------------------------------------------------
 
 

@@ -155,7 +155,9 @@ def test_losing_trial_does_not_change_the_result(stripes: Manifest, fitted: Fit)
     alone = fitted(stripes, train="head", **settings)
     assert trials(ladder) == ["head", "last:1"]
     assert chosen(ladder).name == "head"
-    assert "last:5 is not tried" in ladder.evaluation.trials[-1].note
+    note = ladder.evaluation.trials[-1].note
+    assert "no gain after 1 of 3 careful epochs" in note  # far behind the head: there are no more
+    assert "last:5 is not tried" in note
     for name, value in alone.classifier.network.state_dict().items():
         assert torch.equal(ladder.classifier.network.state_dict()[name], value), name
     assert np.array_equal(ladder.probabilities, alone.probabilities)

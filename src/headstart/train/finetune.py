@@ -12,7 +12,9 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from headstart.errors import OutputError, SettingsError
@@ -45,6 +47,7 @@ def finetune(  # noqa: PLR0913 - independent values, all but four of them keywor
     balance: Balance | None = None,
     deadline: float | None = None,
     on_epoch: Callable[[EpochRecord], object] | None = None,
+    is_hopeless: Callable[[NDArray[np.float32]], bool] | None = None,
     cluster: Cluster | None = None,
     checkpoint: Path | None = None,
 ) -> tuple[EpochRecord, ...]:
@@ -60,6 +63,7 @@ def finetune(  # noqa: PLR0913 - independent values, all but four of them keywor
     :param deadline: in :func:`time.monotonic`. An epoch that would end later, judged by the duration of the one before,
         is not begun; the first always is. The schedule of learning rates is then cut off.
     :param on_epoch: called after each epoch, and first for each epoch before the checkpoint that is there.
+    :param is_hopeless: asked after each epoch, with the validation logits (V, C); no more epochs follow if it says so.
     :param cluster: its workers train, each on its share of every batch, if there are at least two; ``train`` is then
         read by them, and validation stays here. ``tail`` and ``train`` must be picklable.
     :param checkpoint: a file of this training alone, written from time to time. If it is there, training goes on after
@@ -82,11 +86,15 @@ def finetune(  # noqa: PLR0913 - independent values, all but four of them keywor
         for epoch in range(len(progress.history) + 1, config.epochs + 1):
             start = time.monotonic()
             metrics, lr = trainer.epoch(epoch)
-            outputs = torch.from_numpy(logits(tail, validation.inputs, device=device, precision=config.precision))
-            checked = epoch_metrics(outputs, torch.from_numpy(validation.targets), balanced=bool(balance))
+            outputs = logits(tail, validation.inputs, device=device, precision=config.precision)
+            checked = epoch_metrics(
+                torch.from_numpy(outputs), torch.from_numpy(validation.targets), balanced=bool(balance)
+            )
             seconds = time.monotonic() - start
             progress.add(_record(epoch, metrics, checked, lr, seconds, config), trainer)
             if deadline is not None and time.monotonic() + seconds > deadline:
+                break
+            if is_hopeless is not None and is_hopeless(outputs):
                 break
     return progress.finish()
 
