@@ -172,7 +172,7 @@ def fine_tune(
                 glimpse = _glimpse(extractor, dataset, events, start, head=begin)
             # Images of the selection split may have vanished since the head was solved.
             before = begin.on(glimpse.dataset)
-            if not improves(before.image_log_losses, glimpse.image_log_losses, z=1.0):
+            if not improves(before.image_log_losses, glimpse.image_log_losses):
                 return glimpse
             dataset = glimpse.dataset
         augmented = tuple(range(1, extractor.settings.augmentations + 1))
