@@ -147,7 +147,7 @@ def test_without_the_head_node_a_command_ends_before_ray_ends_it(
 
     for name, seconds in (("cluster_watch._WITHOUT_HEAD", 0.5), ("cluster_watch._SECONDS", 0.5)):
         monkeypatch.setattr(f"headstart.execution.{name}", seconds)
-    monkeypatch.setattr("headstart.execution.workers._SECONDS_PER_LOOK", 0.3)
+    monkeypatch.setattr("headstart.execution.workers.SECONDS_PER_LOOK", 0.3)
     monkeypatch.setattr("headstart.execution.cluster_watch.socket.create_connection", fail)
     with pytest.raises(ClusterError, match=r"head node of the cluster has not answered .* the same command goes on"):
         extract(images, table_of(tmp_path / "store"), Sums(fail="wait"), cluster)
