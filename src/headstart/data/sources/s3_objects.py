@@ -11,9 +11,13 @@ import os
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from datetime import datetime, timedelta, timezone
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from headstart.execution import open_executor
+
+if TYPE_CHECKING:
+    from obstore.store import S3Credential
 
 __all__ = ["read_objects"]
 
@@ -65,29 +69,24 @@ def _open(system: Any, bucket: str) -> Any:
 
     with suppress(Exception):
         meta = system.s3.meta
-        endpoint = None if "amazonaws.com" in meta.endpoint_url else meta.endpoint_url
-        access: dict[str, Any] = (
-            {"skip_signature": True} if system.anon else {"credential_provider": _credentials(system)}
-        )
-        return S3Store(
-            bucket,
-            region=meta.region_name or "us-east-1",
-            client_options={"allow_http": True},
-            retry_config=_RETRIES,
-            **({} if endpoint is None else {"endpoint": endpoint}),
-            **access,
-        )
+        connect = partial(S3Store, bucket, client_options={"allow_http": True}, retry_config=_RETRIES)
+        if "amazonaws.com" not in meta.endpoint_url:
+            connect = partial(connect, endpoint=meta.endpoint_url)
+        region = meta.region_name or "us-east-1"
+        if system.anon:
+            return connect(region=region, skip_signature=True)
+        return connect(region=region, credential_provider=_credentials(system))
     return None
 
 
-def _credentials(system: Any) -> Callable[[], dict[str, Any]]:
+def _credentials(system: Any) -> Callable[[], S3Credential]:
     from fsspec.asyn import sync
 
     async def current() -> Any:
         credentials = await system.session.get_credentials()
         return await credentials.get_frozen_credentials()
 
-    def provide() -> dict[str, Any]:
+    def provide() -> S3Credential:
         found = sync(system.loop, current)
         return {
             "access_key_id": found.access_key,
