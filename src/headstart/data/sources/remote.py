@@ -246,10 +246,10 @@ def _read_all(uris: Sequence[str]) -> Iterator[tuple[str, bytes]]:
         found, left = read_objects(system, uris)
         yield from found.items()
     if left:
-        data = system.cat(left, on_error="return")
+        data, asked = system.cat(left, on_error="return"), set(left)
         for name, each in data.items() if isinstance(data, dict) else [(left[0], data)]:
-            uri = name if name in left else system.unstrip_protocol(name)
-            if uri in left and isinstance(each, bytes):
+            uri = name if name in asked else system.unstrip_protocol(name)
+            if uri in asked and isinstance(each, bytes):
                 yield uri, each
 
 
