@@ -48,7 +48,7 @@ __all__ = [
 # Whether deeper training is promising is told by a glimpse: a few epochs at a low rate, since the first epochs at the
 # full rate make everything worse, also where the end is better.
 GLIMPSE_EPOCHS, GLIMPSE_IMAGES, GLIMPSE_LR_FACTOR = 3, 2000, 0.1
-_FAR = 3.0  # standard errors behind: with 2.2 after an epoch, trash6 still ended ahead; dogs120, which did not, had 4.8
+_FAR = 3.0  # standard errors behind the head; with 2 after an epoch, some glimpses still ended ahead of it
 
 
 @dataclass(frozen=True)
