@@ -242,7 +242,7 @@ def readers(run: Path, cache: Path) -> Iterator[tuple[Path, Callable[[], object]
     """Each document, and how it is read to something that can be compared."""
     from headstart.artifacts.run_folder import read_run
     from headstart.data.inspection_cache import InspectionCache
-    from headstart.features.table import FeatureStore
+    from headstart.features.store import FeatureStore
     from headstart.models.importers.isolation import Outcome
 
     for name in ("settings.json", "evaluation.json", "history.jsonl", "manifest.parquet", "predictions.parquet"):

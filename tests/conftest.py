@@ -57,6 +57,25 @@ def make_run(made_run: ModuleType, tmp_path: Path) -> Callable[..., Path]:
     return lambda names, **options: made_run.make_run(tmp_path, names, **options)
 
 
+@pytest.fixture
+def write_noise() -> Callable[[Path, dict[str, int]], Path]:
+    """write_noise(folder, {"dark": 30}): one subfolder per class with 20 images of noise above this shade."""
+
+    import numpy as np
+    from PIL import Image
+
+    def write(folder: Path, shades: dict[str, int]) -> Path:
+        rng = np.random.default_rng(0)
+        for label, shade in shades.items():
+            (folder / label).mkdir(parents=True)
+            for number in range(20):
+                pixels = rng.integers(0, 60, (24, 32, 3), np.uint8) + np.uint8(shade)
+                Image.fromarray(pixels).save(folder / label / f"{number}.png")
+        return folder
+
+    return write
+
+
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     """A Chromium, driven by Playwright: one for each file, as its event loop would hinder other tests that have one."""
@@ -72,6 +91,27 @@ def browser() -> Iterator[Any]:
         opened = playwright.chromium.launch(executable_path=found, args=["--no-sandbox", *camera])
         yield opened
         opened.close()
+
+
+@pytest.fixture(scope="module")
+def s3_server() -> Iterator[str]:
+    """The address of a local server of S3's protocol."""
+    moto = pytest.importorskip("moto.server")
+    pytest.importorskip("s3fs")
+    running = moto.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=True)
+    running.start()
+    host, port = running.get_host_and_port()
+    yield f"http://{host}:{port}"
+    running.stop()
+
+
+@pytest.fixture
+def s3(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The same server, which the environment names as the place of s3://."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL", s3_server)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+    return s3_server
 
 
 @pytest.fixture

@@ -70,7 +70,7 @@ def fit_sklearn(result: FitResult, store: Path, images: int) -> Figures:
 
     from headstart import paths
     from headstart.evaluate import evaluate
-    from headstart.features.table import FeatureStore
+    from headstart.features.store import FeatureStore
 
     (table,) = FeatureStore(paths.features(str(store))).tables()
     classes = result.classifier.classes

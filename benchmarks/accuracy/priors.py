@@ -31,7 +31,7 @@ def compute_features(data: str, seed: int, store: Path) -> tuple[dict[str, Any],
     from headstart import paths
     from headstart.config import FitSettings
     from headstart.data.manifest import Manifest
-    from headstart.features.table import FeatureStore
+    from headstart.features.store import FeatureStore
     from headstart.workflow.fit import fit
 
     images, labels = zip(*labeled_images(data), strict=True)

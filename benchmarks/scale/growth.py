@@ -55,7 +55,7 @@ def measure_store(rows: int) -> Figures:
 
     from headstart.data.spec import InputSpec
     from headstart.features.key import FeatureSpace
-    from headstart.features.table import FeatureStore
+    from headstart.features.store import FeatureStore
 
     space = FeatureSpace("growth", "0" * 32, "pool", InputSpec(), "float32", "float16", (FEATURES,))
     table = FeatureStore(empty_folder("growth-store")).table(space)

@@ -46,7 +46,7 @@ def table():  # type: ignore[no-untyped-def]
     """The table of the store."""
     from headstart.data.spec import InputSpec
     from headstart.features.key import FeatureSpace
-    from headstart.features.table import FeatureStore
+    from headstart.features.store import FeatureStore
 
     return FeatureStore(STORE).table(
         FeatureSpace("heads", "0" * 32, "pool", InputSpec(), "float32", "float16", (FEATURES,))

@@ -40,7 +40,7 @@ def driver_peak(rows: int) -> float:
     from headstart.data.spec import InputSpec
     from headstart.features import distributed, extractor
     from headstart.features.key import FeatureSpace
-    from headstart.features.table import FeatureStore
+    from headstart.features.store import FeatureStore
 
     space = FeatureSpace("sizes", "0" * 32, "pool", InputSpec(), "float32", "float16", (VALUES,))
     store = FeatureStore(empty_folder("sizes-store")).table(space)

@@ -44,7 +44,8 @@ from headstart.data.sources.read import read_images
 from headstart.data.views import Views, read_views
 from headstart.features.extractor import extract_features
 from headstart.features.key import FeatureSpace
-from headstart.features.table import FeatureStore, FeatureTable
+from headstart.features.store import FeatureStore
+from headstart.features.table import FeatureTable
 from headstart.inference.engine import Engine, choose_batch_size, open_engine
 from headstart.models.backbone import digest, load_backbone
 from headstart.models.cut import Cut, cut

@@ -32,7 +32,7 @@ from headstart.data.views import read_views
 from headstart.features.extractor import extract_features
 from headstart.features.key import FeatureSpace
 from headstart.features.sources import FeatureDataset, InMemoryFeatures
-from headstart.features.table import FeatureStore
+from headstart.features.store import FeatureStore
 from headstart.inference.engine import choose_batch_size, open_engine
 from headstart.models.backbone import Backbone, digest, load_backbone
 from headstart.models.cut import Cut, cut

@@ -46,7 +46,7 @@ from headstart.data.transforms import evaluation_view
 from headstart.execution import open_executor
 from headstart.features.extractor import extract_features
 from headstart.features.key import FeatureSpace
-from headstart.features.table import FeatureStore
+from headstart.features.store import FeatureStore
 from headstart.inference.engine import Engine, open_engine
 from headstart.models.backbone import Backbone, digest, load_backbone
 from headstart.models.cut import Cut, cut

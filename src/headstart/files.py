@@ -38,6 +38,7 @@ __all__ = [
 _PREFIX = ".headstart-"  # of temporary folders
 _LOCK = "lock"
 _COMPLETE = ".headstart.complete"  # a folder with files that only have to be moved to their places
+_ADDRESSES = ("s3:", "gs:", "abfs:", "hf:", "http:", "https:")
 _TRIAL_BYTES = 4096  # one block: a file without content may fit on a full disk
 _NOT_SYNCED = (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS)  # what file systems without fsync answer
 _MISTAKES = (TypeError, AttributeError, NameError, LookupError, AssertionError)  # of the code, not of the disk
@@ -221,6 +222,10 @@ def check_writable(path: Path, *, folder: bool = False, option: str | None = "--
     :param option: of the command line, by which another place is chosen, if there is one.
     :raises OutputError: it cannot; the message says why, and names the option.
     """
+    if path.parts and path.parts[0] in _ADDRESSES:
+        address = f"{path.parts[0]}//{'/'.join(path.parts[1:])}"  # a path has one slash where the address had two
+        other = f"; choose a folder with {option}" * (option is not None)
+        raise OutputError(f"{address}: results are written here, and headstart push puts a run there{other}")
     existing = path
     try:
         if folder and path.exists() and not path.is_dir():

@@ -20,6 +20,7 @@ __all__ = [
     "prepared",
     "remote",
     "root",
+    "runs",
     "weights",
 ]
 
@@ -73,6 +74,11 @@ def features(cache_dir: str | None = None) -> Path:
 def remote(cache_dir: str | None = None) -> Path:
     """The folder of copies of files of other machines."""
     return root(cache_dir) / "remote"
+
+
+def runs(cache_dir: str | None = None) -> Path:
+    """The folder of copies of classifiers at addresses."""
+    return root(cache_dir) / "runs"
 
 
 def checkpoints(cache_dir: str | None = None) -> Path:

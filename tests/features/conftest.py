@@ -16,7 +16,8 @@ from headstart.data.manifest import Manifest
 from headstart.data.spec import InputSpec
 from headstart.features.extractor import extract_features
 from headstart.features.key import FeatureSpace
-from headstart.features.table import FeatureStore, FeatureTable
+from headstart.features.store import FeatureStore
+from headstart.features.table import FeatureTable
 from headstart.inference.engine import Engine, open_engine
 from headstart.models.backbone import digest, load_backbone
 from headstart.models.cut import Cut, cut

@@ -13,7 +13,7 @@ from headstart.data.manifest import Manifest
 from headstart.data.spec import InputSpec
 from headstart.features import extractor as module
 from headstart.features.key import FeatureSpace
-from headstart.features.table import FeatureStore
+from headstart.features.store import FeatureStore
 
 SPACE = FeatureSpace("means", "0" * 32, "pool", InputSpec(height=16, width=16), "float32", "float32", (48,))
 

@@ -26,7 +26,8 @@ from headstart.execution.cluster import Cluster, parse_cluster
 from headstart.execution.cluster_watch import ClusterWatch
 from headstart.features.extractor import extract_features
 from headstart.features.key import FeatureSpace
-from headstart.features.table import FeatureStore, FeatureTable
+from headstart.features.store import FeatureStore
+from headstart.features.table import FeatureTable
 from headstart.workflow.candidates import open_candidate
 from headstart.workflow.fit import fit
 

@@ -19,7 +19,8 @@ from headstart.data.transforms import FLIPPED_VIEW
 from headstart.errors import StoreError
 from headstart.events import Event, Events, StageAdvanced, StageBegun
 from headstart.features import extractor as module
-from headstart.features.table import FeatureStore, FeatureTable
+from headstart.features.store import FeatureStore
+from headstart.features.table import FeatureTable
 
 if TYPE_CHECKING:
     from conftest import Network

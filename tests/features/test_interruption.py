@@ -21,7 +21,8 @@ from headstart.data.inspection import inspect_all
 from headstart.data.manifest import Manifest
 from headstart.evaluate.schema import EpochRecord
 from headstart.features.extractor import extract_features
-from headstart.features.table import FeatureStore, FeatureTable
+from headstart.features.store import FeatureStore
+from headstart.features.table import FeatureTable
 from headstart.train.heads.base import HeadProblem
 from headstart.train.heads.registry import head_solver
 

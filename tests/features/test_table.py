@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from headstart.data.spec import InputSpec
 from headstart.errors import StoreError
 from headstart.features.key import FeatureSpace
-from headstart.features.table import FeatureStore, FeatureTable
+from headstart.features.store import FeatureStore
+from headstart.features.table import FeatureTable
 
 SPACE = FeatureSpace("test_net", "0" * 32, "pool", InputSpec(), "float32", "float32", (2, 3))
 

@@ -25,7 +25,7 @@ from headstart.evaluate.schema import EpochRecord
 from headstart.execution.cluster import Cluster
 from headstart.features.key import FeatureSpace
 from headstart.features.sources import FeatureDataset, InMemoryFeatures
-from headstart.features.table import FeatureStore
+from headstart.features.store import FeatureStore
 from headstart.inference.engine import Normalized
 from headstart.train import distributed
 from headstart.train.class_balance import class_balance

@@ -20,7 +20,7 @@ from headstart.errors import SettingsError
 from headstart.evaluate.schema import EpochRecord
 from headstart.features.key import FeatureSpace
 from headstart.features.sources import FeatureDataset, InMemoryFeatures
-from headstart.features.table import FeatureStore
+from headstart.features.store import FeatureStore
 from headstart.inference.engine import Normalized, open_engine
 from headstart.inference.memory_format import prefers_channels_last, to_channels_last
 from headstart.inference.network import logits

@@ -16,7 +16,7 @@ from headstart import paths
 from headstart.data.spec import InputSpec
 from headstart.errors import StoreError
 from headstart.features.key import FeatureSpace
-from headstart.features.table import FeatureStore
+from headstart.features.store import FeatureStore
 from headstart.workflow.cache import list_tables, prune, verify_tables
 from headstart.workflow.fit import FitResult
 

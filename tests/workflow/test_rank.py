@@ -19,7 +19,7 @@ from headstart.config import FitSettings
 from headstart.data.manifest import Manifest
 from headstart.data.sources.read import read_images
 from headstart.errors import DataError, ModelError, SettingsError
-from headstart.features.table import FeatureStore
+from headstart.features.store import FeatureStore
 from headstart.train.probe import Probe
 from headstart.workflow import rank as ranking
 from headstart.workflow.candidates import expand_models, open_candidate

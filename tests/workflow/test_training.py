@@ -14,7 +14,7 @@ from headstart.config import RECIPES, FitSettings
 from headstart.errors import ImageProblem, SettingsError
 from headstart.events import EpochEnded, Event, Events
 from headstart.execution.cluster import Cluster
-from headstart.features.table import FeatureStore
+from headstart.features.store import FeatureStore
 from headstart.models.backbone import load_backbone
 from headstart.train.distributed import ClusterTrainer
 from headstart.workflow.fit import FitResult

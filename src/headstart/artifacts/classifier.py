@@ -18,7 +18,6 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from headstart import __version__
-from headstart.artifacts.hub import local_run
 from headstart.artifacts.model_document import (
     InputRecord,
     ModelDocument,
@@ -27,6 +26,7 @@ from headstart.artifacts.model_document import (
     read_model_document,
     write_model_document,
 )
+from headstart.artifacts.run_name import local_run
 from headstart.config import EngineSettings, InputSettings
 from headstart.data.inputs import AnyImage, Images, images_as_manifest
 from headstart.data.manifest import Manifest
@@ -224,10 +224,10 @@ class Classifier:
 
 
 def load(folder: str | Path) -> Classifier:
-    """Load a saved classifier from its own folder, a run folder, or the Hugging Face Hub.
+    """Load a saved classifier from its own folder, a run folder, the Hugging Face Hub, or object storage.
 
-    A folder needs neither network access nor the feature store. ``hf:OWNER/NAME`` or ``hf:OWNER/NAME@REVISION`` is
-    fetched, and kept. Nothing in either is executed.
+    A folder needs neither network access nor the feature store. ``hf:OWNER/NAME``, ``hf:OWNER/NAME@REVISION`` or an
+    address such as ``s3://bucket/runs/dogs`` is fetched, and kept. Nothing in any of them is executed.
 
     :raises RunError: there is no classifier, or it is damaged; the message names the file, and a field of the document.
     """

@@ -1,4 +1,4 @@
-"""A run by its name: a folder, or ``hf:OWNER/NAME`` on the Hugging Face Hub. No torch.
+"""A run on the Hugging Face Hub, ``hf:OWNER/NAME``. No torch.
 
 What is fetched is kept in the hub's own cache, and read from there without a network. Only JSON, safetensors and, for a
 network that was imported from another framework, its graph are fetched: nothing that is executed when it is read.
@@ -14,7 +14,7 @@ from pathlib import Path
 from headstart.data.download import hub_is_reachable
 from headstart.errors import RunError, SettingsError
 
-__all__ = ["FETCHED", "HubRun", "hub_run", "local_run"]
+__all__ = ["FETCHED", "HubRun", "fetch_hub_run", "hub_run"]
 
 PREFIX = "hf:"
 _NAME = re.compile(r"hf:([A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(?:@([\w./-]+))?")
@@ -58,18 +58,13 @@ def hub_run(name: str | os.PathLike[str]) -> HubRun | None:
     return HubRun(found[1], found[2])
 
 
-def local_run(name: str | os.PathLike[str]) -> str:
-    """Fetch ``hf:OWNER/NAME[@REVISION]`` and return the folder of it; any other name is returned as it is.
+def fetch_hub_run(run: HubRun) -> Path:
+    """Fetch the classifier of a run on the hub, and return the folder of it.
 
     Without a network, or with ``HF_HUB_OFFLINE=1``, it is what was fetched before.
 
     :raises RunError: there is no such repository or revision, it has no classifier, or it cannot be fetched.
     """
-    run = hub_run(name)
-    return os.fspath(name) if run is None else str(_fetched(run))
-
-
-def _fetched(run: HubRun) -> Path:
     from huggingface_hub import constants, snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError, RepositoryNotFoundError, RevisionNotFoundError
 

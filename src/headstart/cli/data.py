@@ -40,7 +40,7 @@ __all__ = ["check", "data", "info", "show"]
     help="Write corrections.csv, too: what is sure enough to change, for you to edit and for --corrections.",
 )
 @settings_options(ReadSettings, EngineSettings)
-@settings_options(FitSettings, only=("model", "weights", "cluster", "cache_dir", "seed"))
+@settings_options(FitSettings, only=("model", "weights", "cluster", "cache_dir", "feature_store", "seed"))
 def check(
     photos: str, out: Path | None, against: Path | None, features: bool, write_corrections: bool, **given: Any
 ) -> None:

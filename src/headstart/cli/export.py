@@ -50,8 +50,9 @@ def export(
 ) -> None:
     """Write RUN as a file for another runtime.
 
-    RUN is a run folder, hf:OWNER/NAME on the hub, or the name of a pretrained network. The file takes images of any
-    size and gives calibrated probabilities; it is kept only if its own runtime gives the answers of headstart.
+    RUN is a run folder, hf:OWNER/NAME, s3://BUCKET/FOLDER, or the name of a pretrained network. The file takes
+    images of any size and gives calibrated probabilities; it is kept only if its own runtime gives the answers of
+    headstart.
     """
     input_settings = parse(given, InputSettings)
     from headstart.workflow import export as exporting

@@ -16,7 +16,7 @@ __all__ = ["models", "rank", "summary"]
 
 _OF_FIT = (
     *(option.name for option in options_of(InputSettings)),  # with the defaults of fit
-    *("pretrained_head", "validation_share", "test_share", "seed", "cache_dir", "feature_dtype"),
+    *("pretrained_head", "validation_share", "test_share", "seed", "cache_dir", "feature_store", "feature_dtype"),
 )
 
 

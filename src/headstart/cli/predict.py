@@ -67,8 +67,8 @@ def predict(  # noqa: PLR0913, PLR0917 - one for each option
 ) -> None:
     """Predict the classes of IMAGES, files or folders.
 
-    RUN is a run folder, hf:OWNER/NAME on the hub, the name or file of a pretrained network, or a file that headstart
-    export wrote.
+    RUN is a run folder, hf:OWNER/NAME, s3://BUCKET/FOLDER, the name or file of a pretrained network, or a file
+    that headstart export wrote.
     """
     settings, reading = parse(given, EngineSettings), parse(given, ReadSettings)
     input_settings, cluster = parse(given, InputSettings), parse(given, ClusterSettings).cluster
@@ -158,8 +158,8 @@ def _write_submission(predictions: Predictions, images: tuple[str, ...], sample:
 def evaluate(arguments: tuple[str, ...] | None, /, run: str, photos: str, out: Path | None, **given: Any) -> None:
     """Evaluate RUN on PHOTOS with labels, and write a report.
 
-    RUN is a run folder, hf:OWNER/NAME on the hub, the name or file of a pretrained network, or a file that headstart
-    export wrote.
+    RUN is a run folder, hf:OWNER/NAME, s3://BUCKET/FOLDER, the name or file of a pretrained network, or a file
+    that headstart export wrote.
     """
     settings, reading = parse(given, EngineSettings), parse(given, ReadSettings)
     input_settings, cluster = parse(given, InputSettings), parse(given, ClusterSettings).cluster

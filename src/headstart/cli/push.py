@@ -14,7 +14,7 @@ __all__ = ["push"]
 
 @click.command()
 @RUN
-@click.argument("target", metavar="hf:OWNER/NAME[@BRANCH]")
+@click.argument("target", metavar="hf:OWNER/NAME[@BRANCH]|s3://BUCKET/FOLDER")
 @click.option(
     "--public",
     is_flag=True,
@@ -27,16 +27,26 @@ __all__ = ["push"]
 )
 @click.option("--dry-run", is_flag=True, help="List what would be uploaded, with sizes, then exit.")
 def push(run: str, target: str, public: bool, report: bool, dry_run: bool) -> None:
-    """Upload RUN to the Hugging Face Hub.
+    """Upload RUN to the Hugging Face Hub, or to object storage.
 
-    What is uploaded is its classifier, model card, evaluation and report, without paths of this machine; headstart
-    predict hf:OWNER/NAME then takes the classifier from there.
+    To the hub go its classifier, model card, evaluation and report, without paths of this machine. To an address such
+    as s3://bucket/runs/dogs goes the whole folder as it is. headstart predict takes the classifier from either.
     """
     from headstart.artifacts.hub import hub_run
+    from headstart.artifacts.stored_run import files_of, is_address, put_run
 
+    if is_address(target):
+        if public or not report:
+            raise SettingsError(f"{target}: --public and --no-report are for the hub; an address gets the whole run")
+        for name, size in files_of(Path(run)).items():
+            click.echo(f"{size / 1e6:10,.2f} MB  {name}", err=not dry_run)
+        if not dry_run:
+            put_run(Path(run), target)
+            click.echo(target)
+        return
     wanted = hub_run(target)
     if wanted is None:
-        raise SettingsError(f"{target}: the place to push to is named hf:OWNER/NAME")
+        raise SettingsError(f"{target}: the place to push to is named hf:OWNER/NAME, or s3://BUCKET/FOLDER")
     import tempfile
 
     from headstart.workflow import push as pushing

@@ -33,7 +33,7 @@ _ENGINE = ("device", "precision", "engine", "value_range")
 def serve(run: str, allow_paths: Path | None, token_file: Path | None, hosts: tuple[str, ...], **given: Any) -> None:
     """Serve RUN as a web page and an HTTP API.
 
-    RUN is a run folder, hf:OWNER/NAME on the hub, or the name or file of a pretrained network.
+    RUN is a run folder, hf:OWNER/NAME, s3://BUCKET/FOLDER, or the name or file of a pretrained network.
     """
     require_extra("serve", SERVER_PACKAGES, what="headstart serve")
     settings = parse({name: value for name, value in given.items() if name not in _ENGINE}, ServeSettings)

@@ -14,7 +14,7 @@ from headstart.extras import require_extra
 
 __all__ = ["studio"]
 
-_LEARNING = ("model", "weights", "value_range", "cache_dir", "device", "seed")
+_LEARNING = ("model", "weights", "value_range", "cache_dir", "feature_store", "device", "seed")
 
 
 @click.command(cls=GroupedCommand)

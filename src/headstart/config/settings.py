@@ -14,6 +14,7 @@ from headstart.config.options import Settings, option, options_of
 from headstart.config.recipes import QUALITIES, RECIPES
 from headstart.config.values import (
     mistake_in_cluster,
+    mistake_in_feature_store,
     mistake_in_kernel,
     mistake_in_mean,
     mistake_in_stages,
@@ -107,8 +108,8 @@ class ClusterSettings(Settings):
     cluster: str | None = option(
         None,
         "Ray cluster whose workers compute features and predictions, and train: auto (that of this machine, or of "
-        "RAY_ADDRESS), ray://HOST:PORT, HOST:PORT, or local:N for N one-core workers on this machine. Images and cache "
-        "folder must have the same paths on all machines.",
+        "RAY_ADDRESS), ray://HOST:PORT, HOST:PORT, or local:N for N one-core workers on this machine. Images and "
+        "features must have the same paths or addresses on all machines.",
         metavar="WHERE",
         check=mistake_in_cluster,
     )
@@ -325,8 +326,16 @@ class FitSettings(FineTuningSettings, InputSettings, ClusterSettings, EngineSett
     )
     cache_dir: str | None = option(
         None,
-        "Folder of the feature store. Default: HEADSTART_CACHE, else the cache folder of the platform.",
+        "Folder of the feature store, and of what else is kept. Default: HEADSTART_CACHE, else the cache folder of the "
+        "platform.",
         metavar="FOLDER",
+        group="Runtime",
+    )
+    feature_store: str | None = option(
+        None,
+        "Where features are kept, if not in the cache folder: a folder, or an address such as s3://bucket/features.",
+        metavar="WHERE",
+        check=mistake_in_feature_store,
         group="Runtime",
     )
     feature_dtype: str = option(

@@ -7,6 +7,8 @@ import re
 from typing import Any
 
 __all__ = [
+    "mistake_in_cluster",
+    "mistake_in_feature_store",
     "mistake_in_kernel",
     "mistake_in_mean",
     "mistake_in_pattern",
@@ -19,6 +21,7 @@ __all__ = [
 
 _STAGES = re.compile(r"auto|none|(?:late|all):(\d+(?:\.\d+)?)")
 _CLUSTER = re.compile(r"auto|local:[1-9][0-9]{0,3}|(ray://)?(?!local:)[^\s/:]+:[0-9]{1,5}")
+_STORE = re.compile(r"(?:s3|gs)://[^/]+/.*[^/].*|(?!.*://).+", re.DOTALL)  # not the whole bucket
 _KERNEL = re.compile(r"auto|none|rbf:(\d+(?:\.\d+)?)")
 
 
@@ -96,6 +99,13 @@ def mistake_in_cluster(value: Any) -> str | None:
     if isinstance(value, str) and _CLUSTER.fullmatch(value):
         return None
     return f"cluster must be auto, local:N, ray://HOST:PORT or HOST:PORT, got {value!r}"
+
+
+def mistake_in_feature_store(value: Any) -> str | None:
+    """What is wrong with a value of ``feature_store``; None if nothing is."""
+    if isinstance(value, str) and _STORE.fullmatch(value):
+        return None
+    return f"feature_store must be a folder, s3://BUCKET/FOLDER or gs://BUCKET/FOLDER, got {value!r}"
 
 
 def mistake_in_stages(value: Any) -> str | None:

@@ -1,4 +1,4 @@
-"""Features on disk: one Lance dataset per feature space, with one row per image and view.
+"""The features of one feature space: a Lance dataset with one row per image and view.
 
 Rows are only ever appended, and a commit is atomic: readers, other writers and a run that is killed see whole commits
 only. Two runs that add the same row at the same time leave it twice with the same content; readers take the first, and
@@ -24,114 +24,40 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from headstart.documents import decode
-from headstart.errors import RunError, StoreError
+from headstart.errors import StoreError
 from headstart.features.key import FeatureSpace, stored_view
+from headstart.features.location import Location, lance_options, remove_all, short_reason, size_of
 from headstart.features.rows import checksums_of, corrupt_rows, duplicates_of, keys_of, positions_of, values_of
-from headstart.features.usage import use
 from headstart.features.values import to_stored_dtype
-from headstart.files import clear_remains, reason_of, write_json
 
-__all__ = ["FeatureRows", "FeatureStore", "FeatureTable"]
+__all__ = ["FULL", "REMOVED", "FeatureRows", "FeatureTable", "remove_dataset"]
 
 _ARROW = {"float16": pa.float16(), "float32": pa.float32(), "uint8": pa.uint8()}
 _MAX_FRAGMENTS = 64  # each commit adds one; beyond this number, reading them costs more than joining them
 _READ_ROWS = 1024  # rows per read
 _KEEP = timedelta(hours=1)  # age of the versions that another run may still read
-_FULL = "No space left on device"  # in what Lance reports
-_REMOVED = ".removed"  # folder of tables that are being removed
+FULL = "No space left on device"  # in what Lance reports
+REMOVED = ".removed"  # folder of tables that are being removed
 _REMEDY = "headstart cache prune --model NAME removes a model's features; the next run computes them again"
-
-
-@dataclass(frozen=True)
-class FeatureStore:
-    """A folder of feature tables, one per feature space.
-
-    >>> import tempfile
-    >>> from headstart.data.spec import InputSpec
-    >>> space = FeatureSpace("net", "0" * 32, "pool", InputSpec(), "float32", "float16", (4,))
-    >>> table = FeatureStore(Path(tempfile.mkdtemp())).table(space)
-    >>> table.append(["ab" * 16], np.ones((1, 4), np.float32))
-    >>> table.missing(["ab" * 16, "cd" * 16])
-    ['cdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcd']
-    >>> table.rows(["ab" * 16]).take([0])
-    array([[1., 1., 1., 1.]], dtype=float16)
-    """
-
-    folder: Path
-
-    def table(self, space: FeatureSpace) -> FeatureTable:
-        """Open the table of a feature space, and create it if there is none.
-
-        :raises StoreError: the folder cannot be written, or the dataset is damaged.
-        """
-        table = FeatureTable(self.folder / f"{space.key}.lance", space)
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            use(self.folder)
-            table.create()
-            if not table.is_described:
-                write_json(table.space_file, space.as_dict())
-        except OSError as failure:
-            reason, advice = reason_of(failure), "choose another folder with --cache-dir"
-            if _FULL in str(failure):
-                reason, advice = "the disk is full", f"free some space, or {advice}"
-            raise StoreError(f"{self.folder}: cannot write the feature store ({reason}); {advice}") from failure
-        return table
-
-    def tables(self) -> Iterator[FeatureTable]:
-        """Yield all tables in the folder whose description can be read, by file name."""
-        for space_file in self._space_files():
-            with suppress(StoreError):
-                yield _read_table(space_file)
-
-    def damaged(self) -> dict[Path, StoreError]:
-        """The descriptions that cannot be read, and why: the next fit that uses the table writes it anew."""
-        reasons = {space_file: _damage(space_file) for space_file in self._space_files()}
-        return {space_file: reason for space_file, reason in reasons.items() if reason is not None}
-
-    def _space_files(self) -> list[Path]:
-        return sorted(self.folder.glob("[!.]*.json"))
-
-    def clear(self, *, everything: bool = False) -> None:
-        """Remove datasets without a description that can be read, and parts of removed ones.
-
-        No other process may use the store.
-
-        :param everything: remove all tables, readable or not.
-        """
-        clear_remains(self.folder)
-        damaged = self.damaged()
-        for path in {each.with_suffix(".lance") for end in ("json", "lance") for each in self.folder.glob(f"*.{end}")}:
-            described = path.with_suffix(".json")
-            if everything or described in damaged or not described.exists():
-                path.with_suffix(".json").unlink(missing_ok=True)
-                _remove_dataset(path)
-        shutil.rmtree(self.folder / _REMOVED, ignore_errors=True)
 
 
 @dataclass(frozen=True)
 class FeatureTable:
     """The rows of one feature space."""
 
-    path: Path
+    path: Location
     space: FeatureSpace
 
     @property
-    def space_file(self) -> Path:
+    def space_file(self) -> Location:
         """The JSON file that describes the feature space."""
         return self.path.with_suffix(".json")
-
-    @property
-    def is_described(self) -> bool:
-        """Whether the JSON file states this feature space."""
-        return _damage(self.space_file) is None and _read_table(self.space_file).space == self.space
 
     def create(self) -> None:
         """Create the dataset if there is none; another process may do so at the same time."""
         if not self._exists():
             try:
-                lance.write_dataset(self._schema.empty_table(), str(self.path), mode="create")
+                self._write(self._schema.empty_table(), mode="create")
             except OSError as failure:
                 if "already exists" not in str(failure):
                     raise
@@ -149,12 +75,8 @@ class FeatureTable:
 
     @property
     def bytes(self) -> int:
-        """Size on disk, including older versions."""
-        total = 0
-        for file in self.path.rglob("*"):
-            with suppress(FileNotFoundError):  # another process may be pruning
-                total += file.stat().st_size if file.is_file() else 0
-        return total
+        """Size, including older versions."""
+        return size_of(self.path)
 
     def __len__(self) -> int:
         with _store_errors(self.path, "cannot count the rows", _REMEDY):
@@ -170,7 +92,7 @@ class FeatureTable:
         """
         table = self._rows_of(images, features, view)
         with _store_errors(self.path, "cannot add features"):
-            lance.write_dataset(table, str(self.path), mode="append")
+            self._write(table, mode="append")
 
     def write_fragments(
         self, images: Sequence[str], features: NDArray[Any], *, view: int | Sequence[int] = 0
@@ -181,7 +103,9 @@ class FeatureTable:
         """
         table = self._rows_of(images, features, view)
         with _store_errors(self.path, "cannot add features"):
-            fragments = lance.fragment.write_fragments(table, str(self.path), schema=self._schema, mode="append")
+            fragments = lance.fragment.write_fragments(
+                table, str(self.path), schema=self._schema, mode="append", storage_options=lance_options(self.path)
+            )
         return [json.dumps(each.to_json()) for each in fragments]
 
     def commit(self, fragments: Sequence[str]) -> None:
@@ -194,7 +118,12 @@ class FeatureTable:
         with _store_errors(self.path, "cannot add features"):
             found = [lance.FragmentMetadata.from_json(each) for each in fragments]
             operation = lance.LanceOperation.Append(found)
-            lance.LanceDataset.commit(str(self.path), operation, read_version=self._dataset().version)
+            now = self._dataset()
+            options = lance_options(self.path)
+            lance.LanceDataset.commit(now.uri, operation, read_version=now.version, storage_options=options)
+
+    def _write(self, rows: pa.Table, *, mode: str) -> None:
+        lance.write_dataset(rows, str(self.path), mode=mode, storage_options=lance_options(self.path))
 
     def _rows_of(self, images: Sequence[str], features: NDArray[Any], view: int | Sequence[int]) -> pa.Table:
         values = to_stored_dtype(np.ascontiguousarray(features).reshape(len(images), -1), self.space.dtype)
@@ -275,7 +204,7 @@ class FeatureTable:
                     dataset.optimize.compact_files()
                 complete = True
             except OSError as failure:
-                if _FULL not in str(failure):
+                if FULL not in str(failure):
                     raise
                 complete = False
             dataset.cleanup_old_versions(**old)
@@ -284,7 +213,7 @@ class FeatureTable:
     def remove(self) -> None:
         """Delete the table."""
         self.space_file.unlink(missing_ok=True)
-        _remove_dataset(self.path)
+        remove_dataset(self.path)
 
     @property
     def _schema(self) -> pa.Schema:
@@ -292,7 +221,8 @@ class FeatureTable:
         return pa.schema({"image": pa.binary(16), "view": pa.int32(), "crc": pa.uint32(), "features": features})
 
     def _dataset(self) -> Any:
-        return lance.dataset(str(self.path.absolute()))  # which may be pickled for a process in another folder
+        # It may be pickled for a process in another folder.
+        return lance.dataset(str(self.path.absolute()), storage_options=lance_options(self.path))
 
 
 @dataclass(frozen=True)
@@ -341,7 +271,7 @@ class FeatureRows:
 
 
 @contextmanager
-def _store_errors(path: Path, what: str, remedy: str = "") -> Iterator[None]:
+def _store_errors(path: Location, what: str, remedy: str = "") -> Iterator[None]:
     """Turn whatever Lance raises, which may be anything if files are damaged, into a StoreError."""
     try:
         yield
@@ -349,15 +279,21 @@ def _store_errors(path: Path, what: str, remedy: str = "") -> Iterator[None]:
         # A panic of Rust code reaches Python as a BaseException of a type that cannot be imported.
         if not isinstance(failure, Exception) and type(failure).__name__ != "PanicException":
             raise
-        reason = str(failure)
-        if _FULL in reason:
+        reason = short_reason(failure)
+        if not isinstance(path, Path):
+            remedy = "check that it is there, and the credentials; the same command goes on from what was finished"
+        if FULL in reason:
             reason, remedy = "the disk is full", "free some space, or choose another disk with --cache-dir"
         raise StoreError(f"{path}: {what} ({reason})" + f"; {remedy}" * bool(remedy)) from failure
 
 
-def _remove_dataset(path: Path) -> None:
+def remove_dataset(path: Location) -> None:
+    """Remove a dataset, or what a killed process left of one."""
+    if not isinstance(path, Path):
+        remove_all(path, first="_versions")  # without which it is no dataset
+        return
     # Renamed first: if this is interrupted, a part of the dataset must not keep the name of a complete one.
-    removed = path.with_name(_REMOVED)
+    removed = path.with_name(REMOVED)
     try:
         removed.mkdir(exist_ok=True)
     except OSError as failure:
@@ -368,27 +304,3 @@ def _remove_dataset(path: Path) -> None:
         with suppress(FileNotFoundError):
             path.rename(removed / uuid4().hex)
     shutil.rmtree(removed)
-
-
-def _read_table(space_file: Path) -> FeatureTable:
-    try:
-        # Tables of an older format are opened too, so that they can be listed and removed.
-        values = json.loads(space_file.read_text(encoding="utf-8"))
-        space = decode(FeatureSpace, values, str(space_file))
-        if values.get("format") == space.as_dict()["format"] and space.key != space_file.stem:
-            raise ValueError("damaged: its values do not lead to its name")
-    except (OSError, ValueError, RunError) as failure:
-        reason = str(failure).removeprefix(f"{space_file}: ")
-        raise StoreError(
-            f"{space_file}: cannot be read ({reason}); the next fit that needs the table writes it anew, and headstart "
-            "cache prune removes the table"
-        ) from failure
-    return FeatureTable(space_file.with_suffix(".lance"), space)
-
-
-def _damage(space_file: Path) -> StoreError | None:
-    try:
-        _read_table(space_file)
-    except StoreError as failure:
-        return failure
-    return None

@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from headstart.features.location import Location
+
 __all__ = ["only_user", "use"]
 
 _OPEN: dict[str, int] = {}  # folders that this process has locked
@@ -42,8 +44,14 @@ def use(folder: Path) -> None:
 
 
 @contextmanager
-def only_user(folder: Path) -> Iterator[bool]:
-    """Yield whether no other process uses the store; if so, none can begin to before the block ends."""
+def only_user(folder: Location) -> Iterator[bool]:
+    """Yield whether no other process uses the store; if so, none can begin to before the block ends.
+
+    At an address nobody knows.
+    """
+    if not isinstance(folder, Path):
+        yield False
+        return
     try:
         _lock(folder, _ALONE)
         alone = True

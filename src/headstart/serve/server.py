@@ -125,7 +125,7 @@ def _open_app(
     workers: int,
 ) -> ASGIApp:
     _share_cores(workers)
-    from headstart.artifacts.hub import local_run
+    from headstart.artifacts.run_name import local_run
     from headstart.serve.app import create_app
     from headstart.serve.service import Service
     from headstart.workflow.predict import open_classifier

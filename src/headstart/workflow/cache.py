@@ -6,11 +6,14 @@ import shutil
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 from headstart import paths
 from headstart.errors import StoreError
-from headstart.features.table import FeatureStore, FeatureTable
+from headstart.features.location import Location, feature_location, size_of
+from headstart.features.store import FeatureStore
+from headstart.features.table import FeatureTable
 from headstart.features.usage import only_user
 from headstart.files import clear_remains
 
@@ -19,9 +22,9 @@ __all__ = ["list_tables", "prune", "verify_tables"]
 _WRITING = 3600  # seconds after which an incomplete network is not being written any more
 
 
-def list_tables(cache_dir: str | None) -> Iterator[str]:
+def list_tables(cache_dir: str | None, feature_store: str | None = None) -> Iterator[str]:
     """Yield a line for the feature store, and one for each of its tables."""
-    folder = paths.features(cache_dir)
+    folder = feature_location(cache_dir, feature_store)
     store = FeatureStore(folder)
     tables = list(store.tables())
     yield f"{folder}: {len(tables)} feature tables, {sum(table.bytes for table in tables) / 1e6:,.1f} MB"
@@ -30,12 +33,12 @@ def list_tables(cache_dir: str | None) -> Iterator[str]:
     yield from map(str, store.damaged().values())
 
 
-def verify_tables(cache_dir: str | None) -> Iterator[str]:
+def verify_tables(cache_dir: str | None, feature_store: str | None = None) -> Iterator[str]:
     """Check every row of the feature store, and yield a line for each table.
 
     :raises StoreError: after the last table, if any row is corrupt or a description is damaged.
     """
-    folder = paths.features(cache_dir)
+    folder = feature_location(cache_dir, feature_store)
     store, damaged = FeatureStore(folder), False
     for table in store.tables():
         finding, valid = _verify(table)
@@ -59,17 +62,22 @@ def _verify(table: FeatureTable) -> tuple[str, bool]:
         return str(failure), False
 
 
-def prune(cache_dir: str | None, *, model: str | None, everything: bool) -> str:
+def prune(cache_dir: str | None, *, model: str | None, everything: bool, feature_store: str | None = None) -> str:
     """Remove data from the cache folder, and return a line with the size that was freed.
 
     By default, old versions, duplicate rows and the leftovers of killed runs are removed.
 
+    :param feature_store: remove data from there alone. At an address nobody knows who else uses it, so that versions of
+        the last hour are kept unless all is removed.
     :param model: remove all features of this model instead.
     :param everything: remove all features, and everything else that headstart has written there. Weights that users
         provide are kept.
     :raises OSError: something cannot be removed, for example since the folder is read-only.
     """
-    before, store, complete = _size(cache_dir), FeatureStore(paths.features(cache_dir)), True
+    store, complete = FeatureStore(feature_location(cache_dir, feature_store)), True
+    place: Location = paths.root(cache_dir) if feature_store is None else store.folder
+    size = partial(_size, cache_dir) if feature_store is None else partial(size_of, place)
+    before = size()
     with only_user(store.folder) as alone:
         if everything or (alone and model is None):
             store.clear(everything=everything)
@@ -78,6 +86,18 @@ def prune(cache_dir: str | None, *, model: str | None, everything: bool) -> str:
                 table.remove()
             elif model is None:
                 complete = table.prune(alone=alone) and complete
+    if feature_store is None:
+        _prune_others(cache_dir, everything=everything)
+    after = size()
+    text = f"{place}: {max(before - after, 0) / 1e6:,.1f} MB freed, {after / 1e6:,.1f} MB kept"
+    if not alone and not everything and model is None:
+        who = "another process uses" if isinstance(store.folder, Path) else "another process may use"
+        text += f"; {who} it, so that what it may need was kept"
+    return text + "; the disk is full: for removing duplicate rows, free some space and prune again" * (not complete)
+
+
+def _prune_others(cache_dir: str | None, *, everything: bool) -> None:
+    """Remove what killed runs left beside the features, or all of it."""
     clear_remains(paths.root(cache_dir), paths.prepared(cache_dir), paths.imported(cache_dir))
     _remove_incomplete(paths.prepared(cache_dir))
     if everything:
@@ -86,11 +106,6 @@ def prune(cache_dir: str | None, *, model: str | None, everything: bool) -> str:
                 shutil.rmtree(folder)
         for file in _files(cache_dir):
             file.unlink(missing_ok=True)
-    after = _size(cache_dir)
-    text = f"{paths.root(cache_dir)}: {max(before - after, 0) / 1e6:,.1f} MB freed, {after / 1e6:,.1f} MB kept"
-    waits = not alone and not everything and model is None
-    text += "; another process uses it, so that what it may need was kept" * waits
-    return text + "; the disk is full: for removing duplicate rows, free some space and prune again" * (not complete)
 
 
 def _remove_incomplete(prepared: Path) -> None:
@@ -104,7 +119,7 @@ def _remove_incomplete(prepared: Path) -> None:
 def _folders(cache_dir: str | None) -> tuple[Path, ...]:
     """What can be made or fetched again, beside the feature store."""
     prepared, imported = paths.prepared(cache_dir), paths.imported(cache_dir)
-    return prepared, imported, paths.remote(cache_dir), paths.checkpoints(cache_dir)
+    return prepared, imported, paths.remote(cache_dir), paths.runs(cache_dir), paths.checkpoints(cache_dir)
 
 
 def _files(cache_dir: str | None) -> tuple[Path, ...]:
@@ -114,12 +129,7 @@ def _files(cache_dir: str | None) -> tuple[Path, ...]:
 
 def _size(cache_dir: str | None) -> int:
     """Bytes of everything that headstart writes into the cache folder, without weights that users provide."""
-    written = (paths.features(cache_dir), *_folders(cache_dir), *_files(cache_dir))
-    total = 0
-    for file in (file for path in written for file in ([path] if path.is_file() else path.rglob("*"))):
-        with suppress(FileNotFoundError):  # another process may be pruning
-            total += file.stat().st_size if file.is_file() else 0
-    return total
+    return sum(map(size_of, (paths.features(cache_dir), *_folders(cache_dir), *_files(cache_dir))))
 
 
 def _describe(table: FeatureTable) -> str:

@@ -36,7 +36,7 @@ from headstart.workflow.comparison_notes import notes_of, warnings_of
 
 __all__ = ["CompareResult", "check_page", "compare", "page_path"]
 
-_PLACES = ("cache_dir", "out")  # where files are kept does not change a result
+_PLACES = ("cache_dir", "feature_store", "out")  # where files are kept does not change a result
 _UNSHARED = (
     "Evaluate both on the same images (`headstart evaluate RUN PHOTOS`) and compare those with --on NAME, or fit them "
     "with the same --seed, so that their splits are the same."

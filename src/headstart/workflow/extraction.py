@@ -24,8 +24,10 @@ from headstart.execution.cluster import parse_cluster
 from headstart.execution.memory import trim_heap
 from headstart.features.extractor import extract_features
 from headstart.features.key import FeatureSpace
+from headstart.features.location import feature_location
 from headstart.features.sources import AveragedViews, FeatureSource, InMemoryFeatures
-from headstart.features.table import FeatureStore, FeatureTable
+from headstart.features.store import FeatureStore
+from headstart.features.table import FeatureTable
 from headstart.inference.compiled_cache import cache_path
 from headstart.inference.engine import (
     Engine,
@@ -323,4 +325,4 @@ def _open_table(
         shape=(spec.height, spec.width, 3) if at_image else parts.row_shape,
         decoder="pillow" if at_image else choose_decoder(computes_on(parts.prefix, device)),
     )
-    return FeatureStore(paths.features(settings.cache_dir).absolute()).table(space)
+    return FeatureStore(feature_location(settings.cache_dir, settings.feature_store).absolute()).table(space)

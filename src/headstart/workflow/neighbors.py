@@ -9,12 +9,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart import paths
 from headstart.artifacts.classifier import Classifier
 from headstart.data.manifest import Manifest
 from headstart.errors import RunError
 from headstart.evaluate.schema import read_run_info
-from headstart.features.table import FeatureStore, FeatureTable
+from headstart.features.location import feature_location
+from headstart.features.store import FeatureStore
+from headstart.features.table import FeatureTable
 from headstart.inference.neighbors import Embedder, NearestImages
 from headstart.models.backbone import digest
 
@@ -87,12 +88,13 @@ def read_stored_images(run: Path, classifier: Classifier, splits: Sequence[str])
     embedder = Embedder(classifier.network, classifier.pipeline.parts, classifier.spec)
     if embedder.parts.at_image:
         raise RunError(f"{run}: all layers were trained, so that no features of its images are stored")
-    folder, model = paths.features(info.settings.get("cache_dir")), classifier.model
+    folder = feature_location(info.settings.get("cache_dir"), info.settings.get("feature_store"))
+    model = classifier.model
     gone = (
         f"{run}: the features of its images are not in {folder}: name the cache that its fit used with "
         "HEADSTART_CACHE, or fit it again to compute them"
     )
-    if not folder.is_dir():
+    if isinstance(folder, Path) and not folder.is_dir():
         raise RunError(gone)
     hashes, labels = manifest.hashes, manifest.labels
     asked = [

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.artifacts.classifier import Classifier, load
-from headstart.artifacts.hub import hub_run, local_run
+from headstart.artifacts.run_name import is_elsewhere, local_run
 from headstart.config import EngineSettings, InputSettings
 from headstart.data.manifest import Manifest
 from headstart.errors import ModelError, SettingsError
@@ -46,7 +46,7 @@ def open_predictor(
     :raises ModelError: there is no such network.
     :raises SettingsError: the input of an exported file, which is computed inside it, is to be changed.
     """
-    if hub_run(name) is not None or not is_exported(name):
+    if is_elsewhere(name) or not is_exported(name):
         return open_classifier(name, input_settings, events=events)
     given = input_settings or InputSettings()
     changed = [*given.input_changes(), *["class_names"] * (given.class_names is not None)]
@@ -61,7 +61,7 @@ def open_predictor(
 def open_classifier(
     name: str, input_settings: InputSettings | None = None, *, events: Events | None = None
 ) -> Classifier:
-    """Open a run folder, a saved classifier, one on the hub, or a pretrained network by its name, file or handle.
+    """Open a run folder, a saved classifier here or elsewhere, or a pretrained network by its name, file or handle.
 
     :param input_settings: changes to the input that the network's own configuration states.
     :raises RunError: the folder has no classifier, or it is damaged.

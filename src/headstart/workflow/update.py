@@ -28,11 +28,11 @@ __all__ = ["extended", "settings_of"]
 
 _REMEDY = "--update needs a folder that headstart fit has written"
 # Where files are written is for the command line and the environment to say: a run may be of another machine or user.
-_NOT_KEPT = ("cache_dir",)
+_NOT_KEPT = ("cache_dir", "feature_store")
 
 
 def settings_of(run: Path, given: Mapping[str, Any]) -> FitSettings:
-    """The settings of a run, but for the cache folder, overridden by those that are given.
+    """The settings of a run, but for where features are kept, overridden by those that are given.
 
     Unless ``train`` is given, what the run ended with is trained, without a new search; nor are the L2 penalty, the
     stages and the kernel chosen again: with a few more images they are the same, and choosing them takes longest.

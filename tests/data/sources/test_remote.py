@@ -6,7 +6,7 @@ import io
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -57,26 +57,12 @@ class Bucket:
         return sum(f'"{method} ' in each for each in self.requests)
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    moto = pytest.importorskip("moto.server")
-    pytest.importorskip("s3fs")
-    running = moto.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=True)
-    running.start()
-    host, port = running.get_host_and_port()
-    yield f"http://{host}:{port}"
-    running.stop()
-
-
 @pytest.fixture
-def bucket(server: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Bucket:
+def bucket(s3: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Bucket:
     """The server, as the environment names it."""
-    monkeypatch.setenv("AWS_ENDPOINT_URL", server)
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
     monkeypatch.setenv("HEADSTART_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(remote, "_SYSTEMS", {})
-    found = Bucket(server)
+    found = Bucket(s3)
 
     class Listen(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:

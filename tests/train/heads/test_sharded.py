@@ -20,7 +20,8 @@ from headstart.errors import StoreError
 from headstart.execution.cluster import Cluster
 from headstart.features.key import FeatureSpace
 from headstart.features.sources import AveragedViews, FeatureSource, InMemoryFeatures
-from headstart.features.table import FeatureRows, FeatureStore, FeatureTable
+from headstart.features.store import FeatureStore
+from headstart.features.table import FeatureRows, FeatureTable
 from headstart.train.class_balance import Balance
 from headstart.train.heads import HeadFit, HeadProblem, LabeledVectors, LinearHead
 from headstart.train.heads.lbfgs import LbfgsSolver
