@@ -55,7 +55,7 @@ def compute_features(
     settings = FitSettings.of(seed=seed, cache_dir=str(store), train="head", **shares, **options)
     manifest = Manifest.from_rows(list(images), labels=list(labels))
     dataset, extractor = prepare(manifest, settings, Events(), Stopwatch())
-    dataset = extract(extractor, dataset, SPLITS, events=Events())
+    dataset = extract(extractor, dataset, dataset.rows(SPLITS), events=Events())
     extractor.release()
     splits = {
         split: (extractor.vectors(dataset.split(split)), torch.from_numpy(dataset.targets(split))) for split in SPLITS

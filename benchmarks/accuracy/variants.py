@@ -174,12 +174,12 @@ def measure_trials(data: str, seed: int, store: Path) -> Iterator[tuple[str, Fig
     )
     manifest, events, watch = Manifest.from_rows(list(paths), labels=list(labels)), Events(), Stopwatch()
     dataset, extractor = prepare(manifest, settings, events, watch)
-    dataset = extract(extractor, dataset, SPLITS, events=events)
+    dataset = extract(extractor, dataset, dataset.rows(SPLITS), events=events)
     search = search_trials(extractor, dataset, start=watch.start, events=events)
     targets, probabilities, classes = dataset.targets("test"), {}, dataset.classes
 
     def outputs(trial: Any, split: str, state: Any) -> np.ndarray:
-        found = extract(trial.extractor, trial.dataset, [split], events=events)
+        found = extract(trial.extractor, trial.dataset, trial.dataset.rows([split]), events=events)
         with trial.extractor.backbone.applied(state):
             return np.asarray(trial.extractor.outputs(found.split(split)).logits)
 

@@ -76,7 +76,7 @@ def test_folds_divide_no_near_duplicates(tmp_path: Path) -> None:
     tiles(tmp_path / "photos")
     settings = FitSettings("test_resnet", weights="random", train="head", cache_dir=str(tmp_path / "store"))
     dataset, extractor = prepare(read(tmp_path / "photos"), settings, Events(), Stopwatch())
-    dataset = extract(extractor, dataset, ("train",), events=Events())
+    dataset = extract(extractor, dataset, dataset.rows(["train"]), events=Events())
     assert dataset.cross_validated
     assert dataset.fold_groups("train") is None
     grouped = group_near_duplicates(extractor, dataset, events=Events())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -19,7 +20,8 @@ from headstart.data.sources.read import read_images
 from headstart.evaluate.schema import TrialRecord
 from headstart.models.backbone import load_backbone
 from headstart.train.heads.priors import DiscriminantPrior
-from headstart.workflow import extraction
+from headstart.workflow import extraction, glimpse, search
+from headstart.workflow import fit as fit_workflow
 from headstart.workflow.dataset import MIN_IMAGES_PER_CLASS
 from headstart.workflow.extraction import open_extractor
 from headstart.workflow.fit import FitResult, prepare
@@ -65,8 +67,12 @@ def held_back(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("held_back")
-def test_deeper_training_is_kept_where_it_improves_validation(stripes: Manifest, fitted: Fit, tmp_path: Path) -> None:
-    found = fitted(stripes, train="auto", validation_share=0.4, epochs=8, size=32, seed=2, l2=100.0, stages="none")
+@pytest.mark.parametrize("tta_flip", [False, True])
+def test_deeper_training_is_kept_where_it_improves_validation(
+    stripes: Manifest, fitted: Fit, tmp_path: Path, tta_flip: bool
+) -> None:
+    settings = {"validation_share": 0.4, "epochs": 8, "size": 32, "l2": 100.0, "stages": "none"}
+    found = fitted(stripes, train="auto", seed=2, tta_flip=tta_flip, **settings)
     assert trials(found)[:2] == ["head", "last:1"]
     best = min(found.evaluation.trials, key=lambda row: row.log_loss)
     assert chosen(found) == best
@@ -128,8 +134,11 @@ def test_features_read_from_the_store_give_the_same_classifier(
 
 
 def test_validation_image_that_vanishes_between_trials(photos: Photos, fitted: Fit, told: Any, tmp_path: Path) -> None:
-    """The second stage of extraction is that of the first deeper trial, whose glimpse has one image less."""
-    settings = {"train": "auto", "validation_share": 0.5, "epochs": 1, "size": 32}
+    """The second stage of extraction is that of the first deeper trial, whose glimpse has one image less.
+
+    With two views of each image for the head, the first stage is not one for both.
+    """
+    settings = {"train": "auto", "validation_share": 0.5, "epochs": 1, "size": 32, "tta_flip": True}
     folder = photos(red=60, green=60)
     gone = fitted(folder, **settings | {"train": "head"}).manifest.in_split("validation").uris[0]
     stages: list[None] = []
@@ -164,12 +173,50 @@ def test_losing_trial_does_not_change_the_result(stripes: Manifest, fitted: Fit)
 
 
 @pytest.mark.usefixtures("held_back")
-def test_trained_trial_must_improve_by_more_than_a_standard_error(stripes: Manifest, fitted: Fit) -> None:
+def test_glimpse_must_improve_by_more_than_its_margin(stripes: Manifest, fitted: Fit) -> None:
     found = fitted(stripes, train="auto", validation_share=0.4, epochs=8, size=32, seed=0, stages="none")
     head, tried = found.evaluation.trials
     assert tried.log_loss < head.log_loss
     assert head.chosen
+    assert re.search(
+        r"^no gain after 3 of 3 careful epochs without augmentation: not trained further; "
+        r"last:1 changed the log-loss of the head by -0\.\d+ ± 0\.\d+: last:5 is not tried$",
+        tried.note,
+    )
+
+
+@pytest.mark.usefixtures("held_back")
+def test_why_a_lower_log_loss_is_not_enough(stripes: Manifest, fitted: Fit, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(search, "select_best", lambda *_, **__: 0)
+    found = fitted(stripes, train="auto", validation_share=0.4, epochs=8, size=32, seed=2, l2=100.0, stages="none")
+    head, tried, *_ = found.evaluation.trials
+    assert tried.log_loss < head.log_loss
+    assert head.chosen
     assert "lower than head by less than one standard error: head is kept" in tried.note
+
+
+def test_the_first_pass_has_what_the_glimpse_needs(
+    photos: Photos, fitted: Fit, told: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """With few images for the glimpse: it finds the same ones, computed alone, and leads to the same result."""
+    monkeypatch.setattr(glimpse, "IMAGES", 20)
+    monkeypatch.setattr(glimpse, "CHECKED", 30)
+    settings = {"train": "auto", "validation_share": 0.5, "test_share": 0.1, "epochs": 1, "size": 32, "lr": 30.0}
+    folder, passes = photos(red=100, green=100), list[None]()
+    listener = told({"computing features": lambda: passes.append(None)})
+    joint = fitted(folder, listener, **settings)
+    assert len(passes) == 2  # some images for both, the others for the head
+    assert "on 30 validation images: not trained further" in joint.evaluation.trials[-1].note
+    shutil.rmtree(tmp_path / "store")
+    monkeypatch.setattr(fit_workflow, "extract_with_glimpse", lambda *_, **__: None)
+    passes.clear()
+    alone = fitted(folder, listener, **settings)
+    assert len(passes) == 3  # all images for the head, and some of two splits for the glimpse
+    assert np.array_equal(joint.probabilities, alone.probabilities)
+    first, second = (found.evaluation.trials[-1] for found in (joint, alone))
+    assert (first.accuracy, first.log_loss) == (second.accuracy, second.log_loss)
+    again = fitted(folder, told(), **settings)
+    assert np.array_equal(again.probabilities, alone.probabilities)
 
 
 def test_budget_limits_the_search(stripes: Manifest, fitted: Fit, told: Any) -> None:

@@ -19,6 +19,7 @@ from headstart.events import Events
 from headstart.execution import open_executor
 from headstart.execution.cluster import Cluster
 from headstart.features.distributed import Plan, compute_on_cluster
+from headstart.features.joint import JointTables
 from headstart.features.rows import sorted_by_view
 from headstart.features.table import FeatureTable
 
@@ -36,7 +37,7 @@ Network: TypeAlias = Callable[["NDArray[np.uint8] | Tensor"], NDArray[Any]]
 
 def extract_features(  # noqa: PLR0913 - independent values, all but three of them keyword-only
     manifest: Manifest,
-    table: FeatureTable,
+    table: FeatureTable | JointTables,
     spec: InputSpec,
     *,
     open_engine: Callable[[], Network],
@@ -53,6 +54,7 @@ def extract_features(  # noqa: PLR0913 - independent values, all but three of th
     Each image is decoded once for all of its missing views, by the decoder that the table states. Finished features are
     kept however the work ends; if the process is killed, those of the last seconds are lost.
 
+    :param table: or two of them, for what both lack.
     :param manifest: inspected images, so that each row has a content hash. Rows with a problem are skipped.
     :param open_engine: opens the network; called only if features are missing.
     :param batch_size: views per batch.
@@ -71,7 +73,7 @@ def extract_features(  # noqa: PLR0913 - independent values, all but three of th
     # A second round happens only if a file has changed in the meantime and another file has its former content.
     while missing := _missing(table, hashes, [row for row in usable if row not in unreadable], views):
         total = sum(map(len, missing.values()))
-        if cluster is not None:
+        if cluster is not None and isinstance(table, FeatureTable):
             plan = Plan(table, spec, open_engine, batch_size, max_pixels, device)
             with (events or Events()).stage("computing features", total=total) as advance:
                 unreadable.update(compute_on_cluster(manifest, missing, plan, cluster, advance=advance))
@@ -99,7 +101,7 @@ def _hashes(manifest: Manifest) -> list[str]:
 
 
 def _missing(
-    table: FeatureTable, hashes: Sequence[str], rows: Sequence[int], views: Sequence[int]
+    table: FeatureTable | JointTables, hashes: Sequence[str], rows: Sequence[int], views: Sequence[int]
 ) -> dict[int, list[int]]:
     """The first of the rows for each content that lacks views in the table, with the numbers of those views."""
     row_of = {hashes[row]: row for row in reversed(rows)}
@@ -107,7 +109,7 @@ def _missing(
 
 
 def _fill(
-    table: FeatureTable,
+    table: FeatureTable | JointTables,
     batches: Iterable[Views],
     engine: Network,
     missing: Mapping[int, Sequence[int]],
@@ -143,7 +145,7 @@ def _fill(
     return problems
 
 
-def _commit(table: FeatureTable, pending: dict[tuple[int, str], NDArray[Any]]) -> None:
+def _commit(table: FeatureTable | JointTables, pending: dict[tuple[int, str], NDArray[Any]]) -> None:
     # All views go into one commit, since each commit takes time.
     if pending:
         views, images, features = sorted_by_view(pending)

@@ -90,7 +90,7 @@ def assess(trial: Trial, decision: Decision, search: Search, *, events: Events) 
     extractor, settings = trial.extractor, trial.extractor.settings
     split = "test" if len(search.dataset.split("test")) else search.dataset.selection_split
     needed = {split} if extractor.cut.at_image else {split, "train", search.dataset.selection_split}
-    dataset = extract(extractor, search.dataset, needed, events=events)
+    dataset = extract(extractor, search.dataset, search.dataset.rows(needed), events=events)
     trial, cross_fitted = trial.on(dataset), split == dataset.selection_split
     targets = dataset.targets(split)
     with extractor.backbone.applied(trial.state):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -23,6 +23,7 @@ from headstart.events import Events
 from headstart.execution.cluster import parse_cluster
 from headstart.execution.memory import trim_heap
 from headstart.features.extractor import extract_features
+from headstart.features.joint import JointTables
 from headstart.features.key import FeatureSpace
 from headstart.features.location import feature_location
 from headstart.features.sources import AveragedViews, FeatureSource, InMemoryFeatures
@@ -53,7 +54,6 @@ __all__ = [
     "FeatureExtractor",
     "extract",
     "open_extractor",
-    "sample_rows",
 ]
 
 MAX_IN_MEMORY = 1 << 30  # bytes of training features; with more, batches are read from the table
@@ -201,6 +201,27 @@ class FeatureExtractor:
             events=events,
         )
 
+    def compute_with(
+        self, other: FeatureExtractor, joint: nn.Module, images: Manifest, *, events: Events
+    ) -> list[tuple[int, str]]:
+        """Compute the features that the tables of both lack, in one pass; return (row, reason) of unreadable images.
+
+        :param other: an extractor of the same network and settings, cut elsewhere.
+        :param joint: what computes both (:func:`headstart.models.joint_prefix.joint_prefix`).
+        """
+        name = f"{self.cut.name} and {other.cut.name}"
+        source = replace(self.engine_source(), cut=Cut(joint, self.tail, name, (), ()))
+        return extract_features(
+            images,
+            JointTables(self.table, other.table),
+            self.backbone.spec,
+            open_engine=source,
+            batch_size=self.batch_size,
+            max_pixels=self.settings.max_pixels,
+            workers=self.settings.workers,
+            events=events,
+        )
+
     def pretrained_prior(self, classes: Sequence[str], features: Vectors, targets: Tensor) -> LinearHead | None:
         """The rows of the pretrained head for the classes that it has by name; None without any, or if turned off."""
         backbone = self.backbone
@@ -275,21 +296,19 @@ def open_extractor(
 def extract(
     extractor: FeatureExtractor,
     dataset: Dataset,
-    splits: Iterable[str],
+    rows: NDArray[np.int64],
     *,
     events: Events,
     views: Sequence[int] | None = None,
-    limit: int | None = None,
 ) -> Dataset:
-    """Compute the features that the table lacks of the images in these splits, or of ``limit`` drawn from them.
+    """Compute the features that the table lacks of some images.
 
+    :param rows: of the manifest, as :meth:`headstart.workflow.dataset.Dataset.rows` finds them.
     :param views: of each image; by default those that are averaged in prediction.
     :returns: the data set without images that could not be read any more.
     :raises DataError: too many images vanished or changed, or all of a class.
     """
     settings = extractor.settings
-    rows = dataset.rows(splits)
-    rows = rows[sample_rows(len(rows), limit, settings.seed)]
     images = dataset.manifest.select(rows)
     problems = extractor.compute(images, views=views, events=events)
     if not problems:
@@ -298,11 +317,6 @@ def extract(
     # Should the cache be wrong about them, the next fit does not repeat it.
     InspectionCache(paths.inspections(settings.cache_dir)).forget([images.uris[row] for row, _ in problems])
     return dataset.without(((int(rows[row]), reason) for row, reason in problems), max_problems=settings.max_problems)
-
-
-def sample_rows(count: int, limit: int | None, seed: int) -> NDArray[np.int64]:
-    """Numbers below ``count``, ascending: all of them, or ``limit`` drawn with the seed."""
-    return np.sort(np.random.default_rng(seed).permutation(count)[:limit])
 
 
 def _open_table(

@@ -25,6 +25,7 @@ from headstart.train.heads import head_solver
 from headstart.workflow.assess import assess, calibrate
 from headstart.workflow.dataset import SPLITS, Dataset, prepare_dataset
 from headstart.workflow.extraction import FeatureExtractor, extract, open_extractor
+from headstart.workflow.glimpse import extract_with_glimpse
 from headstart.workflow.model_choice import choose_model
 from headstart.workflow.near_duplicates import group_near_duplicates
 from headstart.workflow.search import search_trials
@@ -74,7 +75,8 @@ def fit(
         dataset, extractor = prepare(manifest, settings, events, watch, class_order=class_order)
         with watch.stage("features"):
             splits = [each for each in SPLITS if each != "train" or not settings.live_augmentation]
-            dataset = extract(extractor, dataset, splits, events=events)
+            extract_with_glimpse(extractor, dataset, events=events)
+            dataset = extract(extractor, dataset, dataset.rows(splits), events=events)
             # Found by their features, and so after these; what the split was is of no matter to them.
             dataset = group_near_duplicates(extractor, dataset, events=events)
             if settings.strict:

@@ -14,8 +14,9 @@ from headstart.train.forecast import step_seconds
 from headstart.train.heads import head_solver
 from headstart.train.heads.sharded import shard_size
 from headstart.workflow.dataset import Dataset
-from headstart.workflow.extraction import MAX_IN_MEMORY, FeatureExtractor, sample_rows
-from headstart.workflow.trials import GLIMPSE_EPOCHS, GLIMPSE_IMAGES, train_config
+from headstart.workflow.extraction import MAX_IN_MEMORY, FeatureExtractor
+from headstart.workflow.glimpse import EPOCHS, glimpse_images
+from headstart.workflow.trials import train_config
 
 __all__ = ["Forecast", "forecast"]
 
@@ -66,10 +67,10 @@ def forecast(
     training += settings.epochs * seconds_per_image * len(train) if live else 0.0  # they are decoded in each epoch
     until_glimpse = 0.0
     if glimpse:
-        some = train.select(sample_rows(len(train), GLIMPSE_IMAGES, settings.seed))
-        careful = GLIMPSE_EPOCHS * step * _steps(extractor, some, selection)
+        some, checked = glimpse_images(dataset)
+        careful = EPOCHS * step * _steps(extractor, some, checked)
         training += careful
-        needed = extractor.missing(some) + sum(extractor.missing(selection, view) for view in extractor.views)
+        needed = extractor.missing(some) + extractor.missing(checked)
         until_glimpse = careful + seconds_per_image * needed
     rows = (0 if live else len(train) * (1 + len(augmented))) + (0 if dataset.cross_validated else len(selection))
     return Forecast(

@@ -19,11 +19,10 @@ from headstart.train.unfreezing import DEEPER, improves, select_best
 from headstart.workflow.dataset import MIN_IMAGES_PER_CLASS, Dataset
 from headstart.workflow.extraction import FeatureExtractor, open_extractor
 from headstart.workflow.forecast import forecast
-from headstart.workflow.trials import Trial, fine_tune, head_trials
+from headstart.workflow.glimpse import MIN_CHECKED, Glimpse, look
+from headstart.workflow.trials import Trial, fine_tune, head_trials, starting_head
 
-__all__ = ["MIN_VALIDATION_IMAGES", "Search", "search_trials"]
-
-MIN_VALIDATION_IMAGES = 50  # with fewer, nothing shows whether training more than the head helps
+__all__ = ["Search", "search_trials"]
 
 
 @dataclass(frozen=True)
@@ -34,6 +33,7 @@ class Search:
     chosen: Trial
     solved: int  # how many of the trials, the first ones, are solved heads
     stop_reason: str = ""
+    glimpse: Trial | None = None  # at a deeper trial that was not promising
 
     @property
     def dataset(self) -> Dataset:
@@ -66,17 +66,21 @@ class Search:
 
     def history(self) -> tuple[EpochRecord, ...]:
         """The records of all trials."""
-        return tuple(record for trial in self.trials for record in trial.history)
+        return tuple(record for trial in self._shown for record in trial.history)
 
     def records(self) -> tuple[TrialRecord, ...]:
         """The trials as they are reported."""
-        return tuple(self._record(trial) for trial in self.trials)
+        return tuple(self._record(trial) for trial in self._shown)
+
+    @property
+    def _shown(self) -> tuple[Trial, ...]:
+        return (*self.trials, *([] if self.glimpse is None else [self.glimpse]))
 
     def _record(self, trial: Trial) -> TrialRecord:
         chosen, notes = self.chosen.name, []
-        if trial.image_log_losses.mean() < self.chosen.image_log_losses.mean():
+        if trial is not self.glimpse and trial.image_log_losses.mean() < self.chosen.image_log_losses.mean():
             notes.append(f"lower than {chosen} by less than one standard error: {chosen} is kept")
-        if trial is self.trials[-1] and self.stop_reason:
+        if trial is self._shown[-1] and self.stop_reason:
             notes.append(self.stop_reason)
         return trial.record(chosen=trial is self.chosen, note="; ".join(notes))
 
@@ -96,18 +100,34 @@ def search_trials(extractor: FeatureExtractor, dataset: Dataset, *, start: float
     for trial in trials:
         _announce(trial, events)
     trim_heap()  # of the vectors and of what was solved on them
-    heads, head = len(trials), trials[-1]
+    heads, head, glimpse = len(trials), trials[-1], None
     for train in DEEPER if settings.train == "auto" else ():
         deeper = _cut_deeper(extractor, train, trials, deadline, events)
         if isinstance(deeper, str):
             stop_reason = deeper
             events.notice(stop_reason)
             break
-        trial = fine_tune(deeper, trials[-1].dataset, events, head=head, deadline=deadline)
+        begin = starting_head(head, trials[-1].dataset)
+        seen = look(deeper, trials[-1].dataset, events, head=begin)
+        trials = [each.on(seen.dataset) for each in trials]
+        if not seen.promising:
+            glimpse = seen.trial
+            _announce(glimpse, events)
+            stop_reason = _after_glimpse(train, seen)
+            break
+        trial = fine_tune(deeper, seen.dataset, events, head=begin.on(seen.dataset), deadline=deadline)
         trials = [each.on(trial.dataset) for each in [*trials, trial]]
         _announce(trial, events)
     chosen = trials[select_best([trial.image_log_losses for trial in trials], solved=heads)]
-    return Search(tuple(trials), chosen, heads, stop_reason)
+    return Search(tuple(trials), chosen, heads, stop_reason, glimpse)
+
+
+def _after_glimpse(train: str, seen: Glimpse) -> str:
+    """What is not tried since a glimpse was not promising; empty for the last trial."""
+    deeper = DEEPER[DEEPER.index(train) + 1 :]
+    change, margin = seen.change
+    reason = f"{train} changed the log-loss of the head by {change:+.3f} ± {margin:.3f}"
+    return f"{reason}: {deeper[0]} is not tried" if deeper else ""
 
 
 def _cut_deeper(
@@ -137,9 +157,9 @@ def _reason_to_stop(trials: list[Trial], train: str, deadline: float, settings: 
     last = trials[-1]
     if last.dataset.cross_validated:
         return f"fewer than {MIN_IMAGES_PER_CLASS} images per class: only the head is trained"
-    if len(last.image_log_losses) < MIN_VALIDATION_IMAGES:
+    if len(last.image_log_losses) < MIN_CHECKED:
         return (
-            f"fewer than {MIN_VALIDATION_IMAGES} validation images: they cannot show whether {train} helps; "
+            f"fewer than {MIN_CHECKED} validation images: they cannot show whether {train} helps; "
             "only the head is trained"
         )
     if len(trials) > 1 and not improves(trials[-2].image_log_losses, last.image_log_losses):

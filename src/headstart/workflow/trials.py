@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from headstart.data.manifest import Manifest
 from headstart.errors import SettingsError
 from headstart.evaluate import fit_temperature
 from headstart.evaluate.intervals import proportion
@@ -27,28 +28,24 @@ from headstart.models.stage_head import STAGE_HEAD, stage_head
 from headstart.train.class_balance import Balance, class_balance
 from headstart.train.finetune import TrainConfig, finetune, trainable_state
 from headstart.train.heads import HeadFit, HeadProblem, LabeledVectors, LinearHead, head_solver
-from headstart.train.unfreezing import image_log_losses, improves
+from headstart.train.unfreezing import image_log_losses
 from headstart.workflow.checkpoints import checkpoint_path
 from headstart.workflow.dataset import Dataset
-from headstart.workflow.extraction import MAX_FOR_ONE_PASS, FeatureExtractor, extract, sample_rows
+from headstart.workflow.extraction import MAX_FOR_ONE_PASS, FeatureExtractor, extract
 from headstart.workflow.head_vectors import head_vectors
 from headstart.workflow.training_data import training_data
 
 __all__ = [
-    "GLIMPSE_EPOCHS",
-    "GLIMPSE_IMAGES",
     "Trial",
     "fine_tune",
     "head_trials",
     "refit",
+    "starting_head",
+    "train",
     "train_config",
+    "trial_of",
     "with_solved_head",
 ]
-
-# Whether deeper training is promising is told by a glimpse: a few epochs at a low rate, since the first epochs at the
-# full rate make everything worse, also where the end is better.
-GLIMPSE_EPOCHS, GLIMPSE_IMAGES, GLIMPSE_LR_FACTOR = 3, 2000, 0.1
-_FAR = 3.0  # standard errors behind the head; with 2 after an epoch, some glimpses still ended ahead of it
 
 
 @dataclass(frozen=True)
@@ -157,32 +154,25 @@ def fine_tune(
 ) -> Trial:
     """Train what comes after the cut.
 
-    :param head: the solved head to start from. A glimpse, a few epochs on some images, is compared with it first, and
-        unless that is promising no more is trained. Without it, training starts from the network as it is.
+    :param head: the head to start from (:func:`starting_head`). Without it, training starts from the network as it is.
     :param deadline: in ``time.monotonic()``: no epoch is begun that would end later.
     """
     start = time.monotonic()
-    begin = None if head is None else _starting_head(head, dataset)
     extractor.train_only()
-    with extractor.backbone.applied({} if begin is None else begin.state):
+    with extractor.backbone.applied({} if head is None else head.state):
         initial = trainable_state(extractor.backbone.module)
-        dataset = extract(extractor, dataset, [dataset.selection_split], events=events)
-        if begin is not None:
-            with extractor.backbone.applied(initial):
-                glimpse = _glimpse(extractor, dataset, events, start, head=begin)
-            # Images of the selection split may have vanished since the head was solved.
-            before = begin.on(glimpse.dataset)
-            if not improves(before.image_log_losses, glimpse.image_log_losses):
-                return glimpse
-            dataset = glimpse.dataset
+        dataset = extract(extractor, dataset, dataset.rows([dataset.selection_split]), events=events)
         augmented = tuple(range(1, extractor.settings.augmentations + 1))
         if not extractor.settings.live_augmentation:
-            dataset = extract(extractor, dataset, ["train"], views=(0, *augmented), events=events)
+            # Where the head is solved once more, it is on the mean over the views of prediction.
+            views = sorted({0, *augmented, *(() if head is None else extractor.views)})
+            dataset = extract(extractor, dataset, dataset.rows(["train"]), views=views, events=events)
         extractor.release()
         with extractor.backbone.applied(initial):
             config = train_config(extractor)
-            history = _train(extractor, dataset, config, events, views=augmented, deadline=deadline)
-            trained = _trained(extractor, dataset, start, history)
+            images, checked = (dataset.split(split) for split in ("train", dataset.selection_split))
+            history = train(extractor, dataset, images, checked, config, events, views=augmented, deadline=deadline)
+            trained = trial_of(extractor, dataset, start, history)
             return trained if head is None else with_solved_head(trained, start)
 
 
@@ -243,48 +233,30 @@ def train_config(extractor: FeatureExtractor, **changes: Any) -> TrainConfig:
     return TrainConfig(**{**values, "precision": extractor.training_precision, **changes})
 
 
-def _glimpse(extractor: FeatureExtractor, dataset: Dataset, events: Events, start: float, *, head: Trial) -> Trial:
-    """Some careful epochs on some images without augmentation, until one is far behind the head that they start from.
-
-    Augmented views of all images would cost more than the rest.
-    """
-    dataset = extract(extractor, dataset, ["train"], views=(0,), limit=GLIMPSE_IMAGES, events=events)
-    extractor.release()  # most trials end here
-    # So few epochs are not enough for new statistics of BatchNorm: with them every glimpse would look worse.
-    config = train_config(extractor, epochs=GLIMPSE_EPOCHS, mixup=0.0, batchnorm="frozen")
-    config = replace(config, lr=GLIMPSE_LR_FACTOR * config.base_lr, lr_base_size=None, warmup_epochs=0)
-    before = head.on(dataset)
-
-    def is_hopeless(logits: NDArray[np.float32]) -> bool:
-        return improves(image_log_losses(logits, before.targets), before.image_log_losses, z=_FAR)
-
-    history = _train(extractor, dataset, config, Events(), limit=GLIMPSE_IMAGES, is_hopeless=is_hopeless)
-    note = f"no gain after {len(history)} of {GLIMPSE_EPOCHS} careful epochs without augmentation: not trained further"
-    return replace(_trained(extractor, dataset, start, history), note=note)
-
-
-def _train(
+def train(  # noqa: PLR0913 - independent values, four of them keyword-only
     extractor: FeatureExtractor,
     dataset: Dataset,
+    images: Manifest,
+    checked: Manifest,
     config: TrainConfig,
     events: Events,
     *,
     views: tuple[int, ...] = (),
-    limit: int | None = None,
     deadline: float | None = None,
     is_hopeless: Callable[[NDArray[np.float32]], bool] | None = None,
+    alone: bool = False,
 ) -> tuple[EpochRecord, ...]:
-    """Train on the training images and these augmented views of them, or on ``limit`` images drawn from them."""
+    """Train on images of the data set and these augmented views of them, and keep the epoch that is best on others.
+
+    :param checked: the images on which epochs are compared.
+    :param alone: without the workers of a cluster: it would be over before they have started.
+    """
     name, settings = extractor.train, extractor.settings
-    # A glimpse is over before the workers of a cluster have started.
-    cluster = None if limit is not None or settings.cluster is None else parse_cluster(settings.cluster)
-    images, targets = dataset.split("train"), dataset.targets("train")
-    rows = sample_rows(len(targets), limit, settings.seed)
-    some, checked = images.select(rows), dataset.split(dataset.selection_split)
+    cluster = None if alone or settings.cluster is None else parse_cluster(settings.cluster)
     # What the workers of a cluster read is not read here.
-    train = training_data(extractor, some, targets[rows], views, in_memory=cluster is None)
-    validation = FeatureDataset(extractor.source(checked), dataset.targets(dataset.selection_split))
-    checkpoint = checkpoint_path(extractor, config, (some, checked), (train, validation))
+    inputs = training_data(extractor, images, images.targets(dataset.classes), views, in_memory=cluster is None)
+    validation = FeatureDataset(extractor.source(checked), checked.targets(dataset.classes))
+    checkpoint = checkpoint_path(extractor, config, (images, checked), (inputs, validation))
     if checkpoint.is_file():
         events.notice(f"training {name} goes on from its checkpoint {checkpoint}")
     with events.stage(f"training {name}", total=config.epochs, unit="epoch") as advance:
@@ -296,7 +268,7 @@ def _train(
 
         history = finetune(
             extractor.tail,
-            train,
+            inputs,
             validation,
             config,
             device=extractor.device,
@@ -310,7 +282,7 @@ def _train(
     return tuple(replace(record, trial=name) for record in history)
 
 
-def _trained(extractor: FeatureExtractor, dataset: Dataset, start: float, history: tuple[EpochRecord, ...]) -> Trial:
+def trial_of(extractor: FeatureExtractor, dataset: Dataset, start: float, history: tuple[EpochRecord, ...]) -> Trial:
     """The trial of the network as it is now."""
     trim_heap()  # of training
     outputs = extractor.outputs(dataset.split(dataset.selection_split))
@@ -332,7 +304,7 @@ def _trained(extractor: FeatureExtractor, dataset: Dataset, start: float, histor
     )
 
 
-def _starting_head(head: Trial, dataset: Dataset) -> Trial:
+def starting_head(head: Trial, dataset: Dataset) -> Trial:
     """The head that deeper training starts from, as a trial to compare with.
 
     A discriminant analysis relies on features that vary little within classes, and so would the gradients of the layers
