@@ -27,6 +27,7 @@ ASSUMED = {
 VALUES, ROW_OVERHEAD = 2064, 24  # EfficientNet-Lite0 with its stages in float16; key, view and checksum of a row
 SHARD, SECONDS_PER_COMMIT = 512, 5.0
 HEAD_SHARDS, KEPT = 256, 1 << 30  # at most: of the head, and bytes of them that a worker keeps
+STEP = 20_000  # rows that are made at a time
 BYTES_PER_FRAGMENT = 87  # of a version's manifest, which lists all fragments; measured on 50 to 200 of them
 
 
@@ -35,22 +36,26 @@ def driver_peak(rows: int) -> float:
     import resource
 
     import numpy as np
+    import pyarrow as pa
 
     from headstart.data.manifest import Manifest
     from headstart.data.spec import InputSpec
     from headstart.features import distributed, extractor
     from headstart.features.key import FeatureSpace
+    from headstart.features.missing import keys_from_hex
     from headstart.features.store import FeatureStore
 
     space = FeatureSpace("sizes", "0" * 32, "pool", InputSpec(), "float32", "float16", (VALUES,))
     store = FeatureStore(empty_folder("sizes-store")).table(space)
-    manifest = Manifest.from_rows([f"file:///data/photos/class_{row % 1000:04}/{row:09}.jpg" for row in range(rows)])
-    manifest = manifest.with_column("hash", [f"{row:032x}" for row in range(rows)])
-    hashes = extractor._hashes(manifest)
-    usable = [row for row, problem in enumerate(manifest.problems) if problem is None]
-    missing = extractor._missing(store, hashes, usable, (0,))
-    shards = distributed._shards(manifest, missing, 16)
-    assert len(np.concatenate([each["row"].to_numpy() for each in shards])) == rows
+    parts = []
+    for start in range(0, rows, STEP):  # as they are inspected: lists are for some rows at a time
+        numbers = range(start, min(start + STEP, rows))
+        part = Manifest.from_rows([f"file:///data/photos/class_{row % 1000:04}/{row:09}.jpg" for row in numbers])
+        parts.append(part.with_column("hash", [f"{row:032x}" for row in numbers]).table)
+    manifest = Manifest(pa.concat_tables(parts))
+    keys = keys_from_hex(manifest.table["hash"])
+    missing = extractor._missing(store, keys, np.arange(rows), (0,))
+    assert sum(len(each) for each in distributed._shards(manifest, missing, 512)) == rows
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 

@@ -16,6 +16,7 @@ from headstart.data.spec import InputSpec
 from headstart.events import Events
 from headstart.features.joint import JointTables
 from headstart.features.key import FeatureSpace
+from headstart.features.missing import keys_from_hex
 from headstart.features.store import FeatureStore
 from headstart.models.backbone import build
 from headstart.models.cut import cut
@@ -82,11 +83,11 @@ def test_only_what_both_lack_is_computed(tmp_path: Path) -> None:
     first.append(keys[:2], np.zeros((2, 2), np.float32))
     second.append(keys[1:3], np.zeros((2, 2, 2), np.float32))
     both = JointTables(first, second)
-    assert both.missing_views(keys, (0,)) == {key: [0] for key in keys[3:]}
+    assert both.lacks(keys_from_hex(keys), (0,)).ravel().tolist() == [False] * 3 + [True] * 3
     rows = np.arange(18, dtype=np.float32).reshape(3, 6)
     both.append(keys[3:], rows)
     both.compact()
     assert np.array_equal(first.rows(keys[3:]).take(range(3)), rows[:, :2])
     assert np.array_equal(second.rows(keys[3:]).take(range(3)), rows[:, 2:].reshape(3, 2, 2))
-    assert both.missing_views(keys, (0,)) == {}
-    assert both.missing_views(keys[3:], (0, 1)) == {key: [1] for key in keys[3:]}
+    assert not both.lacks(keys_from_hex(keys), (0,)).any()
+    assert both.lacks(keys_from_hex(keys[3:]), (0, 1)).tolist() == [[False, True]] * 3

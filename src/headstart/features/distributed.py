@@ -11,13 +11,12 @@ The workers must see the images and the feature store under the same paths as th
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, TypedDict
 
-import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
@@ -27,6 +26,7 @@ from headstart.data.spec import InputSpec
 from headstart.errors import SettingsError
 from headstart.execution.cluster import Cluster
 from headstart.execution.workers import find_workers, run_shards
+from headstart.features.missing import MissingViews
 from headstart.features.rows import sorted_by_view
 from headstart.features.table import FeatureTable
 
@@ -60,7 +60,7 @@ class Plan:
 
 def compute_on_cluster(
     manifest: Manifest,
-    missing: Mapping[int, Sequence[int]],
+    missing: MissingViews,
     plan: Plan,
     cluster: Cluster,
     *,
@@ -68,7 +68,6 @@ def compute_on_cluster(
 ) -> list[tuple[int, str]]:
     """Compute and commit the missing views of these rows; return (row, reason) of the unreadable images.
 
-    :param missing: the numbers of the views that each row lacks.
     :raises SettingsError: the images are in the memory of this process.
     :raises ClusterError: the cluster cannot be reached, or failed.
     :raises StoreError: the features cannot be written.
@@ -102,12 +101,11 @@ def compute_on_cluster(
     return problems
 
 
-def _shards(manifest: Manifest, missing: Mapping[int, Sequence[int]], size: int) -> Iterator[pa.Table]:
+def _shards(manifest: Manifest, missing: MissingViews, size: int) -> Iterator[pa.Table]:
     """Yield parts of the manifest, with the rows that they are and the views that each lacks."""
-    rows = np.sort(np.fromiter(missing, np.int64, len(missing)))
-    for start in range(0, len(rows), size):
-        part = pa.array(rows[start : start + size])
-        views = pa.array([list(missing[row]) for row in part.to_pylist()], pa.list_(pa.int32()))
+    for start in range(0, len(missing), size):
+        part = pa.array(missing.rows[start : start + size])
+        views = pa.array([missing.at(start + number) for number in range(len(part))], pa.list_(pa.int32()))
         yield manifest.table.take(part).append_column("row", part).append_column("views", views)
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from contextlib import closing
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from headstart.data.manifest import Manifest
@@ -20,6 +21,7 @@ from headstart.execution import open_executor
 from headstart.execution.cluster import Cluster
 from headstart.features.distributed import Plan, compute_on_cluster
 from headstart.features.joint import JointTables
+from headstart.features.missing import MissingViews, first_rows, keys_from_hex
 from headstart.features.rows import sorted_by_view
 from headstart.features.table import FeatureTable
 
@@ -66,13 +68,15 @@ def extract_features(  # noqa: PLR0913 - independent values, all but three of th
     :raises ClusterError: the cluster cannot be reached, or failed; what was finished is kept.
     :raises ValueError: a usable image has no content hash.
     """
-    hashes, unreadable = _hashes(manifest), dict[int, str]()
-    usable = [row for row, problem in enumerate(manifest.problems) if problem is None]
+    keys, unreadable = keys_from_hex(manifest.table["hash"]), dict[int, str]()
+    usable = np.flatnonzero(manifest.table["problem"].is_null().to_numpy())
+    if keys.take(pa.array(usable)).null_count:
+        raise ValueError("the manifest must be inspected first: an image has no content hash")
     engine: Network | None = None
     read = view_reader(table.space.decoder)
     # A second round happens only if a file has changed in the meantime and another file has its former content.
-    while missing := _missing(table, hashes, [row for row in usable if row not in unreadable], views):
-        total = sum(map(len, missing.values()))
+    while missing := _missing(table, keys, usable[~np.isin(usable, [*unreadable])], views):
+        total = missing.total
         if cluster is not None and isinstance(table, FeatureTable):
             plan = Plan(table, spec, open_engine, batch_size, max_pixels, device)
             with (events or Events()).stage("computing features", total=total) as advance:
@@ -81,7 +85,7 @@ def extract_features(  # noqa: PLR0913 - independent values, all but three of th
         engine = engine or open_engine()
         batches = read(
             manifest,
-            sorted(missing),
+            missing.rows.tolist(),
             spec,
             batch_size=batch_size,
             max_pixels=max_pixels,
@@ -89,31 +93,27 @@ def extract_features(  # noqa: PLR0913 - independent values, all but three of th
             views=missing,
         )
         with closing(batches), (events or Events()).stage("computing features", total=total) as advance:
-            unreadable.update(_fill(table, batches, engine, missing, hashes, advance))
+            unreadable.update(_fill(table, batches, engine, missing, keys, advance))
     table.compact()
     return sorted(unreadable.items())
 
 
-def _hashes(manifest: Manifest) -> list[str]:
-    if None in manifest.usable.hashes:
-        raise ValueError("the manifest must be inspected first: an image has no content hash")
-    return [str(image) for image in manifest.hashes]
-
-
 def _missing(
-    table: FeatureTable | JointTables, hashes: Sequence[str], rows: Sequence[int], views: Sequence[int]
-) -> dict[int, list[int]]:
+    table: FeatureTable | JointTables, keys: pa.FixedSizeBinaryArray, rows: NDArray[np.int64], views: Sequence[int]
+) -> MissingViews:
     """The first of the rows for each content that lacks views in the table, with the numbers of those views."""
-    row_of = {hashes[row]: row for row in reversed(rows)}
-    return {row_of[image]: numbers for image, numbers in table.missing_views(list(row_of), views).items()}
+    rows, numbers = first_rows(keys, rows), sorted({*views})
+    lacks = table.lacks(keys.take(pa.array(rows)), numbers)
+    some = lacks.any(1)
+    return MissingViews(rows[some], tuple(numbers), lacks[some])
 
 
 def _fill(
     table: FeatureTable | JointTables,
     batches: Iterable[Views],
     engine: Network,
-    missing: Mapping[int, Sequence[int]],
-    hashes: Sequence[str],
+    missing: MissingViews,
+    images: pa.FixedSizeBinaryArray,
     advance: Callable[[int], object],
 ) -> list[tuple[int, str]]:
     """Compute and append batch by batch; return (row, reason) of the unreadable images.
@@ -129,7 +129,8 @@ def _fill(
             for views in batches:
                 problems += views.problems
                 if views.rows:
-                    keys = [(number, hashes[row]) for number, row in zip(views.numbers, views.rows, strict=True)]
+                    shown = zip(views.numbers, views.rows, strict=True)
+                    keys = [(number, images[row].as_py().hex()) for number, row in shown]
                     pending.update(zip(keys, engine(views.stacked()), strict=True))
                 if time.monotonic() - last > _SECONDS_PER_COMMIT or len(pending) >= _ROWS_PER_COMMIT:
                     if written is not None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from headstart.features.key import FeatureSpace
@@ -28,11 +29,9 @@ class JointTables:
         """How images are decoded, which is the same for both."""
         return self.first.space
 
-    def missing_views(self, images: Sequence[str], views: Sequence[int]) -> dict[str, list[int]]:
-        """The views that both tables lack of each image; what one of them has is for the other one to compute."""
-        first, second = (table.missing_views(images, views) for table in (self.first, self.second))
-        both = {image: sorted({*numbers} & {*second.get(image, ())}) for image, numbers in first.items()}
-        return {image: numbers for image, numbers in both.items() if numbers}
+    def lacks(self, images: pa.FixedSizeBinaryArray, views: Sequence[int]) -> NDArray[np.bool_]:
+        """Whether both tables lack an image and a view, (N, V); what one of them has, the other one computes alone."""
+        return self.first.lacks(images, views) & self.second.lacks(images, views)
 
     def append(self, images: Sequence[str], features: NDArray[Any], *, view: int | Sequence[int] = 0) -> None:
         """Add one row per image to each table, (N, D1 + D2).

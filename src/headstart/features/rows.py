@@ -44,11 +44,10 @@ def duplicates_of(dataset: Any) -> list[int]:
     return [row for image, view, row in zip(*columns, strict=True) if first.setdefault((image, view), row) != row]
 
 
-def positions_of(keys: pa.Table, images: Sequence[str], view: int) -> NDArray[np.int64]:
+def positions_of(keys: pa.Table, images: pa.FixedSizeBinaryArray, view: int) -> NDArray[np.int64]:
     """The position of each image's first row in the dataset; -1 if there is none."""
     of_view = pc.if_else(pc.equal(keys["view"], stored_view(view)), keys["image"], pa.scalar(None, pa.binary(16)))
-    wanted = pa.array([bytes.fromhex(image) for image in images], pa.binary(16))
-    return np.asarray(pc.index_in(wanted, value_set=of_view).fill_null(-1), np.int64)
+    return np.asarray(pc.index_in(images, value_set=of_view).fill_null(-1), np.int64)
 
 
 def values_of(batch: pa.RecordBatch, dtype: str) -> NDArray[Any]:

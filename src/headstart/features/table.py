@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from headstart.errors import StoreError
 from headstart.features.key import FeatureSpace, stored_view
 from headstart.features.location import Location, lance_options, remove_all, short_reason, size_of
+from headstart.features.missing import keys_from_hex
 from headstart.features.rows import checksums_of, corrupt_rows, duplicates_of, keys_of, positions_of, values_of
 from headstart.features.values import to_stored_dtype
 
@@ -148,11 +149,21 @@ class FeatureTable:
 
         The table is listed once, whatever the number of views.
         """
+        numbers = np.unique(views)
+        missing = self.lacks(keys_from_hex(images), numbers.tolist())
+        return {images[index]: numbers[missing[index]].tolist() for index in np.flatnonzero(missing.any(1)).tolist()}
+
+    def lacks(self, images: pa.FixedSizeBinaryArray, views: Sequence[int]) -> NDArray[np.bool_]:
+        """Whether there is no row of an image and a view, (N, V).
+
+        :param images: content hashes, 16 bytes each (:func:`headstart.features.missing.keys_from_hex`).
+        """
         with _store_errors(self.path, "cannot list the rows", _REMEDY):
-            keys, numbers = keys_of(self._dataset()), np.unique(views)
-            of_views = [positions_of(keys, images, number) < 0 for number in numbers.tolist()]
-            missing = np.array(of_views)  # (views, images)
-        return {images[index]: numbers[missing[:, index]].tolist() for index in np.flatnonzero(missing.any(0)).tolist()}
+            keys = keys_of(self._dataset())
+            lacks = np.empty((len(images), len(views)), bool)
+            for column, view in enumerate(views):
+                lacks[:, column] = positions_of(keys, images, view) < 0
+            return lacks
 
     def rows(self, images: Sequence[str], *, view: int = 0) -> FeatureRows:
         """The features of these images, in this order.
@@ -162,7 +173,7 @@ class FeatureTable:
         with _store_errors(self.path, "cannot list the rows", _REMEDY):
             # Opened once for both, since positions belong to one version of the dataset.
             dataset = self._dataset()
-            positions = positions_of(keys_of(dataset), images, view)
+            positions = positions_of(keys_of(dataset), keys_from_hex(images), view)
         if (positions < 0).any():
             image = images[int(np.argmin(positions))]
             raise StoreError(f"{self.path}: no features of the image with hash {image}")
