@@ -6,8 +6,8 @@ are averaged, so that all take the same step, from the mean loss of the whole ba
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from contextlib import nullcontext
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import closing, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -17,11 +17,13 @@ from numpy.typing import NDArray
 from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from headstart.features.sources import FeatureDataset
+from headstart.execution import open_executor
+from headstart.features.sources import FeatureDataset, InMemoryFeatures
 from headstart.inference.memory_format import choose_memory_format, to_channels_last
 from headstart.inference.network import autocast
 from headstart.train.batches import (
     Batch,
+    Mixture,
     add_noise,
     draw_mixture,
     draw_views,
@@ -36,6 +38,8 @@ from headstart.train.metrics import EpochMetrics
 from headstart.train.schedule import learning_rate, lr_scales
 
 __all__ = ["LocalTrainer", "Trainer", "TrainerState", "trainable_state"]
+
+_READ_AHEAD = 2  # parts of a batch, beside the one that is computed
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,17 @@ class Trainer(Protocol):
 
     def load_state(self, state: TrainerState) -> None:
         """Go on from a state."""
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A part of a batch that is computed at a time."""
+
+    rows: NDArray[np.int64]  # (B,) of the whole batch
+    positions: slice  # in the batch
+    mixture: Mixture | None
+    weight: float  # 0 for a part of another worker, whose gradients do not count
+    last: bool  # of the batch
 
 
 class LocalTrainer:
@@ -100,30 +115,51 @@ class LocalTrainer:
             for step in range((epoch - 1) * len(batches), epoch * len(batches))
         ]
         sums = np.zeros(2)  # of the losses, and of the correct images
-        for lr, rows in zip(rates, batches, strict=True):
-            for group in self.optimizer.param_groups:
-                group["lr"] = lr * group["lr_scale"]
-            sums += self._step(rows, views)
+        with closing(self._read(batches, views)) as parts:
+            for lr in rates:
+                sums += self._step(lr, parts)
         loss, correct = self._sum_of_workers(sums).tolist()
         return EpochMetrics(loss / len(self.train), correct / len(self.train)), rates[0]
 
-    def _step(self, rows: NDArray[np.int64], views: NDArray[np.int64] | None) -> tuple[float, int]:
-        """Take one step on the batch of these rows; return the sum of the losses and the number of correct images."""
+    def _read(
+        self, batches: Sequence[NDArray[np.int64]], views: NDArray[np.int64] | None
+    ) -> Generator[tuple[_Part, Batch], None, None]:
+        """Yield the parts of all batches; what is not in memory is read while earlier parts are computed."""
+
+        def gather(part: _Part) -> tuple[_Part, Batch]:
+            return part, gather_part(self.train, part.rows, views, part.positions, part.mixture, self.device)
+
+        parts = (part for rows in batches for part in self._parts_of(order_by_view(rows, views)))
+        if isinstance(self.train.inputs, InMemoryFeatures):
+            yield from map(gather, parts)
+            return
+        with open_executor(1, workers=1, kind="threads") as executor:
+            yield from executor.map(gather, parts, ahead=1 + _READ_AHEAD)
+
+    def _parts_of(self, rows: NDArray[np.int64]) -> Iterator[_Part]:
+        """What this worker computes of a batch."""
         config = self.config
-        rows = order_by_view(rows, views)
         mixture = draw_mixture(len(rows), config.mixup, self.augment_rng) if config.mixup else None
         parts = micro_batches(len(rows), size=config.micro_batch_size, rank=self.rank, world_size=self.world_size)
         # The others wait for the gradients of a worker without images: it computes those of another, with weight 0.
         weight = 1.0 if parts else 0.0
         parts = parts or micro_batches(len(rows), size=config.micro_batch_size)[:1]
+        for part in parts:
+            yield _Part(rows, part, mixture, weight, last=part is parts[-1])
+
+    def _step(self, lr: float, parts: Iterator[tuple[_Part, Batch]]) -> tuple[float, int]:
+        """Take one step on the next batch; return the sum of the losses and the number of correct images."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr * group["lr_scale"]
         self.optimizer.zero_grad()
         loss_sum, correct = 0.0, 0
-        for part in parts:
-            batch = gather_part(self.train, rows, views, part, mixture, self.device)
-            last = part is parts[-1]
-            loss, hits = self._accumulate(batch, weight * len(batch.targets) / len(rows), synchronize=last)
-            loss_sum += weight * loss * len(batch.targets)
-            correct += int(weight) * hits
+        for part, batch in parts:
+            share = part.weight * len(batch.targets) / len(part.rows)
+            loss, hits = self._accumulate(batch, share, synchronize=part.last)
+            loss_sum += part.weight * loss * len(batch.targets)
+            correct += int(part.weight) * hits
+            if part.last:
+                break
         self.optimizer.step()
         return loss_sum, correct
 
