@@ -1,12 +1,17 @@
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
+from PIL import Image
 
+from headstart.data import inspection, inspection_cache
 from headstart.data.decode import inspect
 from headstart.data.inspection import check_problem_share, inspect_all
 from headstart.data.inspection_cache import InspectionCache
@@ -123,3 +128,41 @@ def test_no_usable_image_at_all() -> None:
         check_problem_share(_with_problems(0, 1), max_share=1.0)
     assert not isinstance(caught.value, TooManyProblems)
     assert str(caught.value) == "none of the 1 images can be used:\n  /p/0.jpg: empty file"
+
+
+def test_the_cache_is_not_written_after_each_block(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """But when a fifth is new, at the end, and however it ends."""
+    for number in range(100):
+        Image.fromarray(np.full((9, 9), number, np.uint8)).save(tmp_path / f"{number:03}.png")
+        os.utime(tmp_path / f"{number:03}.png", (10**9, 10**9))
+    images = Manifest.from_rows(sorted(tmp_path.glob("*.png")))
+    written: list[int] = []
+    write = inspection_cache.write_parquet
+
+    def count(path: Path, table: pa.Table) -> None:
+        written.append(len(table))
+        write(path, table)
+
+    monkeypatch.setattr(inspection, "_BLOCK", 2)
+    monkeypatch.setattr(inspection_cache, "write_parquet", count)
+    monkeypatch.setattr("headstart.data.sources.base._SETTLED", 0)
+    path = tmp_path / "cache.parquet"
+    inspect_all(images, cache=InspectionCache(path))
+    assert written[-1] == len(InspectionCache(path)) == 100
+    assert len(written) < 25
+    assert all(later >= 1.2 * earlier for earlier, later in itertools.pairwise(written[:-1]))
+
+    path.unlink()
+    look = inspection.map_images
+    blocks: list[None] = []
+
+    def stop_late(*words: Any, **options: Any) -> Any:
+        blocks.append(None)
+        if len(blocks) == 48:
+            raise KeyboardInterrupt
+        return look(*words, **options)
+
+    monkeypatch.setattr(inspection, "map_images", stop_late)
+    with pytest.raises(KeyboardInterrupt):
+        inspect_all(images, cache=InspectionCache(path))
+    assert len(InspectionCache(path)) == 94

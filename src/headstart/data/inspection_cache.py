@@ -27,6 +27,7 @@ from headstart.errors import RunError
 
 __all__ = ["InspectionCache"]
 
+_UNWRITTEN = 0.2  # share of the rows that a killed process may lose
 _MADE_BY = {b"headstart": __version__.encode(), b"pillow": PIL.__version__.encode()}  # others may decide differently
 _SCHEMA = pa.schema(
     [
@@ -51,6 +52,7 @@ class InspectionCache:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._table = _SCHEMA.empty_table()
+        self._unwritten = 0  # rows
         with suppress(OSError, RunError):
             table = read_parquet(path)
             if table.schema.equals(_SCHEMA, check_metadata=True):
@@ -75,7 +77,8 @@ class InspectionCache:
     def add(self, uris: Sequence[str], stamps: Sequence[Stamp | None], inspections: Sequence[Inspection]) -> None:
         """Add the inspections of images that were read after their stamps were taken.
 
-        A file that cannot be written is not an error: the next run only takes longer.
+        The file is written once it lacks a fifth of the rows: written whole each time, a million images added in
+        blocks would otherwise take many times their size. See :meth:`write`.
         """
         now = time.time_ns()
         rows = [
@@ -87,17 +90,28 @@ class InspectionCache:
             return
         columns = zip(zip(*rows, strict=True), _SCHEMA, strict=True)
         new = pa.table([pa.array(values, field.type) for values, field in columns], schema=_SCHEMA)
-        old = self._table.filter(pc.invert(pc.is_in(self._table["uri"], value_set=new["uri"])))
+        known = pc.is_in(self._table["uri"], value_set=new["uri"])
+        # Without a copy where nothing is replaced.
+        old = self._table.filter(pc.invert(known)) if pc.any(known).as_py() else self._table
         self._table = pa.concat_tables([old, new])
-        self._write()
+        self._unwritten += len(new)
+        if self._unwritten >= _UNWRITTEN * len(self._table):
+            self.write()
 
     def forget(self, uris: Sequence[str]) -> None:
         """Remove the inspections of images that proved wrong: their content is another one."""
         wrong = pc.is_in(self._table["uri"], value_set=pa.array(uris, pa.string()))
         if pc.any(wrong).as_py():
             self._table = self._table.filter(pc.invert(wrong))
-            self._write()
+            self._unwritten += 1
+            self.write()
 
-    def _write(self) -> None:
-        with suppress(OSError):
-            write_parquet(self._path, self._table)
+    def write(self) -> None:
+        """Write what was added since the last time.
+
+        A file that cannot be written is not an error: the next run only takes longer.
+        """
+        if self._unwritten:
+            with suppress(OSError):
+                write_parquet(self._path, self._table)
+            self._unwritten = 0
