@@ -203,6 +203,15 @@ def cluster_faults(result: Figures) -> list[str]:
     ]
 
 
+def cluster_object_storage(result: Figures) -> list[str]:
+    """A fit and a prediction by machines that have no folder in common."""
+    lines = [("the features, byte for byte", "same_features"), ("weights, figures and probabilities", "same_run")]
+    lines += [("predictions by the run at the address", "same_predictions")]
+    rows = [[what, "yes" if result[name] else "no"] for what, name in lines]
+    title = f"A fit of {result['images']} images by machines that have only object storage in common"
+    return [*heading(title, result), *table(["the same as of one process with folders", ""], rows)]
+
+
 def heads(result: Figures) -> list[str]:
     """Heads over shards, beside one process."""
     rows = [
@@ -265,6 +274,7 @@ SECTIONS = {
     "data_parallel": Section(data_parallel),
     "cluster_million": Section(cluster_million),
     "cluster_faults": Section(cluster_faults),
+    "cluster_object_storage": Section(cluster_object_storage),
     "heads": Section(heads),
     "sizes": Section(sizes),
     "growth": Section(growth, draw),

@@ -84,10 +84,13 @@ def cut_network(*, mend: bool) -> None:
 
 
 class Nodes:
-    """A cluster of two nodes of one core, each in its network namespace; headstart runs on the first one."""
+    """A cluster of two nodes of one core, each in its network namespace; headstart runs on the first one.
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    :param hidden: a folder of which the second node sees an empty one, in memory.
+    """
+
+    def __init__(self, folder: Path, *, hidden: Path | None = None) -> None:
+        self._folder, self._hidden = folder, hidden
         self._nodes: list[subprocess.Popen[bytes]] = []
 
     def start(self) -> None:
@@ -100,7 +103,10 @@ class Nodes:
             place = ["--address", f"{address(0)}:{PORT}"]
             if node == 0:
                 place = ["--head", "--port", str(PORT), "--include-dashboard", "false"]
-            words = ["ip", "netns", "exec", SPACE.format(node), str(HEADSTART.with_name("ray")), "start", *place]
+            words = ["ip", "netns", "exec", SPACE.format(node)]
+            if node == 1 and self._hidden is not None:
+                words += ["unshare", "-m", "sh", "-c", 'mount -t tmpfs tmpfs "$0" && exec "$@"', str(self._hidden)]
+            words += [str(HEADSTART.with_name("ray")), "start", *place]
             words += ["--node-ip-address", address(node), "--temp-dir", str(self._folder / str(node)), *options]
             log = (self._folder / f"node{node}.log").open("ab")
             self._nodes.append(subprocess.Popen(words, stdout=log, stderr=log))
