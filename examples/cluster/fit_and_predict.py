@@ -3,8 +3,8 @@
     python fit_and_predict.py PHOTOS NEW --out RUN [--cluster local:2]
     ray job submit --address http://HEAD:8265 --working-dir . -- python fit_and_predict.py PHOTOS NEW --out RUN
 
-PHOTOS are labeled images, NEW are those to predict. All machines must see both, RUN and the cache folder
-(HEADSTART_CACHE) under the same paths.
+PHOTOS are labeled images, NEW are those to predict: folders, or addresses such as s3://bucket/photos. All machines must
+see both, and the features (in HEADSTART_CACHE, or where --feature-store says), under the same paths or addresses.
 """
 
 from __future__ import annotations
@@ -26,9 +26,11 @@ def main() -> None:
     parser.add_argument("--cluster", default="auto", help="as of headstart fit; default: the one that this job runs on")
     parser.add_argument("--model", default="tf_efficientnet_lite0")
     parser.add_argument("--weights", help="a file, or random; default: the pretrained weights of the network")
+    parser.add_argument("--feature-store", help="a folder, or an address such as s3://bucket/features")
     given = parser.parse_args()
     with parse_cluster(given.cluster).connected():  # once for all that follows
-        fitted = hs.ImageClassifier(given.model, weights=given.weights, train="head", cluster=given.cluster)
+        places = {"cluster": given.cluster, "feature_store": given.feature_store}
+        fitted = hs.ImageClassifier(given.model, weights=given.weights, train="head", **places)
         fitted.fit(hs.read_images(given.photos))
         print(f"accuracy {fitted.evaluation_.top1}, report: {fitted.save(given.out) / 'report.html'}")
         images = hs.read_images(given.new, labels=False)
