@@ -448,7 +448,7 @@ def test_the_story(learning: tuple[str, Studio], open_page: Open) -> None:
     expect(page.locator(".live .now h3")).to_be_visible(timeout=TIMEOUT)
     expect(page.locator(".live .quiet", has_text="predictions a second")).to_be_visible(timeout=TIMEOUT)
     page.click("nav a[href='#hand-over']")  # the camera goes off
-    assert page.evaluate("document.querySelector('#view-try video').srcObject") is None
+    page.wait_for_function("document.querySelector('#view-try video').srcObject === null", timeout=TIMEOUT)
     with page.expect_download() as download:
         page.click("text=Download labels.csv")
     rows = list(csv.DictReader(io.StringIO(Path(download.value.path()).read_text())))
