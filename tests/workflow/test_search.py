@@ -180,7 +180,7 @@ def test_glimpse_must_improve_by_more_than_its_margin(stripes: Manifest, fitted:
     assert head.chosen
     assert re.search(
         r"^no gain after 3 of 3 careful epochs without augmentation: not trained further; "
-        r"last:1 changed the log-loss of the head by -0\.\d+ ± 0\.\d+: last:5 is not tried$",
+        r"last:1 changed the log-loss of the head that it began with by -0\.\d+ ± 0\.\d+: last:5 is not tried$",
         tried.note,
     )
 

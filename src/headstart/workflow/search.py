@@ -126,7 +126,7 @@ def _after_glimpse(train: str, seen: Glimpse) -> str:
     """What is not tried since a glimpse was not promising; empty for the last trial."""
     deeper = DEEPER[DEEPER.index(train) + 1 :]
     change, margin = seen.change
-    reason = f"{train} changed the log-loss of the head by {change:+.3f} ± {margin:.3f}"
+    reason = f"{train} changed the log-loss of the head that it began with by {change:+.3f} ± {margin:.3f}"
     return f"{reason}: {deeper[0]} is not tried" if deeper else ""
 
 
