@@ -61,9 +61,9 @@ def fetch_run(address: str) -> Path:
                     retrying(partial(system.get_file, each["name"], str(work / "run" / name)))
                 with suppress(FileExistsError):  # another process was faster
                     (work / "run").rename(folder)
-    except HeadstartError as failure:
-        if isinstance(failure, DataError):  # of the package that is not installed
-            raise RunError(str(failure)) from failure
+    except DataError as failure:  # the package is not installed
+        raise RunError(str(failure)) from failure
+    except HeadstartError:
         raise
     except Exception as failure:  # the clients' errors have no common type
         raise RunError(f"{address}: cannot be fetched: {_reason(failure)}") from failure
@@ -103,9 +103,9 @@ def put_run(run: Path, address: str) -> None:
             retrying(partial(system.put_file, str(run / name), f"{address.rstrip('/')}/{name}"))
         if left := [each["name"] for name, each in there.items() if name not in names]:
             system.rm(left)
-    except HeadstartError as failure:
-        if isinstance(failure, DataError):
-            raise OutputError(str(failure)) from failure
+    except DataError as failure:
+        raise OutputError(str(failure)) from failure
+    except HeadstartError:
         raise
     except Exception as failure:
         raise OutputError(f"{address}: cannot be written: {_reason(failure)}") from failure

@@ -5,7 +5,7 @@ before it is committed; this process commits the fragments of finished shards to
 computed again by another one, and its fragment is committed once: no row is there twice, none is missing. Whatever was
 committed is there at the next start.
 
-The workers must see the images and the feature store under the same paths as this process.
+The workers must see the images and the feature store under the same paths or addresses as this process.
 """
 
 from __future__ import annotations

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from headstart import paths
 from headstart.data.sources.remote import SCHEMES
+from headstart.data.sources.s3_objects import endpoint_of
 from headstart.errors import SettingsError, StoreError
 from headstart.files import write_json
 
@@ -72,9 +73,9 @@ def lance_options(location: Location) -> dict[str, str] | None:
     if location.protocol == "s3":
         system: Any = location.fs
         system.connect()
-        meta = system.s3.meta
-        if "amazonaws.com" not in meta.endpoint_url:  # else Lance finds the region of the bucket
-            options |= {"aws_endpoint": meta.endpoint_url, "aws_region": meta.region_name or "us-east-1"}
+        endpoint, region = endpoint_of(system)
+        if endpoint is not None:  # else Lance finds the region of the bucket
+            options |= {"aws_endpoint": endpoint, "aws_region": region}
         if system.anon:
             options["aws_skip_signature"] = "true"
     return options

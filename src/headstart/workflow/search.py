@@ -115,7 +115,7 @@ def search_trials(extractor: FeatureExtractor, dataset: Dataset, *, start: float
             _announce(glimpse, events)
             stop_reason = _after_glimpse(train, seen)
             break
-        trial = fine_tune(deeper, seen.dataset, events, head=begin.on(seen.dataset), deadline=deadline)
+        trial = fine_tune(deeper, seen.dataset, events, head=begin, deadline=deadline)
         trials = [each.on(trial.dataset) for each in [*trials, trial]]
         _announce(trial, events)
     chosen = trials[select_best([trial.image_log_losses for trial in trials], solved=heads)]

@@ -19,7 +19,7 @@ from headstart.execution import open_executor
 if TYPE_CHECKING:
     from obstore.store import S3Credential
 
-__all__ = ["read_objects"]
+__all__ = ["endpoint_of", "read_objects"]
 
 _AT_ONCE = 16  # requests
 _RETRIES: Any = {"max_retries": 2, "retry_timeout": timedelta(seconds=20)}  # s3fs tries again, and longer
@@ -68,15 +68,20 @@ def _open(system: Any, bucket: str) -> Any:
     from obstore.store import S3Store
 
     with suppress(Exception):
-        meta = system.s3.meta
+        endpoint, region = endpoint_of(system)
         connect = partial(S3Store, bucket, client_options={"allow_http": True}, retry_config=_RETRIES)
-        if "amazonaws.com" not in meta.endpoint_url:
-            connect = partial(connect, endpoint=meta.endpoint_url)
-        region = meta.region_name or "us-east-1"
+        if endpoint is not None:
+            connect = partial(connect, endpoint=endpoint)
         if system.anon:
             return connect(region=region, skip_signature=True)
         return connect(region=region, credential_provider=_credentials(system))
     return None
+
+
+def endpoint_of(system: Any) -> tuple[str | None, str]:
+    """The endpoint that s3fs has connected to, None for that of AWS, and its region."""
+    meta = system.s3.meta
+    return None if "amazonaws.com" in meta.endpoint_url else meta.endpoint_url, meta.region_name or "us-east-1"
 
 
 def _credentials(system: Any) -> Callable[[], S3Credential]:
