@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from PIL import Image
 
 from headstart.data.inspection import inspect_all
 from headstart.data.manifest import Manifest
@@ -28,6 +29,21 @@ BATCH = 4
 @pytest.fixture(scope="module", autouse=True)
 def _small_work(one_thread: None) -> None:
     """All networks of this folder are small."""
+
+
+@pytest.fixture
+def red_and_blue(tmp_path: Path) -> Path:
+    """A folder with 24 images of two classes.
+
+    They are so many, so large and so different that near-duplicates are looked for, with copies made in memory.
+    """
+    rng = np.random.default_rng(2)
+    for number in range(24):
+        label = tmp_path / "photos" / ("red" if number % 2 else "blue")
+        label.mkdir(parents=True, exist_ok=True)
+        pixels = rng.integers(0, 200, (4, 4, 3), np.uint8) + np.array([55, 0, 0], np.uint8) * (number % 2)
+        Image.fromarray(pixels.astype(np.uint8)).resize((48, 48)).save(label / f"{number}.png")
+    return tmp_path / "photos"
 
 
 @dataclass

@@ -193,21 +193,14 @@ def test_a_network_gives_the_same_bits(tmp_path: Path, cluster: Cluster) -> None
     assert np.array_equal(*found)
 
 
-def test_a_fit_is_that_of_one_machine(tmp_path: Path, cluster: Cluster) -> None:
+def test_a_fit_is_that_of_one_machine(red_and_blue: Path, tmp_path: Path, cluster: Cluster) -> None:
     assert cluster == parse_cluster("local:2")
-    rng = np.random.default_rng(2)
-    # So many, so large and so different that near-duplicates are looked for, with copies that are made in memory.
-    for number in range(24):
-        label = tmp_path / "photos" / ("red" if number % 2 else "blue")
-        label.mkdir(parents=True, exist_ok=True)
-        pixels = rng.integers(0, 200, (4, 4, 3), np.uint8) + np.array([55, 0, 0], np.uint8) * (number % 2)
-        Image.fromarray(pixels.astype(np.uint8)).resize((48, 48)).save(label / f"{number}.png")
     found = []
     for where in (None, "local:2"):
         settings = FitSettings.of(
             model="test_resnet", weights="random", train="head", cluster=where, cache_dir=str(tmp_path / str(where))
         )
-        found.append(fit(read_images(tmp_path / "photos"), settings))
+        found.append(fit(read_images(red_and_blue), settings))
     one, other = found
     assert np.array_equal(one.probabilities, other.probabilities)
     assert one.evaluation.log_loss == other.evaluation.log_loss

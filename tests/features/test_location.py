@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from headstart.config import FitSettings
 from headstart.data.sources import remote
@@ -115,17 +114,11 @@ def test_a_damaged_description_is_written_anew(bucket: Any) -> None:
     ]
 
 
-def test_a_fit_with_features_at_an_address(bucket: Any, tmp_path: Path) -> None:
+def test_a_fit_with_features_at_an_address(bucket: Any, red_and_blue: Path, tmp_path: Path) -> None:
     """And images there, with the workers of a cluster, which have no folder in common."""
-    rng = np.random.default_rng(2)
-    for number in range(24):
-        label = tmp_path / "photos" / ("red" if number % 2 else "blue")
-        label.mkdir(parents=True, exist_ok=True)
-        pixels = rng.integers(0, 200, (4, 4, 3), np.uint8) + np.array([55, 0, 0], np.uint8) * (number % 2)
-        Image.fromarray(pixels.astype(np.uint8)).resize((48, 48)).save(label / f"{number}.png")
-    bucket.put(str(tmp_path / "photos"), "features/photos", recursive=True)
+    bucket.put(str(red_and_blue), "features/photos", recursive=True)
     same = {"model": "test_resnet", "weights": "random", "train": "head"}
-    here = fit(read_images(tmp_path / "photos"), FitSettings.of(**same, cache_dir=str(tmp_path / "here")))
+    here = fit(read_images(red_and_blue), FitSettings.of(**same, cache_dir=str(tmp_path / "here")))
     there = {"cluster": "local:2", "cache_dir": str(tmp_path / "there"), "feature_store": "s3://features/of/fits"}
     result = fit(read_images("s3://features/photos"), FitSettings.of(**same, **there))
     assert result.evaluation.log_loss == here.evaluation.log_loss
