@@ -106,8 +106,11 @@ def _convert(module: nn.Module, spec: InputSpec, batch_size: int) -> Any:
         return module.module.with_normalization(module, batch_size)
     example = torch.zeros((2, spec.height, spec.width, 3), dtype=torch.uint8)  # traced with 2, converted for a batch
     with TRACING, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # about the converter's own use of torch.jit
-        return openvino().convert_model(module, example_input=example, input=[(batch_size, *example.shape[1:])])
+        warnings.simplefilter("ignore")  # about torch.jit
+        # The converter would have the trace checked, which keeps more than the weights in memory for good and takes
+        # longer than the trace itself. What it returns is compared with torch below.
+        traced = torch.jit.trace(module, example, strict=False, check_trace=False)  # type: ignore[no-untyped-call]
+        return openvino().convert_model(traced, example_input=example, input=[(batch_size, *example.shape[1:])])
 
 
 def _compile(model: Any, precision: str, requests: int) -> Forward:
