@@ -2,12 +2,14 @@ from __future__ import annotations
 
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image, ImageOps
 from skimage import data
 
+from headstart.data import near_duplicates
 from headstart.data.inspection import inspect_all
 from headstart.data.manifest import Manifest
 from headstart.data.near_duplicates import (
@@ -88,6 +90,21 @@ def test_an_image_that_has_vanished_is_in_no_pair(images: list[Path]) -> None:
     images[2].unlink()
     found = find_near_duplicates(manifest, np.ones((7, 4), np.float32), THRESHOLDS, **LIMIT)
     assert sorted(pair.rows for pair in found.pairs) == [(1, 5), (3, 4)]
+
+
+def test_each_image_is_read_once(images: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    read, thumbnail = [], near_duplicates.gray_thumbnail
+
+    def counted(source: Any, **limits: Any) -> np.ndarray:
+        read.append(source)
+        return thumbnail(source, **limits)
+
+    monkeypatch.setattr(near_duplicates, "gray_thumbnail", counted)
+    monkeypatch.setattr(near_duplicates, "_PREPARED", 2)
+    monkeypatch.setattr(near_duplicates, "_AHEAD", 1)
+    found = find(images)
+    assert (found.candidates, len(read)) == (21, 7)
+    assert found.groups() == [(0, 2), (1, 5), (3, 4)]
 
 
 def test_frames_may_differ_more_than_copies(tmp_path: Path) -> None:

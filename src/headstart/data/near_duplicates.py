@@ -9,7 +9,8 @@ images of the set itself (:class:`Thresholds`).
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import PurePath
@@ -27,6 +28,7 @@ from headstart.data.vectors import normalized
 from headstart.errors import ImageProblem
 from headstart.events import Events
 from headstart.execution import open_executor
+from headstart.execution.memory import trim_heap
 
 __all__ = [
     "MAX_IMAGES",
@@ -48,6 +50,7 @@ MIN_SIDE = 32
 _BLOCK = 2048  # rows: as float32, and their cosines, a block takes tens of megabytes
 _MIN_PAIRS = 1000
 _PREPARED = 256  # thumbnails; each takes 80 kB, and pairs come in the order of their first images
+_AHEAD = 256  # images to read while others are compared
 _MISSED = 0.02  # share of the copies that a threshold may leave out
 _LOWEST_COSINE, _AGREEMENT = 0.5, (0.85, 0.92)
 _SAME = 0.999  # cosine from which on it is worth comparing every pixel
@@ -173,20 +176,12 @@ def find_near_duplicates(
     limit = max(_MIN_PAIRS, len(distinct))
     compared = vectors if len(distinct) == count else vectors[distinct]
     nearest, cosines, complete = nearest_pairs(compared, thresholds.cosine, limit=limit)
-    rows = distinct[nearest]
-    gray = _thumbnails(manifest, np.unique(rows).tolist(), max_pixels, value_ranges, workers)
-
-    @lru_cache(_PREPARED)
-    def prepared(row: int) -> Thumbnail | None:
-        values = gray[row]
-        return None if values is None else Thumbnail(values)
-
-    uris = manifest.uris
-    pairs = []
-    with (events or Events()).stage("comparing near images", total=len(rows), unit="pair") as advance:
-        for (first, second), cosine in zip(rows.tolist(), cosines.tolist(), strict=True):
+    trim_heap()  # of the blocks
+    rows, uris, pairs = distinct[nearest], manifest.uris, []
+    read = _thumbnails(manifest, rows.tolist(), max_pixels, value_ranges, workers)
+    with closing(read), (events or Events()).stage("comparing near images", total=len(rows), unit="pair") as advance:
+        for (first, second), cosine, (one, other) in zip(rows.tolist(), cosines.tolist(), read, strict=True):
             advance(1)
-            one, other = prepared(first), prepared(second)
             if one is None or other is None:
                 continue
             found = compare(one, other)
@@ -263,11 +258,36 @@ def _series(uri: str) -> tuple[str, int] | None:
 
 
 def _thumbnails(
-    manifest: Manifest, rows: Sequence[int], max_pixels: int, ranges: Sequence[ValueRange], workers: int | None
-) -> dict[int, NDArray[np.uint8] | None]:
+    manifest: Manifest,
+    pairs: Sequence[Sequence[int]],
+    max_pixels: int,
+    ranges: Sequence[ValueRange],
+    workers: int | None,
+) -> Generator[tuple[Thumbnail | None, Thumbnail | None], None, None]:
+    """The thumbnails of both images of each pair, None for an image that has vanished since it was inspected.
+
+    Each is read once, ahead of its first pair, and kept until its last one: in memory are those of few pairs.
+    """
+    rows = list(dict.fromkeys(row for pair in pairs for row in pair))
+    last = {row: number for number, pair in enumerate(pairs) for row in pair}
     look = partial(_gray, max_pixels=max_pixels, value_ranges=ranges)
+    gray: dict[int, NDArray[np.uint8] | None] = {}
+
+    @lru_cache(_PREPARED)
+    def prepared(row: int) -> Thumbnail | None:
+        values = gray[row]
+        return None if values is None else Thumbnail(values)
+
     with open_executor(len(rows), workers=workers, kind="threads") as executor:
-        return dict(zip(rows, executor.map(look, (manifest.source(row) for row in rows), ahead=256), strict=True))
+        read = zip(rows, executor.map(look, (manifest.source(row) for row in rows), ahead=_AHEAD), strict=True)
+        for number, (first, second) in enumerate(pairs):
+            while first not in gray or second not in gray:
+                row, values = next(read)
+                gray[row] = values
+            yield prepared(first), prepared(second)
+            for row in (first, second):
+                if last[row] == number:
+                    del gray[row]
 
 
 def _gray(image: ImageReference, *, max_pixels: int, value_ranges: Sequence[ValueRange]) -> NDArray[np.uint8] | None:
