@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from headstart.data.spec import InputSpec
 from headstart.errors import StoreError
+from headstart.features import scratch
 from headstart.features.key import FeatureSpace
 from headstart.features.store import FeatureStore
 from headstart.features.table import FeatureTable
@@ -412,3 +413,13 @@ def test_truncated_file_raises(table: FeatureTable) -> None:
         table.verify()
     with pytest.raises(StoreError, match=r": cannot list the rows \("):
         table.rows([image(1)])
+
+
+@pytest.mark.parametrize("large", [1, 1 << 20])
+def test_all_rows_are_loaded_in_their_order(
+    table: FeatureTable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, large: int
+) -> None:
+    monkeypatch.setattr(scratch, "LARGE", large)
+    table.append([image(number) for number in range(6)], values(*range(6)))
+    rows = table.rows([image(number) for number in (4, 0, 5, 4)])
+    assert np.array_equal(rows.load(tmp_path), values(4, 0, 5, 4))

@@ -28,7 +28,7 @@ class FeatureSource(Protocol):
 
 @dataclass(frozen=True)
 class InMemoryFeatures:
-    """Inputs in memory, (N, *shape).
+    """Inputs in memory, or in a file that is mapped into it, (N, *shape).
 
     >>> InMemoryFeatures(np.array([[1, 2], [3, 4]])).take([1, 0]).tolist()
     [[3, 4], [1, 2]]

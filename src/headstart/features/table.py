@@ -29,6 +29,7 @@ from headstart.features.key import FeatureSpace, stored_view
 from headstart.features.location import Location, lance_options, remove_all, short_reason, size_of
 from headstart.features.missing import keys_from_hex
 from headstart.features.rows import checksums_of, corrupt_rows, duplicates_of, keys_of, positions_of, values_of
+from headstart.features.scratch import scratch_array
 from headstart.features.values import to_stored_dtype
 
 __all__ = ["FULL", "REMOVED", "FeatureRows", "FeatureTable", "remove_dataset"]
@@ -264,12 +265,25 @@ class FeatureRows:
         """
         wanted = self.positions[np.asarray(rows, np.int64)]
         values = np.empty((len(wanted), *self.table.space.shape), self.table.space.dtype)
+        self._read_into(values, wanted)
+        return values
+
+    def load(self, folder: Path) -> NDArray[Any]:
+        """Read all rows, (len(self), *shape); many of them into a temporary file in the folder.
+
+        :raises StoreError: a row is damaged.
+        """
+        space = self.table.space
+        values = scratch_array((len(self), *space.shape), space.dtype, folder)
+        self._read_into(values, self.positions)
+        return values
+
+    def _read_into(self, values: NDArray[Any], wanted: NDArray[np.int64]) -> None:
         disk_order = np.argsort(wanted, kind="stable")
         for start in range(0, len(wanted), _READ_ROWS):  # in chunks, so that the rows are not in memory twice
             chunk = disk_order[start : start + _READ_ROWS]
             positions, inverse = np.unique(wanted[chunk], return_inverse=True)
             values[chunk] = self._read(positions)[inverse]
-        return values
 
     def _read(self, positions: NDArray[np.int64]) -> NDArray[Any]:
         """Read one or more positions, ascending."""

@@ -141,10 +141,10 @@ class FeatureExtractor:
         return choose_precision("auto" if asked == "int8" else asked, self.device)
 
     def source(self, images: Manifest, view: int = 0, *, max_bytes: int | None = None) -> FeatureSource:
-        """The stored features of images, read into memory if they take at most ``max_bytes``, by default 1 GiB."""
+        """The stored features of images, read now if they take at most ``max_bytes``, by default 1 GiB."""
         max_bytes = MAX_IN_MEMORY if max_bytes is None else max_bytes
         rows = self.table.rows([str(each) for each in images.hashes], view=view)
-        return InMemoryFeatures(rows.take(np.arange(len(images)))) if rows.nbytes <= max_bytes else rows
+        return InMemoryFeatures(rows.load(paths.root(self.settings.cache_dir))) if rows.nbytes <= max_bytes else rows
 
     def vectors(self, images: Manifest) -> Vectors:
         """Features for solving a head, on the device: (N, D), or where there are several views of each (N, V, D).
@@ -165,12 +165,15 @@ class FeatureExtractor:
         sources = [self.source(images, view, max_bytes=MAX_FOR_ONE_PASS) for view in self.views]
         step = 1 if all_rows else -(-len(images) // MAX_FIT_IMAGES) or 1
         head = self.backbone.head
-        return mean_outputs(
+        found = mean_outputs(
             [
                 network_outputs(self.tail, head, source, device=self.device, precision=precision, step=step)
                 for source in sources
             ]
         )
+        del sources
+        trim_heap()  # of the features, and of what the network has computed of them
+        return found
 
     @property
     def batch_size(self) -> int:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from headstart import paths
 from headstart.data.alterations import altered_copies
 from headstart.data.decode import decoded
 from headstart.data.inspection import inspect_all
@@ -29,6 +30,7 @@ from headstart.data.vectors import normalized
 from headstart.errors import DataError, ImageProblem
 from headstart.events import Events
 from headstart.execution import open_executor
+from headstart.features.scratch import scratch_array
 from headstart.train.heads.cross_validation import fold_masks
 from headstart.workflow.dataset import SPLITS, Dataset, keep_together
 from headstart.workflow.extraction import FeatureExtractor
@@ -65,6 +67,7 @@ def near_duplicates(
     thresholds = _calibrated(extractor, images, events=events)
     if thresholds is None:
         return None
+    extractor.release()
     settings = extractor.settings
     return find_near_duplicates(
         images,
@@ -82,7 +85,8 @@ def stored_vectors(extractor: FeatureExtractor, images: Manifest) -> NDArray[np.
     """The last features of each image as they are stored, (N, D), without the pooled stages."""
     rows = extractor.table.rows([str(each) for each in images.hashes])
     width, step = extractor.cut.feature_shape[0], 4096
-    vectors = np.empty((len(rows), width), rows.table.space.dtype)
+    folder = paths.root(extractor.settings.cache_dir)
+    vectors = scratch_array((len(rows), width), rows.table.space.dtype, folder)
     for start in range(0, len(rows), step):  # with all stages at once they would take twice as much
         vectors[start : start + step] = rows.take(np.arange(start, min(start + step, len(rows))))[:, :width]
     return vectors
