@@ -27,6 +27,25 @@ def test_no_embeddings_without_a_single_head_on_vectors() -> None:
     assert network_outputs(maps, maps[1], INPUTS).embeddings is None
 
 
+def test_no_embeddings_of_a_head_that_is_given_other_than_one_vector_per_image() -> None:
+    class Twice(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.head = nn.Linear(3, 2)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.head(x) + self.head(x)  # type: ignore[no-any-return]
+
+    class OfPairs(Twice):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.head(x[::2]).repeat(2, 1)  # type: ignore[no-any-return]
+
+    for tail in (Twice(), OfPairs()):
+        outputs = network_outputs(tail, tail.head, INPUTS)
+        assert outputs.logits.shape == (600, 2)
+        assert outputs.embeddings is None
+
+
 def test_mean_over_views() -> None:
     one, other = NetworkOutputs(np.zeros((2, 3), np.float32), np.zeros((2, 4), np.float32)), None
     other = NetworkOutputs(np.ones((2, 3), np.float32), np.ones((2, 4), np.float32))

@@ -129,6 +129,7 @@ def fit_ood_detector(
     inlier_rate: float = INLIER_RATE,
     directions: int = DIRECTIONS,
     seed: int = 0,
+    overwrite_features: bool = False,
 ) -> OODDetector:
     """Fit class means and covariance on training features, and the threshold on held-out features.
 
@@ -143,6 +144,7 @@ def fit_ood_detector(
         those are farther from the class means.
     :param directions: number of principal directions of the covariance.
     :param seed: draws the 10,000 images that the covariance is estimated from, if there are more.
+    :param overwrite_features: whether ``features``, if they are float32, may be overwritten, which saves a copy.
     :raises DataError: a shape or value is wrong.
     :raises SettingsError: ``inlier_rate`` is not between 0 and 1.
 
@@ -159,7 +161,7 @@ def fit_ood_detector(
         raise DataError(
             f"targets must have the shape ({len(values)},), one per image and at least one, got {true.shape}."
         )
-    means, residuals = _class_means(_normalize(values), true, seed=seed)
+    means, residuals = _class_means(_normalize(values, copy=not overwrite_features), true, seed=seed)
     axes, gains, precision = _covariance(residuals, degrees=len(residuals) - len(means), rank=directions)
     fitted = OODDetector(means.astype(np.float16), axes.astype(np.float16), gains, precision, np.inf, inlier_rate)
     scores = fitted.scores(held_out)
@@ -267,9 +269,9 @@ def _validate(features: ArrayLike, *, dimension: int | None = None) -> NDArray[A
     return values
 
 
-def _normalize(values: NDArray[Any]) -> NDArray[np.float32]:
+def _normalize(values: NDArray[Any], *, copy: bool = True) -> NDArray[np.float32]:
     """Scale rows to length 1; a row of zeros stays."""
-    rows: NDArray[np.float32] = values.astype(np.float32)
+    rows: NDArray[np.float32] = values.astype(np.float32, copy=copy)
     lengths = np.sqrt(np.einsum("nd,nd->n", rows, rows))
     rows /= np.maximum(lengths, np.finfo(np.float32).tiny)[:, None]
     return rows

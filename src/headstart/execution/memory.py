@@ -21,6 +21,8 @@ from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
+import pyarrow as pa
+
 __all__ = ["retain_heap", "share_heaps", "trim_heap"]
 
 # Parameters of mallopt(3). glibc accepts no mmap threshold above 32 MiB, and its dynamic thresholds end there (mmap)
@@ -50,6 +52,7 @@ def retain_heap() -> Iterator[None]:
 
 def trim_heap() -> None:
     """Return freed memory to the system: between stages that need different amounts. It takes milliseconds."""
+    pa.default_memory_pool().release_unused()  # Arrow's own heap
     library = _glibc()
     if library is not None:
         library.malloc_trim(0)

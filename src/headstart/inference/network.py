@@ -46,24 +46,42 @@ def network_outputs(
     >>> outputs.logits.shape, outputs.embeddings
     ((1, 3), array([[1., 0.]], dtype=float32))
     """
-    batches: list[NDArray[np.float32]] = []
-    count = 0  # images
     if not isinstance(head, nn.Module):
         return NetworkOutputs(logits(tail, source, device=device, precision=precision), None)
-
-    def record(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        nonlocal count
-        batches.append(inputs[0][-count % step :: step].float().cpu().numpy())
-        count += len(inputs[0])
-
+    recorded = _HeadInputs(len(source), step)
     with _HOOK:
-        hook = head.register_forward_pre_hook(record)
+        hook = head.register_forward_pre_hook(recorded)
         try:
             values = logits(tail, source, device=device, precision=precision)
         finally:
             hook.remove()
-    vectors = bool(batches) and all(batch.ndim == 2 for batch in batches) and count == len(values)
-    return NetworkOutputs(values, np.concatenate(batches) if vectors else None, step)
+    return NetworkOutputs(values, recorded.vectors, step)
+
+
+class _HeadInputs:
+    """A hook that keeps what a layer is given of every ``step``-th image, in one array for all."""
+
+    def __init__(self, images: int, step: int) -> None:
+        self._images, self._step = images, step
+        self._count = 0  # images that the layer was given
+        self._kept: NDArray[np.float32] | None = None
+
+    def __call__(self, _: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        given = inputs[0]
+        start = -(-self._count // self._step)
+        some = given[-self._count % self._step :: self._step]
+        self._count += len(given)
+        if given.ndim != 2 or self._count > self._images:
+            self._images = -1  # not one vector per image
+            return
+        if self._kept is None:
+            self._kept = np.empty((-(-self._images // self._step), given.shape[1]), np.float32)
+        self._kept[start : start + len(some)] = some.float().cpu().numpy()
+
+    @property
+    def vectors(self) -> NDArray[np.float32] | None:
+        """What was kept, (M, D); None if the layer is not given one vector per image."""
+        return self._kept if self._count == self._images else None
 
 
 def head_inputs(

@@ -34,6 +34,7 @@ from headstart.evaluate.schema import (
     Summary,
 )
 from headstart.events import Events
+from headstart.execution.memory import trim_heap
 from headstart.inference.network import NetworkOutputs
 from headstart.inference.pipeline import Decision
 from headstart.inference.results import PredictionSetRule
@@ -97,6 +98,7 @@ def assess(trial: Trial, decision: Decision, search: Search, *, events: Events) 
         outputs = trial.outputs if cross_fitted else None
         outputs = outputs or extractor.outputs(dataset.split(split))
         detector = _ood_detector(trial, dataset, split, outputs)
+    trim_heap()  # of the embeddings
     logits = search.cross_fitted_logits(dataset) if cross_fitted else outputs.logits
     decision = replace(decision, ood_detector=detector)
     result = decision.decide(outputs)
@@ -209,7 +211,8 @@ def _ood_detector(trial: Trial, dataset: Dataset, split: str, outputs: NetworkOu
     if dataset.cross_validated:
         held_out = np.random.default_rng(seed).permutation(len(train)) % 5 == 0
         train, targets, selection = train[~held_out], targets[~held_out], train[held_out]
-    return fit_ood_detector(train, targets, selection, seed=seed)
+    own = train is not outputs.embeddings
+    return fit_ood_detector(train, targets, selection, seed=seed, overwrite_features=own)
 
 
 def _ood_metrics(

@@ -145,6 +145,7 @@ def _cut_deeper(
         return f"no more of this network can be trained: {error}"
     cost = forecast(deeper, trials[-1].dataset, glimpse=True)
     if time.monotonic() + cost.seconds > deadline:
+        deeper.release()
         return (
             f"{train} would take about {cost.seconds:.0f} s, more than is left of --budget {settings.budget}: not tried"
         )

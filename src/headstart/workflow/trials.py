@@ -291,7 +291,6 @@ def trial_of(extractor: FeatureExtractor, dataset: Dataset, start: float, histor
     if (of_stages := stage_head(module)) is not None:  # as it was solved
         state[f"{STAGE_HEAD}.weight"] = of_stages.weight.detach().cpu().clone()
     small = outputs.embeddings is not None and outputs.embeddings.nbytes <= MAX_FOR_ONE_PASS
-    trim_heap()
     return Trial(
         extractor.train,
         extractor,

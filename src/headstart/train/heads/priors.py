@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from headstart.evaluate import fit_temperature
+from headstart.execution.memory import trim_heap
 from headstart.models.class_names import match
 from headstart.train.heads.linear import LinearHead
 from headstart.train.heads.penalty import NO_STAGES, StageChoice
@@ -151,6 +152,7 @@ class DiscriminantPrior:
         targets = torch.cat([y for _, y in subsets]).cpu().numpy()
 
         def candidate(shrinkage: float) -> tuple[float, DiscriminantPrior, list[LinearHead]]:
+            trim_heap()  # of the matrices before: glibc reuses little of such sizes
             heads = [each.head(shrinkage) for each in statistics]
             logits = torch.cat([head.logits(x) for head, (x, _) in zip(heads, subsets, strict=True)]).cpu()
             temperature = fit_temperature(logits.numpy(), targets, smoothing=1 / (len(targets) + 2))

@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from headstart.evaluate.schema import EpochRecord
+from headstart.execution.memory import trim_heap
 from headstart.train.class_balance import Balance, image_weights
 from headstart.train.cross_fitting import cross_fitted_choice, random_folds
 from headstart.train.heads.base import HeadProblem
@@ -71,6 +72,7 @@ class SearchTask:
         self.scaled = dataset.scaled(self.scaling)
         self.train: Batches = self.search if precision == "float32" else self.scaled
         self.validation = VectorDataset(validation).scaled(self.scaling)
+        trim_heap()  # of the unscaled batches
 
 
 @dataclass(frozen=True)
@@ -191,6 +193,7 @@ class RegularizationPath:
             minimize(start, prior, batches, penalty.strengths(blocks, prior, bias=has_bias), self.balance, max_iter)
             for start, prior, batches in zip(starts, self.prior_heads, data, strict=True)
         ]
+        trim_heap()  # of the solver's history, several times the size of the heads, between which gaps are left
         seconds = round(time.monotonic() - clock, 3)
         train = _mean_metrics(heads, data)
         logits, targets = _pooled(heads, [task.validation for task in self.tasks])

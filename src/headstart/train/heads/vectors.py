@@ -202,7 +202,16 @@ class VectorDataset:
     def materialized(self, scaling: Scaling, dtype: torch.dtype) -> Batches:
         """The scaled vectors, computed once if the unscaled ones are in memory."""
         lazy = self.scaled(scaling, dtype)
-        return list(lazy) if self.in_memory else lazy
+        if not self.in_memory:
+            return lazy
+        # Of one piece: between batches of their own, what is freed in each would leave gaps of the same size.
+        scaled = torch.empty(len(self), len(scaling.mean), dtype=dtype, device=scaling.mean.device)
+        found, start = [], 0
+        for x, targets in self:
+            part = scaled[start : start + len(x)]
+            found.append((part.copy_(scaling(x)), targets))
+            start += len(x)
+        return found
 
 
 @dataclass(frozen=True)
@@ -258,7 +267,7 @@ class Scaling:
 
     def __call__(self, vectors: Tensor) -> Tensor:
         """Scale vectors (n, D), as float32."""
-        return (vectors - self.mean) / self.scale
+        return (vectors - self.mean).div_(self.scale)
 
 
 def _sum(x: Tensor, _: Tensor) -> tuple[Tensor, ...]:
