@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from headstart.data.groups import numbered
 from headstart.data.manifest import Manifest
 from headstart.data.uri import display_name
 
@@ -17,11 +20,17 @@ def same_content(manifest: Manifest) -> list[list[int]]:
     >>> same_content(Manifest.from_rows(["/a.jpg", "/b.jpg", "/c.jpg"]).with_column("hash", ["1", "2", "1"]))
     [[0, 2]]
     """
-    rows: dict[str, list[int]] = {}
-    for row, content in enumerate(manifest.hashes):
-        if content is not None:
-            rows.setdefault(content, []).append(row)
-    return [each for each in rows.values() if len(each) > 1]
+    return _rows_of_sets(numbered(manifest.table["hash"]))
+
+
+def _rows_of_sets(numbers: NDArray[np.int64]) -> list[list[int]]:
+    """The rows with the same number, where there are at least two; -1 is no number."""
+    counted = np.bincount(numbers[numbers >= 0])
+    rows = np.flatnonzero((numbers >= 0) & (counted[numbers] > 1)) if len(counted) else np.empty(0, np.int64)
+    found: dict[int, list[int]] = {}
+    for row in rows.tolist():
+        found.setdefault(int(numbers[row]), []).append(row)
+    return list(found.values())
 
 
 def find_contradictions(manifest: Manifest) -> list[tuple[int, str]]:
@@ -31,13 +40,12 @@ def find_contradictions(manifest: Manifest) -> list[tuple[int, str]]:
     >>> find_contradictions(manifest)
     [(0, "the same image, /b.jpg, has the label 'dog'"), (1, "the same image, /a.jpg, has the label 'cat'")]
     """
-    rows = zip(manifest.uris, manifest.labels, manifest.hashes, manifest.problems, strict=True)
-    same: dict[str, list[tuple[int, str, str]]] = {}
-    for row, (uri, label, content, problem) in enumerate(rows):
-        if content is not None and problem is None and label is not None:
-            same.setdefault(content, []).append((row, uri, label))
+    table = manifest.table
+    usable = pc.and_(pc.is_valid(table["label"]), pc.is_null(table["problem"])).to_numpy()
+    contents = np.where(usable, numbered(table["hash"]), -1)
     found = []
-    for images in same.values():
+    for rows in _rows_of_sets(contents):
+        images = [(row, str(table["uri"][row]), str(table["label"][row])) for row in rows]
         if len({label for _, _, label in images}) == 1:
             continue
         for row, _, label in images:
@@ -53,7 +61,10 @@ def find_shared(manifest: Manifest, split: str, others: tuple[str, ...]) -> NDAr
     >>> find_shared(manifest, "test", ("train", "validation"))
     array([1])
     """
-    rows = list(zip(manifest.splits, manifest.hashes, manifest.problems, strict=True))
-    seen = {content for each, content, problem in rows if each in others and problem is None and content is not None}
-    shared = [each == split and problem is None and content in seen for each, content, problem in rows]
-    return np.flatnonzero(np.array(shared, dtype=bool))
+    table = manifest.table
+    usable = pc.and_(pc.is_valid(table["hash"]), pc.is_null(table["problem"]))
+    elsewhere = pc.and_kleene(usable, pc.is_in(table["split"], value_set=pa.array(others)))
+    seen = table["hash"].filter(elsewhere)
+    own = pc.and_kleene(usable, pc.equal(table["split"], split))
+    shared = pc.and_kleene(own, pc.is_in(table["hash"], value_set=seen))
+    return np.flatnonzero(shared.fill_null(False).to_numpy())

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Hashable
 from pathlib import PurePath
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from headstart.config.values import mistake_in_pattern
@@ -14,7 +15,7 @@ from headstart.data.manifest import SPLITS, Manifest
 from headstart.data.uri import display_name
 from headstart.errors import DataError, SettingsError
 
-__all__ = ["divided_groups", "group_by_pattern", "group_numbers", "grouped"]
+__all__ = ["divided_groups", "group_by_pattern", "group_numbers", "grouped", "numbered"]
 
 _SHOWN = 3
 
@@ -73,28 +74,38 @@ def group_numbers(manifest: Manifest, alike: NDArray[np.int64] | None = None) ->
     >>> group_numbers(manifest.with_column("hash", ["1", "2", "3", "3"]))
     array([0, 1, 0, 0])
     """
-    parent: dict[Hashable, Hashable] = {}
+    from scipy.sparse import csr_array
+    from scipy.sparse.csgraph import connected_components
 
-    def top(node: Hashable) -> Hashable:
-        while parent.setdefault(node, node) != node:
-            parent[node] = parent[parent[node]]
-            node = parent[node]
-        return node
+    # Images of one content share its node; so do those of one group, and those of one set.
+    contents = pc.coalesce(manifest.table["hash"], manifest.table["uri"])
+    sets = [contents, manifest.table["group"], *([] if alike is None else [pa.chunked_array([alike])])]
+    nodes, first = [], 0
+    for column in sets:
+        codes = numbered(column)
+        nodes.append(np.where(codes < 0, codes, codes + first))
+        first += int(codes.max(initial=-1)) + 1
+    edges = [(nodes[0][some], other[some]) for other in nodes[1:] for some in [other >= 0]]
+    one, other = (np.concatenate([edge[side] for edge in edges]) for side in (0, 1))
+    graph = csr_array((np.ones(len(one), bool), (one, other)), shape=(first, first))
+    joined = connected_components(graph, directed=False)[1][nodes[0]]
+    return numbered(pa.chunked_array([joined]))
 
-    hashes, uris, groups = manifest.hashes, manifest.uris, manifest.groups
-    keys = [("hash", content) if content else ("uri", uri) for content, uri in zip(hashes, uris, strict=True)]
-    for key, group in zip(keys, groups, strict=True):
-        if group is not None:
-            parent[top(key)] = top(("group", group))
-    for key, number in zip(keys, () if alike is None else alike.tolist(), strict=alike is not None):
-        parent[top(key)] = top(("alike", number))
-    numbers: dict[Hashable, int] = {}
-    return np.array([numbers.setdefault(top(key), len(numbers)) for key in keys], np.int64)
+
+def numbered(column: pa.ChunkedArray) -> NDArray[np.int64]:
+    """Number the distinct values of a column in the order of their first appearance, (N,); -1 for null.
+
+    >>> numbered(pa.chunked_array([["b", None, "a", "b"]]))
+    array([ 0, -1,  1,  0])
+    """
+    codes = column.combine_chunks().dictionary_encode().indices
+    return np.asarray(codes.fill_null(-1).to_numpy(), np.int64)
 
 
 def grouped(manifest: Manifest) -> NDArray[np.int64] | None:
     """The numbers of :func:`group_numbers`, (N,); None if no image belongs to a group."""
-    return None if all(group is None for group in manifest.groups) else group_numbers(manifest)
+    groups = manifest.table["group"]
+    return None if groups.null_count == len(groups) else group_numbers(manifest)
 
 
 def divided_groups(manifest: Manifest) -> list[tuple[str, tuple[str, ...]]]:
@@ -104,6 +115,8 @@ def divided_groups(manifest: Manifest) -> list[tuple[str, tuple[str, ...]]]:
     >>> divided_groups(manifest)
     [('p1', ('train', 'test'))]
     """
+    if manifest.table["group"].null_count == len(manifest):
+        return []
     usable = manifest.usable
     splits: dict[str, set[str]] = {}
     for group, split in zip(usable.groups, usable.splits, strict=True):

@@ -165,21 +165,21 @@ class Manifest:
     @property
     def classes(self) -> tuple[str, ...]:
         """The distinct labels, sorted as strings."""
-        return tuple(sorted({label for label in self.labels if label is not None}))
+        return tuple(sorted(self.table["label"].unique().drop_null().to_pylist()))
 
     @property
     def usable(self) -> Manifest:
         """The rows without a problem."""
-        return self.select(np.array([problem is None for problem in self.problems], dtype=bool))
+        return self.select(self.table["problem"].is_null().to_numpy())
 
     @property
     def unusable(self) -> Manifest:
         """The rows with a problem."""
-        return self.select(np.array([problem is not None for problem in self.problems], dtype=bool))
+        return self.select(self.table["problem"].is_valid().to_numpy())
 
     def in_split(self, split: str) -> Manifest:
         """Return the rows of "train", "validation" or "test"."""
-        return self.select(np.array([value == split for value in self.splits], dtype=bool))
+        return self.select(pc.equal(self.table["split"], split).fill_null(False).to_numpy())
 
     def select(self, rows: npt.ArrayLike) -> Manifest:
         """Return some rows, by a boolean mask or by row numbers in the order wanted."""
@@ -188,9 +188,10 @@ class Manifest:
         return self._with(self.table.take(pa.array(numbers)))
 
     def with_column(self, name: str, values: Iterable[Any]) -> Manifest:
-        """Replace a column of the schema; one value per row, None for null."""
+        """Replace a column of the schema: one value per row, None for null, or an Arrow array of the column's type."""
         position = SCHEMA.names.index(name)
-        array = pa.array(list(values), type=SCHEMA.field(position).type)
+        given = isinstance(values, pa.Array | pa.ChunkedArray)
+        array = values if given else pa.array(list(values), type=SCHEMA.field(position).type)
         return self._with(self.table.set_column(position, SCHEMA.field(position), array))
 
     def described(self, description: DataDescription | None, corrections: Sequence[Correction] = ()) -> Manifest:
@@ -205,15 +206,15 @@ class Manifest:
 
         :raises DataError: an image without a label, or with one that is not among ``classes``.
         """
-        position = {name: i for i, name in enumerate(classes)}
-        labels = self.labels
-        for row, label in enumerate(labels):
-            if label not in position:
-                if label is None:
-                    raise DataError(f"{self.uris[row]} has no label")
-                text = f"{self.uris[row]} has the label {label!r}"
-                raise DataError(f"{text}, which is not one of the {len(position)} classes")
-        return np.array([position[label] for label in labels if label is not None], dtype=np.int64)
+        found = pc.index_in(self.table["label"], value_set=pa.array(classes, pa.string()))
+        if found.null_count:
+            row = int(np.flatnonzero(found.is_null().to_numpy())[0])
+            label = self.table["label"][row].as_py()
+            if label is None:
+                raise DataError(f"{self.table['uri'][row]} has no label")
+            text = f"{self.table['uri'][row]} has the label {label!r}"
+            raise DataError(f"{text}, which is not one of the {len(classes)} classes")
+        return np.asarray(found.to_numpy(), np.int64)
 
     def source(self, row: int) -> ImageReference:
         """Return the image of a row, as :func:`headstart.data.decode.decode` accepts it.

@@ -5,18 +5,24 @@ from __future__ import annotations
 import hashlib
 import math
 from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from headstart.data.groups import group_numbers
-from headstart.data.manifest import Manifest
+from headstart.data.manifest import SPLITS, Manifest
 from headstart.errors import DataError, SettingsError
 
 __all__ = ["DEFAULT_VALIDATION_SHARE", "assign_split", "split_by_order"]
 
 DEFAULT_VALIDATION_SHARE = 0.2
 """The share of the images in the validation split by default."""
+
+_NONE, _TRAIN, _VALIDATION, _TEST = range(-1, 3)  # positions in SPLITS
 
 
 def assign_split(
@@ -44,27 +50,29 @@ def assign_split(
             "validation_share and test_share must be at least 0 and together between 0 and 1 (0.2 is a fifth), "
             f"got validation_share={validation_share} and test_share={test_share}"
         )
-    labels, splits = manifest.labels, manifest.splits
-    rows = [i for i, bad in enumerate(manifest.problems) if bad is None and labels[i] is not None]
-    given = {splits[i] for i in rows} - {None}
-    if given and not any(splits[i] in ("train", None) for i in rows):
+    table = manifest.table
+    usable = pc.and_(table["problem"].is_null(), table["label"].is_valid())
+    rows = np.flatnonzero(usable.to_numpy())
+    splits = np.asarray(pc.index_in(table["split"], value_set=pa.array(SPLITS)).fill_null(-1).to_numpy(), np.int64)
+    given = {SPLITS[number] for number in np.unique(splits[rows]) if number >= 0}
+    if given and not np.isin(splits[rows], (_TRAIN, _NONE)).any():
         raise DataError("no usable image with a label is in the train split: put some into train, or give no splits")
     requested = {"test": test_share, "validation": validation_share}
     shares = {split: share for split, share in requested.items() if share and split not in given}
-    pool: list[list[int]] = []
-    for together in _components(manifest, rows, seed, alike):
-        held_out = next((split for split in ("test", "validation") if any(splits[i] == split for i in together)), None)
-        free = [i for i in together if splits[i] in ("train", None)]
-        if held_out is None:
-            pool.append(free)
-        for i in free:
-            splits[i] = splits[i] or held_out or "train"
-    names = [[str(labels[i]) for i in together] for together in pool]
-    for split, chosen in _draw(names, shares, seed).items():
-        for number in chosen:
-            for i in pool[number]:
-                splits[i] = split
-    return manifest.with_column("split", splits)
+    together = _components(manifest, rows, seed, alike)
+    before = splits[together.rows]
+    # The split of each component that has one: others go where some of it must be.
+    held_out = np.full(len(together.ends), _NONE)
+    for number in (_VALIDATION, _TEST):
+        held_out[together.numbers[before == number]] = number
+    splits[together.rows] = np.where(before == _NONE, np.maximum(held_out[together.numbers], _TRAIN), before)
+    labels = table["label"].combine_chunks().dictionary_encode()
+    codes = np.asarray(labels.indices.fill_null(-1).to_numpy(), np.int64)[together.rows]
+    pool = np.flatnonzero(held_out == _NONE)
+    chosen = _draw(together, pool, codes, labels.dictionary.to_pylist(), shares, seed)[together.numbers]
+    splits[together.rows[chosen != _NONE]] = chosen[chosen != _NONE]
+    numbers = pa.array(splits, mask=splits == _NONE)
+    return manifest.with_column("split", pa.array(SPLITS).take(numbers))
 
 
 def split_by_order(
@@ -81,46 +89,72 @@ def split_by_order(
     """
     count = len(manifest)
     first, second = int(count * (1 - validation_share - test_share)), int(count * (1 - test_share))
-    splits = ["train"] * first + ["validation"] * (second - first) + ["test"] * (count - second)
-    usable = [bad is None and label is not None for bad, label in zip(manifest.problems, manifest.labels, strict=True)]
-    return manifest.with_column("split", [split if can else None for split, can in zip(splits, usable, strict=True)])
+    parts = np.repeat(SPLITS, (first, second - first, count - second))
+    usable = pc.and_(manifest.table["problem"].is_null(), manifest.table["label"].is_valid()).to_numpy()
+    return manifest.with_column("split", pa.array(parts, pa.string(), mask=~usable))
 
 
-def _components(manifest: Manifest, rows: list[int], seed: int, alike: NDArray[np.int64] | None) -> list[list[int]]:
+@dataclass(frozen=True)
+class _Components:
+    """Sets of rows that must stay together, one set after the other."""
+
+    rows: NDArray[np.int64]  # (N,)
+    numbers: NDArray[np.int64]  # of the set of each of these rows, (N,), ascending
+    ends: NDArray[np.int64]  # of each set in ``rows``
+
+
+def _components(manifest: Manifest, rows: NDArray[np.int64], seed: int, alike: NDArray[np.int64] | None) -> _Components:
     """Rows that must stay together because of their hash or group, in an order drawn from their content."""
-    uris, hashes = manifest.uris, manifest.hashes
-    together: dict[int, list[int]] = {}
     numbers = group_numbers(manifest.select(rows), None if alike is None else alike[rows])
-    for i, number in zip(rows, numbers.tolist(), strict=True):
-        together.setdefault(number, []).append(i)
-    drawn = {i: _drawn(seed, hashes[i] or uris[i]) for i in rows}
-    return sorted(together.values(), key=lambda members: min(drawn[i] for i in members))
+    contents = pc.coalesce(manifest.table["hash"], manifest.table["uri"]).take(pa.array(rows))
+    drawn = np.fromiter((_drawn(seed, content) for content in contents), np.uint64, len(rows))
+    lowest = np.full(int(numbers.max(initial=-1)) + 1, np.iinfo(np.uint64).max, np.uint64)
+    np.minimum.at(lowest, numbers, drawn)
+    place = np.empty(len(lowest), np.int64)
+    place[np.argsort(lowest, kind="stable")] = np.arange(len(lowest))
+    places = place[numbers]
+    order = np.argsort(places, kind="stable")
+    return _Components(rows[order], places[order], np.cumsum(np.bincount(places, minlength=len(lowest))))
 
 
-def _draw(names: list[list[str]], shares: dict[str, float], seed: int) -> dict[str, list[int]]:
-    """Which of the components, each a list of its images' labels, go to which split.
+def _draw(
+    together: _Components,
+    pool: NDArray[np.int64],
+    codes: NDArray[np.int64],
+    labels: Sequence[str],
+    shares: dict[str, float],
+    seed: int,
+) -> NDArray[np.int64]:
+    """The split that is drawn for each component, as a position in :data:`SPLITS`; -1 for those that are left.
 
     In their order, each goes to the first split whose counts of labels it brings nearer to the quotas.
+
+    :param pool: the components to draw from.
+    :param codes: the positions in ``labels`` of the labels of ``together.rows``, (N,).
     """
-    counts = Counter(label for component in names for label in component)
-    left = counts.copy()  # to train on
-    wanted: dict[str, dict[str, int]] = {}
+    left = np.bincount(codes[np.isin(together.numbers, pool)], minlength=len(labels)).tolist()  # to train on
+    counts = Counter({label: count for label, count in zip(labels, left, strict=True) if count})
+    wanted: dict[str, list[int]] = {}
     for split, share in shares.items():
-        limits = {label: counts[label] - 1 - sum(other[label] for other in wanted.values()) for label in counts}
-        wanted[split] = _quotas(counts, limits, share, f"{seed}:{split}")
-    chosen: dict[str, list[int]] = {split: [] for split in shares}
-    for number, component in enumerate(names):
-        sizes = Counter(component)
-        if any(left[label] - size < 1 for label, size in sizes.items()):
+        taken = [sum(each) for each in zip(*wanted.values(), strict=True)] or [0] * len(labels)
+        limits = {label: counts[label] - 1 - other for label, other in zip(labels, taken, strict=True)}
+        quotas = _quotas(counts, limits, share, f"{seed}:{split}")
+        wanted[split] = [quotas.get(label, 0) for label in labels]
+    drawn = np.full(len(together.ends), _NONE)
+    every, ends = codes.tolist(), [0, *together.ends.tolist()]
+    for number in pool.tolist():
+        sizes = Counter(every[ends[number] : ends[number + 1]])
+        if any(left[code] - size < 1 for code, size in sizes.items()):
             continue
         for split, missing in wanted.items():
-            gain = sum(abs(missing[label]) - abs(missing[label] - size) for label, size in sizes.items())
+            gain = sum(abs(missing[code]) - abs(missing[code] - size) for code, size in sizes.items())
             if gain > 0:
-                chosen[split].append(number)
-                left.subtract(sizes)
-                wanted[split] = {**missing, **{label: missing[label] - size for label, size in sizes.items()}}
+                drawn[number] = SPLITS.index(split)
+                for code, size in sizes.items():
+                    left[code] -= size
+                    missing[code] -= size
                 break
-    return chosen
+    return drawn
 
 
 def _quotas(counts: Counter[str], limits: dict[str, int], share: float, salt: str) -> dict[str, int]:
@@ -135,5 +169,5 @@ def _quotas(counts: Counter[str], limits: dict[str, int], share: float, salt: st
     return quotas
 
 
-def _drawn(salt: object, value: object) -> bytes:
-    return hashlib.blake2b(f"{salt}:{value}".encode(), digest_size=8).digest()
+def _drawn(salt: object, value: object) -> int:
+    return int.from_bytes(hashlib.blake2b(f"{salt}:{value}".encode(), digest_size=8).digest(), "big")

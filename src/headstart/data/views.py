@@ -114,9 +114,12 @@ def view_items(
     manifest: Manifest, rows: Sequence[int], wanted: Mapping[int, Sequence[int]], images: int
 ) -> Iterator[list[ViewItem]]:
     """Divide the rows into tasks of some images each; those of other machines are fetched before."""
-    hashes = manifest.hashes
+    hashes = manifest.table["hash"]
     tasks = (
-        [ViewItem(row, manifest.source(row), tuple(wanted[row]), hashes[row]) for row in rows[start : start + images]]
+        [
+            ViewItem(row, manifest.source(row), tuple(wanted[row]), hashes[row].as_py())
+            for row in rows[start : start + images]
+        ]
         for start in range(0, len(rows), images)
     )
     return prefetched(tasks, lambda task: [item.image for item in task])

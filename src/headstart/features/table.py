@@ -166,9 +166,10 @@ class FeatureTable:
                 lacks[:, column] = positions_of(keys, images, view) < 0
             return lacks
 
-    def rows(self, images: Sequence[str], *, view: int = 0) -> FeatureRows:
+    def rows(self, images: Sequence[str] | pa.ChunkedArray, *, view: int = 0) -> FeatureRows:
         """The features of these images, in this order.
 
+        :param images: content hashes, 32 hexadecimal digits each.
         :raises StoreError: an image has no row.
         """
         with _store_errors(self.path, "cannot list the rows", _REMEDY):

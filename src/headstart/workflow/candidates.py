@@ -98,7 +98,7 @@ class Candidate:
             raise DataError(
                 f"{images.uris[row]}: {reason}; images must not change while models are ranked: start again"
             )
-        rows = self.extractor.table.rows([str(each) for each in images.hashes]).take(np.arange(len(images)))
+        rows = self.extractor.table.rows(images.table["hash"]).take(np.arange(len(images)))
         return rows[:, : self.extractor.blocks[0]]
 
     def ms_per_image(self, images: Manifest) -> float:

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from headstart.config import FitSettings
@@ -50,7 +52,7 @@ class Dataset:
 
     def split(self, name: str) -> Manifest:
         """The usable images of a split."""
-        return self.manifest.usable.in_split(name)
+        return self.manifest.select(self.rows([name]))
 
     def targets(self, name: str) -> NDArray[np.int64]:
         """The class indices of the usable images of a split, (N,)."""
@@ -70,13 +72,13 @@ class Dataset:
 
     def counts(self) -> dict[str, int]:
         """The number of usable images per split."""
-        return {name: len(self.split(name)) for name in SPLITS}
+        return {name: len(self.rows([name])) for name in SPLITS}
 
     def rows(self, splits: Iterable[str]) -> NDArray[np.int64]:
         """Rows of the manifest with the usable images of these splits, ascending."""
-        wanted = set(splits)
-        rows = zip(self.manifest.problems, self.manifest.splits, strict=True)
-        return np.flatnonzero([problem is None and split in wanted for problem, split in rows])
+        table = self.manifest.table
+        wanted = pc.is_in(table["split"], value_set=pa.array([*splits], pa.string()))
+        return np.flatnonzero(pc.and_(wanted, table["problem"].is_null()).to_numpy())
 
     def without(self, problems: Iterable[tuple[int, str]], *, max_problems: float) -> Dataset:
         """The data set after more images have become unusable.
@@ -84,7 +86,7 @@ class Dataset:
         :param problems: (row of the manifest, reason) of each.
         :raises DataError: too many images are unusable now, or no image of a class or of the selection split is left.
         """
-        reasons = list(self.manifest.problems)
+        reasons = self.manifest.problems
         for row, reason in problems:
             reasons[row] = reason
         left = replace(self, manifest=self.manifest.with_column("problem", reasons))
@@ -180,7 +182,7 @@ def _without_contradictions(manifest: Manifest, settings: FitSettings, events: E
 
     :raises TooManyProblems: there are too many.
     """
-    learned = np.flatnonzero([split != "test" for split in manifest.splits])
+    learned = np.flatnonzero(pc.not_equal(manifest.table["split"], "test").fill_null(True).to_numpy())
     found = find_contradictions(manifest.select(learned))
     if not found:
         return manifest
@@ -209,13 +211,13 @@ def _without_leaks(manifest: Manifest, events: Events) -> tuple[Manifest, Manife
             raise DataError(f"every {split} image is also in the {' or '.join(others)} split: give other images")
         events.warn(
             f"{len(rows):,} of the {count:,} {split} images are also in the {' or '.join(others)} split and are left "
-            f"out of the evaluation, for example {display_name(manifest.uris[int(rows[0])])}"
+            f"out of the evaluation, for example {display_name(str(manifest.table['uri'][int(rows[0])]))}"
         )
         leaked = manifest.select(rows) if split == "test" else leaked
-        splits = list(manifest.splits)
-        for row in rows:
-            splits[row] = None
-        manifest = manifest.with_column("split", splits)
+        taken = np.zeros(len(manifest), bool)
+        taken[rows] = True
+        nowhere = pa.scalar(None, pa.string())
+        manifest = manifest.with_column("split", pc.if_else(pa.array(taken), nowhere, manifest.table["split"]))
     return manifest, leaked
 
 
@@ -241,15 +243,15 @@ def _assign_splits(
     if test is None:
         test = DEFAULT_TEST_SHARE if DEFAULT_TEST_SHARE * len(usable) >= MIN_TEST_IMAGES else 0.0
     head_first = settings.train in ("auto", "head") and settings.split == "random" and solvable
-    learnable = sum(split != "test" for split in usable.splits)
+    splits = usable.table["split"]
+    learnable = len(usable) - (pc.sum(pc.equal(splits, "test")).as_py() or 0)
     few = learnable < MIN_IMAGES_PER_CLASS * max(len(usable.classes), 1) and head_first
-    if settings.validation_share is None and few and "validation" not in usable.splits:
+    if settings.validation_share is None and few and "validation" not in splits.unique().to_pylist():
         test = settings.test_share or 0.0
         if test:
             manifest = assign_split(manifest, validation_share=0.0, test_share=test, seed=settings.seed, alike=alike)
-        rows = zip(manifest.splits, manifest.problems, strict=True)
-        splits = [split or (None if problem else "train") for split, problem in rows]
-        return manifest.with_column("split", splits), True
+        left = pc.and_(manifest.table["split"].is_null(), manifest.table["problem"].is_null())
+        return manifest.with_column("split", pc.if_else(left, "train", manifest.table["split"])), True
     validation = DEFAULT_VALIDATION_SHARE if settings.validation_share is None else settings.validation_share
     if settings.split == "random":
         shares = {"validation_share": validation, "test_share": test}

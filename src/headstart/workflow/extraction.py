@@ -26,6 +26,7 @@ from headstart.features.extractor import extract_features
 from headstart.features.joint import JointTables
 from headstart.features.key import FeatureSpace
 from headstart.features.location import feature_location
+from headstart.features.missing import first_rows, keys_from_hex
 from headstart.features.sources import AveragedViews, FeatureSource, InMemoryFeatures
 from headstart.features.store import FeatureStore
 from headstart.features.table import FeatureTable
@@ -143,7 +144,7 @@ class FeatureExtractor:
     def source(self, images: Manifest, view: int = 0, *, max_bytes: int | None = None) -> FeatureSource:
         """The stored features of images, read now if they take at most ``max_bytes``, by default 1 GiB."""
         max_bytes = MAX_IN_MEMORY if max_bytes is None else max_bytes
-        rows = self.table.rows([str(each) for each in images.hashes], view=view)
+        rows = self.table.rows(images.table["hash"], view=view)
         return InMemoryFeatures(rows.load(paths.root(self.settings.cache_dir))) if rows.nbytes <= max_bytes else rows
 
     def vectors(self, images: Manifest) -> Vectors:
@@ -181,8 +182,9 @@ class FeatureExtractor:
         return choose_batch_size(self.settings.extract_batch_size, self.device)
 
     def missing(self, images: Manifest, view: int = 0) -> int:
-        """The number of images of which the table has no features of this view."""
-        return len(self.table.missing([str(each) for each in images.hashes], view=view))
+        """The number of different images of which the table has no features of this view."""
+        keys = keys_from_hex(images.table["hash"])
+        return len(first_rows(keys, np.flatnonzero(self.table.lacks(keys, (view,))[:, 0])))
 
     def compute(self, images: Manifest, *, events: Events, views: Sequence[int] | None = None) -> list[tuple[int, str]]:
         """Compute the features of inspected images that the table lacks; return (row, reason) of unreadable ones.

@@ -12,11 +12,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from headstart.data.manifest import Manifest
 from headstart.errors import CutError
 from headstart.events import Events
+from headstart.features.missing import keys_from_hex
 from headstart.models.joint_prefix import joint_prefix
 from headstart.train.finetune import trainable_state
 from headstart.train.metrics import paired_difference
@@ -57,7 +60,8 @@ def glimpse_images(dataset: Dataset) -> tuple[Manifest, Manifest]:
 
 def _first(images: Manifest, count: int) -> NDArray[np.int64]:
     """Rows of the images with the lowest hashes, ascending."""
-    return np.sort(np.argsort(np.array([str(each) for each in images.hashes]), kind="stable")[:count])
+    keys = np.frombuffer(keys_from_hex(images.table["hash"]).buffers()[1], ">u8").reshape(-1, 2)
+    return np.sort(np.lexsort((keys[:, 1], keys[:, 0]))[:count])
 
 
 def extract_with_glimpse(extractor: FeatureExtractor, dataset: Dataset, *, events: Events) -> None:
@@ -104,7 +108,7 @@ def look(extractor: FeatureExtractor, dataset: Dataset, events: Events, *, head:
     start, backbone = time.monotonic(), extractor.backbone
     extractor.train_only()
     with backbone.applied(head.state), backbone.applied(trainable_state(backbone.module)):  # undone is what is trained
-        wanted = [{*part.hashes} for part in glimpse_images(dataset)]
+        wanted = [part.table["hash"] for part in glimpse_images(dataset)]
         looked_at = _looked_at(dataset, wanted)
         checked_rows, rows = (dataset.rows([split])[some] for split, some in reversed(looked_at.items()))
         dataset = extract(extractor, dataset, checked_rows, events=events)
@@ -134,10 +138,10 @@ def look(extractor: FeatureExtractor, dataset: Dataset, events: Events, *, head:
     return Glimpse(dataset, replace(trial, note=f"{note}: not trained further"), (-mean, margin), promising)
 
 
-def _looked_at(dataset: Dataset, wanted: Sequence[set[str | None]]) -> dict[str, NDArray[np.int64]]:
+def _looked_at(dataset: Dataset, wanted: Sequence[pa.ChunkedArray]) -> dict[str, NDArray[np.int64]]:
     """The rows, among the images of each split, of those with one of these hashes: for training, and for validation."""
     splits = ("train", dataset.selection_split)
     return {
-        split: np.flatnonzero([each in hashes for each in dataset.split(split).hashes])
+        split: np.flatnonzero(pc.is_in(dataset.split(split).table["hash"], value_set=hashes).to_numpy())
         for split, hashes in zip(splits, wanted, strict=True)
     }

@@ -83,7 +83,7 @@ def near_duplicates(
 
 def stored_vectors(extractor: FeatureExtractor, images: Manifest) -> NDArray[np.floating]:
     """The last features of each image as they are stored, (N, D), without the pooled stages."""
-    rows = extractor.table.rows([str(each) for each in images.hashes])
+    rows = extractor.table.rows(images.table["hash"])
     width, step = extractor.cut.feature_shape[0], 4096
     folder = paths.root(extractor.settings.cache_dir)
     vectors = scratch_array((len(rows), width), rows.table.space.dtype, folder)

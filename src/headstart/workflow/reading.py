@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
 
 from headstart import paths
@@ -69,7 +68,7 @@ def require_labels(manifest: Manifest) -> Manifest:
 
     :raises DataError: no image has one.
     """
-    labeled = manifest.select(np.array([label is not None for label in manifest.labels], bool))
+    labeled = manifest.select(manifest.table["label"].is_valid().to_numpy())
     if not len(labeled):
         raise DataError("no image has a label: give one subfolder per class, or a table of labels (--labels TABLE)")
     return labeled
