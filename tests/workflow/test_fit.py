@@ -27,6 +27,7 @@ from headstart.errors import CutError, DataError, ModelError, SettingsError, Too
 from headstart.evaluate.schema import Evaluation, read_evaluation, read_history, read_run_info
 from headstart.events import EpochEnded
 from headstart.models.stage_head import kernel_size, stage_head
+from headstart.workflow import head_vectors
 from headstart.workflow import predict as predicting
 from headstart.workflow.evaluate import evaluate
 from headstart.workflow.fit import FitResult
@@ -159,6 +160,18 @@ def test_kernel_of_the_head_is_handed_over(photos: Photos, fitted: Fit, tmp_path
     labels = [str(label) for label in validation.labels]
     assert log_loss(labels, plain, labels=list(classifier.classes)) == pytest.approx(chosen.val_loss, abs=1e-4)
     assert load_file(run / "classifier" / "model.safetensors")["stage_head.landmarks"].ndim == 2
+
+
+def test_it_is_told_that_there_are_too_many_images_for_a_kernel(
+    photos: Photos, fitted: Fit, told: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(head_vectors, "MAX_IMAGES", 27)
+    events, settings = told(), {"train": "head", "kernel": "auto", "validation_share": 0.3}
+    fitted(photos(red=14, green=14, blue=14), events, **settings)
+    assert any(
+        "with more than 27 training images, heads on a kernel are left out" in line and "--kernel rbf:0.2" in line
+        for line in events.lines
+    )
 
 
 def test_kernel_without_stages_is_an_error(photos: Photos, fitted: Fit) -> None:

@@ -12,6 +12,7 @@ from headstart.events import Events
 from headstart.execution.cluster import parse_cluster
 from headstart.models.stage_head import stage_head
 from headstart.train.heads import LabeledVectors, head_solver
+from headstart.train.heads.kernel import MAX_IMAGES
 from headstart.train.heads.lbfgs import LbfgsSolver
 from headstart.train.heads.sharded import open_sharded
 from headstart.workflow.dataset import Dataset
@@ -35,8 +36,8 @@ def head_vectors(
     settings, events = extractor.settings, events or Events()
     loaded = [_vectors(extractor, dataset, split) for split in splits]
     large = not all(isinstance(vectors, Tensor) for vectors, _ in loaded)
-    if large and settings.kernel == "auto" and stage_head(extractor.backbone.module) is not None:
-        events.notice("the features take more than 1 GiB: heads on a kernel, which need them in memory, are left out")
+    if settings.kernel == "auto" and stage_head(extractor.backbone.module) is not None:
+        _tell_of_kernels(len(loaded[0][1]), events, large=large)
     if not large or settings.cluster is None:
         yield loaded
     elif reason := _reason(extractor, dataset):
@@ -48,6 +49,17 @@ def head_vectors(
         )
         with open_sharded(parse_cluster(settings.cluster), loaded) as sharded:
             yield sharded
+
+
+def _tell_of_kernels(train: int, events: Events, *, large: bool) -> None:
+    """Say why heads on a kernel are not tried, where they are not."""
+    if large:
+        events.notice("the features take more than 1 GiB: heads on a kernel, which need them in memory, are left out")
+    elif train > MAX_IMAGES:
+        events.notice(
+            f"with more than {MAX_IMAGES:,} training images, heads on a kernel are left out, since they would take "
+            "more than 1 GiB: --kernel rbf:0.2 solves one"
+        )
 
 
 def _reason(extractor: FeatureExtractor, dataset: Dataset) -> str | None:

@@ -16,7 +16,7 @@ from headstart.errors import DataError
 from headstart.features.sources import InMemoryFeatures
 from headstart.models.stage_head import Stage, StageHead
 from headstart.train.class_balance import class_balance
-from headstart.train.heads import HeadFit, HeadProblem, KernelHead, LinearHead
+from headstart.train.heads import HeadFit, HeadProblem, KernelHead, LinearHead, lbfgs
 from headstart.train.heads.kernel import KernelFeatures, parse_kernel
 from headstart.train.heads.lbfgs import LbfgsSolver
 from headstart.train.heads.penalty import NO_STAGES, StageChoice
@@ -173,6 +173,13 @@ def test_features_outside_of_memory_have_no_kernel() -> None:
     assert {record.kernel for record in solve(stored, validation).history} == {None}
     with pytest.raises(DataError, match=r"--kernel rbf:0.3: the features of these images do not fit into memory"):
         solve(stored, validation, kernel="rbf:0.3")
+
+
+def test_of_too_many_images_no_kernel_is_tried_unless_it_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    train, validation, _ = three_parts(rings)
+    monkeypatch.setattr(lbfgs, "MAX_IMAGES", len(train[1]) - 1)
+    assert {record.kernel for record in solve(train, validation).history} == {None}
+    assert solve(train, validation, kernel="rbf:0.3").kernel == "rbf:0.3"
 
 
 def test_cross_validation_has_no_kernel() -> None:

@@ -20,9 +20,13 @@ from headstart.train.heads.linear import LinearHead
 from headstart.train.heads.penalty import StageChoice
 from headstart.train.heads.vectors import LabeledVectors, Scaling, Vectors, batches
 
-__all__ = ["GAMMAS", "LANDMARKS", "KernelFeatures", "KernelHead", "parse_kernel"]
+__all__ = ["GAMMAS", "LANDMARKS", "MAX_IMAGES", "KernelFeatures", "KernelHead", "parse_kernel"]
 
 LANDMARKS = 1000
+
+MAX_IMAGES = (1 << 30) // (4 * LANDMARKS)
+"""With more training images, what a kernel maps them to takes more than 1 GiB."""
+
 GAMMAS = (0.2, 0.7, 0.07)
 """Values of gamma to try, for features whose mean squared norm is 1: the middle one first, then its neighbors."""
 
@@ -89,8 +93,10 @@ class KernelFeatures:
 
     def __call__(self, features: Tensor) -> Tensor:
         """Map features (n, D or more), or (n, V, D or more), to (n, m) float32."""
-        mapped = [self._map(features[start : start + _ROWS]) for start in range(0, len(features), _ROWS)]
-        return torch.cat(mapped) if mapped else self.landmarks.new_zeros(0, len(self.landmarks))
+        mapped = self.landmarks.new_empty(len(features), len(self.landmarks))
+        for start in range(0, len(features), _ROWS):
+            mapped[start : start + _ROWS] = self._map(features[start : start + _ROWS])
+        return mapped
 
     def _map(self, features: Tensor) -> Tensor:
         if features.ndim == 3:

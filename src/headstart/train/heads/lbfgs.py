@@ -24,7 +24,7 @@ from headstart.evaluate.schema import EpochRecord
 from headstart.train.class_balance import Balance
 from headstart.train.heads.base import Head, HeadFit, HeadProblem, LabeledVectors
 from headstart.train.heads.cross_validation import fold_masks
-from headstart.train.heads.kernel import GAMMAS, KernelFeatures, KernelHead, parse_kernel
+from headstart.train.heads.kernel import GAMMAS, MAX_IMAGES, KernelFeatures, KernelHead, parse_kernel
 from headstart.train.heads.linear import LinearHead
 from headstart.train.heads.logistic import minimize
 from headstart.train.heads.penalty import NO_STAGES, Penalty, StageChoice
@@ -215,7 +215,8 @@ def _kernel_searches(
     """Searches on kernels of the features that the best head without a kernel is given.
 
     Without stages a kernel brings little, and takes as long as everything else: unless it is given, it is left out, as
-    where only heads that are drawn to the pretrained one are any good, which those on a kernel cannot be.
+    where only heads that are drawn to the pretrained one are any good, which those on a kernel cannot be, or where what
+    it maps the images to would take more than 1 GiB.
 
     :raises DataError: a kernel is given, and the features do not fit into memory.
     """
@@ -226,7 +227,7 @@ def _kernel_searches(
         if not chooses:
             raise DataError(f"--kernel {problem.kernel}: the features of these images do not fit into memory")
         return
-    if chooses and (stages == NO_STAGES or plain.found.needs_pretrained):
+    if chooses and (stages == NO_STAGES or plain.found.needs_pretrained or len(features) > MAX_IMAGES):
         return
     inner = replace(problem, blocks=(), pretrained=None)
 
