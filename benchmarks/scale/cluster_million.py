@@ -1,4 +1,4 @@
-"""Memory, commits and files of extraction by two workers of a cluster, from 10,000 to 1,000,000 images.
+"""Memory, commits and files of a fit with two workers of a cluster, from 10,000 to 1,000,000 images.
 
     python -m benchmarks.scale.cluster_million [--images 10000 100000 1000000] [--quick]
 
@@ -6,9 +6,10 @@ The images are small JPEGs in Arrow files, which are mapped into memory, so that
 allocates. 100 pictures of noise repeat, each time with another number in a comment: contents differ, so that each image
 is read, inspected, computed and stored. The network is timm's test_resnet at 32 x 32 pixels with random weights.
 Each size runs in a process of its own, the driver: it lists the images, inspects them, and lets ``--cluster local:2``
-compute their features. A thread samples the anonymous memory (``RssAnon``) of the driver and of Ray's workers ten times
-a second; the peaks of each stage are recorded, and what the table looks like before and after its fragments are joined.
-A second fit in the same process finds nothing to do. The seconds are of a machine that does other work too.
+compute their features. A second extraction in the same process finds nothing to do, and a fit with these settings splits
+the images, solves the head and evaluates it. A thread samples the anonymous memory (``RssAnon``) of the driver and of
+Ray's workers ten times a second; the peaks of each stage are recorded, and what the table looks like before and after
+its fragments are joined. The seconds are of a machine that does other work too.
 """
 
 from __future__ import annotations
@@ -159,10 +160,11 @@ def measure(count: int) -> Figures:
     from headstart.events import Events
     from headstart.features.table import FeatureTable
     from headstart.workflow.candidates import open_candidate
+    from headstart.workflow.fit import fit
 
     store = empty_folder("cluster-million/cache")
-    settings = FitSettings.of(cache_dir=str(store), cluster="local:2", weights="random", size=SIDE)
-    extractor = open_candidate(MODEL, settings, classes=CLASSES, events=Events()).extractor
+    asked = {"cache_dir": str(store), "cluster": "local:2", "weights": "random", "size": SIDE}
+    extractor = open_candidate(MODEL, FitSettings.of(**asked), classes=CLASSES, events=Events()).extractor
     counts = {"commits": 0}
     before: Figures = {}
     commit, compact = FeatureTable.commit, FeatureTable.compact
@@ -190,6 +192,11 @@ def measure(count: int) -> Figures:
     found |= {**counts, "before_joining": dict(before), "after_joining": files_of(extractor.table)}
     with stage("nothing_left", memory, found):
         assert extractor.compute(manifest, events=Events()) == []
+    del manifest
+    with stage("fit", memory, found):
+        images = hs.read_images(str(BUILD / "cluster-million" / "images"))
+        fitted = fit(images, FitSettings.of(**asked, model=MODEL, train="head"))
+        assert len(fitted.manifest) == count
     assert extractor.table.prune(alone=True)
     found["after_prune"] = files_of(extractor.table)
     found["corrupt_rows"] = extractor.table.verify()
