@@ -181,6 +181,34 @@ def test_files_that_changed_after_inspection(
     assert features(table, readable).shape[0] == 6
 
 
+def test_blocks_of_a_large_manifest(
+    pictures: Pictures,
+    inspected: Inspected,
+    network: Network,
+    table: FeatureTable,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Rows keep their numbers, an image that two blocks have is computed once, and the engine is opened once."""
+    monkeypatch.setattr(module, "_BLOCK", 4)
+    paths, opened = pictures(9), []
+    manifest = inspected([*paths[:5], paths[0], *paths[5:], tmp_path / "gone.png"])
+    paths[3].write_bytes(b"no image any more")
+    paths[6].unlink()
+    run = network.counting()
+
+    def open_engine() -> Callable[[np.ndarray], np.ndarray]:
+        opened.append(1)
+        return run
+
+    problems = module.extract_features(
+        manifest, table, network.spec, open_engine=open_engine, batch_size=4, max_pixels=10_000
+    )
+    assert problems == [(3, "it changed after it was inspected"), (7, "no such file")]
+    assert (len(opened), run.images, len(table)) == (1, 7, 7)
+    assert features(table, manifest.select([0, 1, 2, 4, 5, 6, 8, 9])).shape[0] == 8
+
+
 def test_an_unchanged_copy_is_read_in_place_of_a_changed_one(
     pictures: Pictures, inspected: Inspected, network: Network, table: FeatureTable
 ) -> None:

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from headstart.data.spec import InputSpec
 from headstart.errors import StoreError
+from headstart.features import rows as rows_module
 from headstart.features import scratch
 from headstart.features.key import FeatureSpace
 from headstart.features.store import FeatureStore
@@ -423,3 +424,19 @@ def test_all_rows_are_loaded_in_their_order(
     table.append([image(number) for number in range(6)], values(*range(6)))
     rows = table.rows([image(number) for number in (4, 0, 5, 4)])
     assert np.array_equal(rows.load(tmp_path), values(4, 0, 5, 4))
+
+
+def test_keys_are_looked_up_in_parts(table: FeatureTable, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rows_module, "_PART", 3)
+    for start in range(0, 10, 2):  # five fragments
+        numbers = range(start, start + 2)
+        table.append([image(number) for number in numbers], values(*numbers), view=[0, 1])
+    asked = [image(number) for number in (11, 9, 8, 3, 9, 0)]
+    assert table.missing_views(asked, (0, 1)) == {
+        image(11): [0, 1],
+        image(9): [0],
+        image(8): [1],
+        image(3): [0],
+        image(0): [1],
+    }
+    assert table.missing(asked, view=1) == [image(11), image(8), image(0)]

@@ -6,10 +6,12 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from contextlib import closing
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from headstart.data.manifest import Manifest
@@ -32,6 +34,8 @@ __all__ = ["extract_features"]
 
 _SECONDS_PER_COMMIT = 2.0
 _ROWS_PER_COMMIT = 4096  # which a GPU computes in less time
+_BLOCK = 1 << 20
+"""Images that are looked up in the table at a time, so that what is needed for it does not grow with the manifest."""
 
 Network: TypeAlias = Callable[["NDArray[np.uint8] | Tensor"], NDArray[Any]]
 """A function from images (B, H, W, 3) to features (B, *shape)."""
@@ -68,21 +72,58 @@ def extract_features(  # noqa: PLR0913 - independent values, all but three of th
     :raises ClusterError: the cluster cannot be reached, or failed; what was finished is kept.
     :raises ValueError: a usable image has no content hash.
     """
+    usable, hashes = manifest.table["problem"].is_null(), manifest.table["hash"]
+    if pc.any(pc.and_(usable, hashes.is_null())).as_py():
+        raise ValueError("the manifest must be inspected first: an image has no content hash")
+    compute = partial(
+        _compute_missing,
+        table=table,
+        spec=spec,
+        open_engine=open_engine if cluster is not None else cache(open_engine),
+        batch_size=batch_size,
+        max_pixels=max_pixels,
+        workers=workers,
+        views=views,
+        cluster=cluster,
+        device=device,
+        events=events or Events(),
+    )
+    unreadable = []
+    for start in range(0, len(manifest), _BLOCK):
+        whole = len(manifest) <= _BLOCK
+        block = manifest if whole else Manifest(manifest.table.slice(start, _BLOCK), manifest.arrays)
+        unreadable += [(start + row, reason) for row, reason in compute(block)]
+    table.compact()
+    return unreadable
+
+
+def _compute_missing(  # noqa: PLR0913 - independent values, all but one of them keyword-only
+    manifest: Manifest,
+    *,
+    table: FeatureTable | JointTables,
+    spec: InputSpec,
+    open_engine: Callable[[], Network],
+    batch_size: int,
+    max_pixels: int,
+    workers: int | None,
+    views: Sequence[int],
+    cluster: Cluster | None,
+    device: str,
+    events: Events,
+) -> list[tuple[int, str]]:
+    """Compute what the table lacks of a block of the manifest."""
     keys, unreadable = keys_from_hex(manifest.table["hash"]), dict[int, str]()
     usable = np.flatnonzero(manifest.table["problem"].is_null().to_numpy())
-    if keys.take(pa.array(usable)).null_count:
-        raise ValueError("the manifest must be inspected first: an image has no content hash")
-    engine: Network | None = None
     read = view_reader(table.space.decoder)
     # A second round happens only if a file has changed in the meantime and another file has its former content.
     while missing := _missing(table, keys, usable[~np.isin(usable, [*unreadable])], views):
         total = missing.total
         if cluster is not None and isinstance(table, FeatureTable):
             plan = Plan(table, spec, open_engine, batch_size, max_pixels, device)
-            with (events or Events()).stage("computing features", total=total) as advance:
+            with events.stage("computing features", total=total) as advance:
                 unreadable.update(compute_on_cluster(manifest, missing, plan, cluster, advance=advance))
             continue
-        engine = engine or open_engine()
+        engine = open_engine()
         batches = read(
             manifest,
             missing.rows.tolist(),
@@ -92,9 +133,8 @@ def extract_features(  # noqa: PLR0913 - independent values, all but three of th
             workers=workers,
             views=missing,
         )
-        with closing(batches), (events or Events()).stage("computing features", total=total) as advance:
+        with closing(batches), events.stage("computing features", total=total) as advance:
             unreadable.update(_fill(table, batches, engine, missing, keys, advance))
-    table.compact()
     return sorted(unreadable.items())
 
 

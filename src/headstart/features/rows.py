@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,18 @@ from numpy.typing import NDArray
 
 from headstart.features.key import stored_view
 
-__all__ = ["checksums_of", "corrupt_rows", "duplicates_of", "keys_of", "positions_of", "sorted_by_view", "values_of"]
+__all__ = [
+    "checksums_of",
+    "corrupt_rows",
+    "duplicates_of",
+    "keys_of",
+    "parts_of_keys",
+    "positions_of",
+    "sorted_by_view",
+    "values_of",
+]
+
+_PART = 1 << 20  # rows
 
 
 def sorted_by_view(
@@ -34,6 +45,18 @@ def sorted_by_view(
 def keys_of(dataset: Any) -> pa.Table:
     """The image and view of each row, in the order of the dataset."""
     return dataset.to_table(columns=["image", "view"])
+
+
+def parts_of_keys(dataset: Any) -> Iterator[pa.Table]:
+    """The same, in parts of about a million rows: a value is looked up in all of a part at once."""
+    parts: list[pa.RecordBatch] = []
+    for batch in dataset.to_batches(columns=["image", "view"], batch_size=_PART):
+        parts.append(batch)
+        if sum(map(len, parts)) >= _PART:
+            yield pa.Table.from_batches(parts)
+            parts = []
+    if parts:
+        yield pa.Table.from_batches(parts)
 
 
 def duplicates_of(dataset: Any) -> list[int]:

@@ -22,13 +22,22 @@ from uuid import uuid4
 import lance
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from headstart.errors import StoreError
 from headstart.features.key import FeatureSpace, stored_view
 from headstart.features.location import Location, lance_options, remove_all, short_reason, size_of
 from headstart.features.missing import keys_from_hex
-from headstart.features.rows import checksums_of, corrupt_rows, duplicates_of, keys_of, positions_of, values_of
+from headstart.features.rows import (
+    checksums_of,
+    corrupt_rows,
+    duplicates_of,
+    keys_of,
+    parts_of_keys,
+    positions_of,
+    values_of,
+)
 from headstart.features.scratch import scratch_array
 from headstart.features.values import to_stored_dtype
 
@@ -159,12 +168,16 @@ class FeatureTable:
 
         :param images: content hashes, 16 bytes each (:func:`headstart.features.missing.keys_from_hex`).
         """
+        distinct = images.dictionary_encode()
+        lacks = np.ones((len(distinct.dictionary), len(views)), bool)
         with _store_errors(self.path, "cannot list the rows", _REMEDY):
-            keys = keys_of(self._dataset())
-            lacks = np.empty((len(images), len(views)), bool)
-            for column, view in enumerate(views):
-                lacks[:, column] = positions_of(keys, images, view) < 0
-            return lacks
+            for keys in parts_of_keys(self._dataset()):
+                at = pc.index_in(keys["image"], value_set=distinct.dictionary)
+                for column, view in enumerate(views):
+                    stored = at.filter(pc.equal(keys["view"], stored_view(view))).drop_null()
+                    lacks[stored.to_numpy(), column] = False
+        of_images: NDArray[np.bool_] = lacks[distinct.indices.to_numpy()]
+        return of_images
 
     def rows(self, images: Sequence[str] | pa.ChunkedArray, *, view: int = 0) -> FeatureRows:
         """The features of these images, in this order.
