@@ -242,9 +242,10 @@ def sizes(result: Figures) -> list[str]:
 
 
 def cluster_million(result: Figures) -> list[str]:
-    """Memory, commits and files of extraction by workers of a cluster."""
+    """Memory, commits and files of a fit with workers of a cluster."""
     found = [each for each in result.values() if isinstance(each, dict) and "after_joining" in each]
-    stages = ("listing", "inspection", "extraction")
+    names = {"listing": "listing", "inspection": "inspecting", "extraction": "computing", "fit": "fitting"}
+    stages = [stage for stage in names if all(stage in each for each in found)]
     rows = [
         [
             f"{each['images']:,}",
@@ -258,7 +259,7 @@ def cluster_million(result: Figures) -> list[str]:
     ]
     head = [
         "images",
-        *(f"headstart while {what}, MB" for what in ("listing", "inspecting", "computing")),
+        *(f"headstart while {what}, MB" for what in (names[stage] for stage in stages)),
         "the larger worker, MB",
         "commits",
         "fragments",
@@ -266,7 +267,13 @@ def cluster_million(result: Figures) -> list[str]:
         "files",
         "after a prune",
     ]
-    return [*heading("Features of a million images by two workers of a cluster", result), *table(head, rows)]
+    return [
+        *heading("A million images with two workers of a cluster", result),
+        *table(head, rows),
+        "",
+        '"Fitting" draws the splits, solves the head and evaluates it, with the features in the store.',
+        "",
+    ]
 
 
 SECTIONS = {
