@@ -209,11 +209,10 @@ class Manifest:
         found = pc.index_in(self.table["label"], value_set=pa.array(classes, pa.string()))
         if found.null_count:
             row = int(np.flatnonzero(found.is_null().to_numpy())[0])
-            label = self.table["label"][row].as_py()
+            uri, label = self.table["uri"][row], self.table["label"][row].as_py()
             if label is None:
-                raise DataError(f"{self.table['uri'][row]} has no label")
-            text = f"{self.table['uri'][row]} has the label {label!r}"
-            raise DataError(f"{text}, which is not one of the {len(classes)} classes")
+                raise DataError(f"{uri} has no label")
+            raise DataError(f"{uri} has the label {label!r}, which is not one of the {len(classes)} classes")
         return np.asarray(found.to_numpy(), np.int64)
 
     def source(self, row: int) -> ImageReference:
