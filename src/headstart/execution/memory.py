@@ -3,10 +3,11 @@
 A training step allocates and frees the same tens of megabytes again and again. glibc returns freed memory to the system
 at once where a block is large or lies at the end of the heap, and the system fills each page with zeros when it is
 requested again: in the tutorial's last 20 layers that took a seventh of each step (benchmarks/speed/heap_reuse.py). On
-the other hand, glibc never returns small gaps. So within :func:`retain_heap` nothing is returned, and :func:`trim_heap`
-returns everything. Besides, glibc gives threads heaps of their own, of which each keeps what it once needed:
-hundreds of megabytes in a fit from nothing (benchmarks/scale/growth.py; with ``MALLOC_ARENA_MAX`` set to 16 as without
-:func:`share_heaps`).
+the other hand, glibc never returns small gaps, and before 2.38 hardly uses a freed aligned block, as torch's are, for
+another one of its size. So within :func:`retain_heap` nothing is returned, and :func:`trim_heap` returns everything,
+also what Arrow keeps in its own heap. Besides, glibc gives threads heaps of their own, of which each keeps what it once
+needed: hundreds of megabytes in a fit from nothing (benchmarks/scale/growth.py; with ``MALLOC_ARENA_MAX`` set to 16 as
+without :func:`share_heaps`).
 
 Other C libraries are left alone.
 """
@@ -16,12 +17,11 @@ from __future__ import annotations
 import ctypes
 import os
 import platform
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from typing import Any
-
-import pyarrow as pa
 
 __all__ = ["retain_heap", "share_heaps", "trim_heap"]
 
@@ -52,7 +52,8 @@ def retain_heap() -> Iterator[None]:
 
 def trim_heap() -> None:
     """Return freed memory to the system: between stages that need different amounts. It takes milliseconds."""
-    pa.default_memory_pool().release_unused()  # Arrow's own heap
+    if (arrow := sys.modules.get("pyarrow")) is not None:  # which takes a while to import
+        arrow.default_memory_pool().release_unused()
     library = _glibc()
     if library is not None:
         library.malloc_trim(0)
