@@ -245,11 +245,10 @@ def cluster_million(result: Figures) -> list[str]:
     """Memory, commits and files of a fit with workers of a cluster."""
     found = [each for each in result.values() if isinstance(each, dict) and "after_joining" in each]
     names = {"listing": "listing", "inspection": "inspecting", "extraction": "computing", "fit": "fitting"}
-    stages = [stage for stage in names if all(stage in each for each in found)]
     rows = [
         [
             f"{each['images']:,}",
-            *(f"{each[stage]['driver_mb']:,}" for stage in stages),
+            *(f"{each[stage]['driver_mb']:,}" if stage in each else "not taken" for stage in names),
             f"{each['extraction']['largest_worker_mb']:,}",
             f"{each['commits']:,}",
             *(f"{each[when]['fragments']:,}" for when in ("before_joining", "after_joining")),
@@ -259,7 +258,7 @@ def cluster_million(result: Figures) -> list[str]:
     ]
     head = [
         "images",
-        *(f"headstart while {what}, MB" for what in (names[stage] for stage in stages)),
+        *(f"headstart while {what}, MB" for what in names.values()),
         "the larger worker, MB",
         "commits",
         "fragments",
@@ -270,7 +269,6 @@ def cluster_million(result: Figures) -> list[str]:
     return [
         *heading("A million images with two workers of a cluster", result),
         *table(head, rows),
-        "",
         '"Fitting" draws the splits, solves the head and evaluates it, with the features in the store.',
         "",
     ]

@@ -192,9 +192,6 @@ def measure(count: int) -> Figures:
     found |= {**counts, "before_joining": dict(before), "after_joining": files_of(extractor.table)}
     with stage("nothing_left", memory, found):
         assert extractor.compute(manifest, events=Events()) == []
-    found |= {**counts, "before_joining": dict(before), "after_joining": files_of(extractor.table)}
-    with stage("nothing_left", memory, found):
-        assert extractor.compute(manifest, events=Events()) == []
     assert extractor.table.prune(alone=True)
     found["after_prune"] = files_of(extractor.table)
     found["corrupt_rows"] = extractor.table.verify()
