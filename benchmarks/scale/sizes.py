@@ -55,9 +55,8 @@ def driver_peak(rows: int) -> float:
     manifest = Manifest(pa.concat_tables(parts))
     del parts, part
     prepared = 0
-    for start in range(0, rows, extractor._BLOCK):
-        block = Manifest(manifest.table.slice(start, extractor._BLOCK))
-        missing = extractor._missing(store, keys_from_hex(block.table["hash"]), np.arange(len(block)), (0,))
+    for _, block in extractor._blocks(manifest):
+        missing = extractor.find_missing(store, keys_from_hex(block.table["hash"]), np.arange(len(block)), (0,))
         prepared += sum(len(each) for each in distributed._shards(block, missing, 512))
     assert prepared == rows, prepared
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import closing
-from functools import cache, partial
+from functools import cache
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -30,7 +30,7 @@ from headstart.features.table import FeatureTable
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["extract_features"]
+__all__ = ["extract_features", "find_missing"]
 
 _SECONDS_PER_COMMIT = 2.0
 _ROWS_PER_COMMIT = 4096  # which a GPU computes in less time
@@ -75,73 +75,52 @@ def extract_features(  # noqa: PLR0913 - independent values, all but three of th
     usable, hashes = manifest.table["problem"].is_null(), manifest.table["hash"]
     if pc.any(pc.and_(usable, hashes.is_null())).as_py():
         raise ValueError("the manifest must be inspected first: an image has no content hash")
-    compute = partial(
-        _compute_missing,
-        table=table,
-        spec=spec,
-        open_engine=open_engine if cluster is not None else cache(open_engine),
-        batch_size=batch_size,
-        max_pixels=max_pixels,
-        workers=workers,
-        views=views,
-        cluster=cluster,
-        device=device,
-        events=events or Events(),
-    )
-    unreadable = []
-    for start in range(0, len(manifest), _BLOCK):
-        whole = len(manifest) <= _BLOCK
-        block = manifest if whole else Manifest(manifest.table.slice(start, _BLOCK), manifest.arrays)
-        unreadable += [(start + row, reason) for row, reason in compute(block)]
+    opened, told = cache(open_engine), events or Events()
+    read, problems = view_reader(table.space.decoder), list[tuple[int, str]]()
+    for start, block in _blocks(manifest):
+        keys, unreadable = keys_from_hex(block.table["hash"]), dict[int, str]()
+        rows = np.flatnonzero(block.table["problem"].is_null().to_numpy())
+        # A second round happens only if a file has changed in the meantime and another file has its former content.
+        while missing := find_missing(table, keys, rows[~np.isin(rows, [*unreadable])], views):
+            total = missing.total
+            if cluster is not None and isinstance(table, FeatureTable):
+                plan = Plan(table, spec, open_engine, batch_size, max_pixels, device)
+                with told.stage("computing features", total=total) as advance:
+                    unreadable.update(compute_on_cluster(block, missing, plan, cluster, advance=advance))
+                continue
+            engine = opened()
+            batches = read(
+                block,
+                missing.rows.tolist(),
+                spec,
+                batch_size=batch_size,
+                max_pixels=max_pixels,
+                workers=workers,
+                views=missing,
+            )
+            with closing(batches), told.stage("computing features", total=total) as advance:
+                unreadable.update(_fill(table, batches, engine, missing, keys, advance))
+        problems += [(start + row, reason) for row, reason in sorted(unreadable.items())]
     table.compact()
-    return unreadable
+    return problems
 
 
-def _compute_missing(  # noqa: PLR0913 - independent values, all but one of them keyword-only
-    manifest: Manifest,
-    *,
-    table: FeatureTable | JointTables,
-    spec: InputSpec,
-    open_engine: Callable[[], Network],
-    batch_size: int,
-    max_pixels: int,
-    workers: int | None,
-    views: Sequence[int],
-    cluster: Cluster | None,
-    device: str,
-    events: Events,
-) -> list[tuple[int, str]]:
-    """Compute what the table lacks of a block of the manifest."""
-    keys, unreadable = keys_from_hex(manifest.table["hash"]), dict[int, str]()
-    usable = np.flatnonzero(manifest.table["problem"].is_null().to_numpy())
-    read = view_reader(table.space.decoder)
-    # A second round happens only if a file has changed in the meantime and another file has its former content.
-    while missing := _missing(table, keys, usable[~np.isin(usable, [*unreadable])], views):
-        total = missing.total
-        if cluster is not None and isinstance(table, FeatureTable):
-            plan = Plan(table, spec, open_engine, batch_size, max_pixels, device)
-            with events.stage("computing features", total=total) as advance:
-                unreadable.update(compute_on_cluster(manifest, missing, plan, cluster, advance=advance))
-            continue
-        engine = open_engine()
-        batches = read(
-            manifest,
-            missing.rows.tolist(),
-            spec,
-            batch_size=batch_size,
-            max_pixels=max_pixels,
-            workers=workers,
-            views=missing,
-        )
-        with closing(batches), events.stage("computing features", total=total) as advance:
-            unreadable.update(_fill(table, batches, engine, missing, keys, advance))
-    return sorted(unreadable.items())
+def _blocks(manifest: Manifest) -> Iterator[tuple[int, Manifest]]:
+    """Yield the manifest in blocks, each with its first row; a manifest of one block as it is."""
+    if len(manifest) <= _BLOCK:
+        yield 0, manifest
+        return
+    for start in range(0, len(manifest), _BLOCK):
+        yield start, Manifest(manifest.table.slice(start, _BLOCK), manifest.arrays)
 
 
-def _missing(
+def find_missing(
     table: FeatureTable | JointTables, keys: pa.FixedSizeBinaryArray, rows: NDArray[np.int64], views: Sequence[int]
 ) -> MissingViews:
-    """The first of the rows for each content that lacks views in the table, with the numbers of those views."""
+    """The first of the rows for each content that lacks views in the table, with the numbers of those views.
+
+    :param keys: content hashes of all rows, as :func:`headstart.features.missing.keys_from_hex` returns them.
+    """
     rows, numbers = first_rows(keys, rows), sorted({*views})
     lacks = table.lacks(keys.take(pa.array(rows)), numbers)
     some = lacks.any(1)

@@ -22,11 +22,11 @@ from headstart.evaluate.out_of_distribution import MAX_FIT_IMAGES
 from headstart.events import Events
 from headstart.execution.cluster import parse_cluster
 from headstart.execution.memory import trim_heap
-from headstart.features.extractor import extract_features
+from headstart.features.extractor import extract_features, find_missing
 from headstart.features.joint import JointTables
 from headstart.features.key import FeatureSpace
 from headstart.features.location import feature_location
-from headstart.features.missing import first_rows, keys_from_hex
+from headstart.features.missing import keys_from_hex
 from headstart.features.sources import AveragedViews, FeatureSource, InMemoryFeatures
 from headstart.features.store import FeatureStore
 from headstart.features.table import FeatureTable
@@ -184,7 +184,7 @@ class FeatureExtractor:
     def missing(self, images: Manifest, view: int = 0) -> int:
         """The number of different images of which the table has no features of this view."""
         keys = keys_from_hex(images.table["hash"])
-        return len(first_rows(keys, np.flatnonzero(self.table.lacks(keys, (view,))[:, 0])))
+        return len(find_missing(self.table, keys, np.arange(len(keys)), (view,)))
 
     def compute(self, images: Manifest, *, events: Events, views: Sequence[int] | None = None) -> list[tuple[int, str]]:
         """Compute the features of inspected images that the table lacks; return (row, reason) of unreadable ones.
