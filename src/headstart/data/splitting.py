@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from headstart.data.groups import group_numbers
+from headstart.data.groups import group_numbers, numbered
 from headstart.data.manifest import SPLITS, Manifest
 from headstart.errors import DataError, SettingsError
 
@@ -66,10 +66,10 @@ def assign_split(
     for number in (_VALIDATION, _TEST):
         held_out[together.numbers[before == number]] = number
     splits[together.rows] = np.where(before == _NONE, np.maximum(held_out[together.numbers], _TRAIN), before)
-    labels = table["label"].combine_chunks().dictionary_encode()
-    codes = np.asarray(labels.indices.fill_null(-1).to_numpy(), np.int64)[together.rows]
+    labels = table["label"].unique().drop_null().to_pylist()
+    codes = numbered(table["label"])[together.rows]
     pool = np.flatnonzero(held_out == _NONE)
-    chosen = _draw(together, pool, codes, labels.dictionary.to_pylist(), shares, seed)[together.numbers]
+    chosen = _draw(together, pool, codes, labels, shares, seed)[together.numbers]
     splits[together.rows[chosen != _NONE]] = chosen[chosen != _NONE]
     numbers = pa.array(splits, mask=splits == _NONE)
     return manifest.with_column("split", pa.array(SPLITS).take(numbers))
