@@ -3,8 +3,8 @@
 A training step allocates and frees the same tens of megabytes again and again. glibc returns freed memory to the system
 at once where a block is large or lies at the end of the heap, and the system fills each page with zeros when it is
 requested again: in the tutorial's last 20 layers that took a seventh of each step (benchmarks/speed/heap_reuse.py). On
-the other hand, glibc never returns small gaps, and before 2.38 hardly uses a freed aligned block, as torch's are, for
-another one of its size. So within :func:`retain_heap` nothing is returned, and :func:`trim_heap` returns everything,
+the other hand, glibc never returns small gaps, and 2.36 hardly uses a freed aligned block, as torch's are, for another
+one of its size. So within :func:`retain_heap` nothing is returned, and :func:`trim_heap` returns everything,
 also what Arrow keeps in its own heap. Besides, glibc gives threads heaps of their own, of which each keeps what it once
 needed: hundreds of megabytes in a fit from nothing (benchmarks/scale/growth.py; with ``MALLOC_ARENA_MAX`` set to 16 as
 without :func:`share_heaps`).

@@ -64,6 +64,7 @@ class _HeadInputs:
     def __init__(self, images: int, step: int) -> None:
         self._images, self._step = images, step
         self._count = 0  # images that the layer was given
+        self._are_vectors = True  # one for each image
         self._kept: NDArray[np.float32] | None = None
 
     def __call__(self, _: nn.Module, inputs: tuple[Tensor, ...]) -> None:
@@ -71,8 +72,8 @@ class _HeadInputs:
         start = -(-self._count // self._step)
         some = given[-self._count % self._step :: self._step]
         self._count += len(given)
-        if given.ndim != 2 or self._count > self._images:
-            self._images = -1  # not one vector per image
+        self._are_vectors &= given.ndim == 2 and self._count <= self._images
+        if not self._are_vectors:
             return
         if self._kept is None:
             self._kept = np.empty((-(-self._images // self._step), given.shape[1]), np.float32)
@@ -81,7 +82,7 @@ class _HeadInputs:
     @property
     def vectors(self) -> NDArray[np.float32] | None:
         """What was kept, (M, D); None if the layer is not given one vector per image."""
-        return self._kept if self._count == self._images else None
+        return self._kept if self._are_vectors and self._count == self._images else None
 
 
 def head_inputs(

@@ -73,7 +73,7 @@ def fit(
     settings = choose_model(settings, len(manifest), events=events)
     with retain_heap():
         dataset, extractor = prepare(manifest, settings, events, watch, class_order=class_order)
-        trim_heap()
+        trim_heap()  # of tracing the network
         with watch.stage("features"):
             splits = [each for each in SPLITS if each != "train" or not settings.live_augmentation]
             extract_with_glimpse(extractor, dataset, events=events)
