@@ -72,9 +72,7 @@ def extract_features(  # noqa: PLR0913 - independent values, all but three of th
     :raises ClusterError: the cluster cannot be reached, or failed; what was finished is kept.
     :raises ValueError: a usable image has no content hash.
     """
-    usable, hashes = manifest.table["problem"].is_null(), manifest.table["hash"]
-    if pc.any(pc.and_(usable, hashes.is_null())).as_py():
-        raise ValueError("the manifest must be inspected first: an image has no content hash")
+    _require_hashes(manifest)
     opened, told = cache(open_engine), events or Events()
     read, problems = view_reader(table.space.decoder), list[tuple[int, str]]()
     for start, block in _blocks(manifest):
@@ -103,6 +101,11 @@ def extract_features(  # noqa: PLR0913 - independent values, all but three of th
         problems += [(start + row, reason) for row, reason in sorted(unreadable.items())]
     table.compact()
     return problems
+
+
+def _require_hashes(manifest: Manifest) -> None:
+    if pc.any(pc.and_(manifest.table["problem"].is_null(), manifest.table["hash"].is_null())).as_py():
+        raise ValueError("the manifest must be inspected first: an image has no content hash")
 
 
 def _blocks(manifest: Manifest) -> Iterator[tuple[int, Manifest]]:
